@@ -1,0 +1,1 @@
+"""One paper, one file: a frozen config and pure functions over minibatches."""

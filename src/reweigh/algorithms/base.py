@@ -1,0 +1,38 @@
+"""What every algorithm's file builds on."""
+
+from typing import NamedTuple
+
+from reweigh.datasets.rewards import RewardTransform
+from reweigh.errors import ConfigError
+
+
+class RunDefaults(NamedTuple):
+    """How an algorithm's authors prepare data and train, where the user does not say otherwise."""
+
+    num_updates: int = 1_000_000
+    batch_size: int = 256
+    normalize_observations: bool = False
+    action_limit: float = 1.0
+    """Data actions are clipped to plus or minus this."""
+    locomotion_reward: RewardTransform = "none"
+    """Reward transform on D4RL's locomotion tasks."""
+
+
+def require(condition: bool, name: str, expected: str, found: object) -> None:
+    """Refuse a setting at construction, named as the user typed it.
+
+    Raises:
+        ConfigError: `condition` is false.
+    """
+    if not condition:
+        raise ConfigError(f"expected {name} {expected}, but found {found!r}.")
+
+
+def check_widths(hidden: tuple[int, ...]) -> None:
+    """Refuse hidden layers without width."""
+    require(
+        len(hidden) > 0 and all(isinstance(width, int) and width > 0 for width in hidden),
+        "hidden",
+        "to be one or more positive widths",
+        hidden,
+    )

@@ -1,0 +1,204 @@
+"""Implicit Q-learning: values of the data's best actions, without asking for others.
+
+Kostrikov, Nair & Levine, arXiv 2110.06169.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.losses import (
+    expectile_loss,
+    exponential_advantage,
+    gaussian_log_likelihood,
+    squared_error,
+    td_target,
+    weighted_mean,
+)
+from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q, orthogonal
+from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+
+
+@dataclass(frozen=True)
+class IQLConfig:
+    """Settings of IQL."""
+
+    expectile: float = 0.7
+    """`τ` of the value loss, strictly between 0 and 1; 0.5 is SARSA's mean."""
+    inverse_temperature: float = 3.0
+    """`β` in `exp(β A)`; 0 is behaviour cloning."""
+    advantage_limit: float = 100.0
+    """Largest `exp(β A)`."""
+    cap_after_weighting: bool = False
+    """Cap `w exp(β A)` instead of `exp(β A)`, as in OPER's code."""
+    target_rate: float = 0.005
+    """`τ` of the target critic, in (0, 1]."""
+    learning_rate: float = 3e-4
+    """Of Adam; the actor's follows a cosine to 0 over the run."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+
+    name: ClassVar[str] = "iql"
+    terms: ClassVar[frozenset[str]] = frozenset({"evaluation", "policy"})
+    defaults: ClassVar[RunDefaults] = RunDefaults(action_limit=1 - 1e-5, locomotion_reward="return-range")
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        require(0 < self.expectile < 1, "expectile", "strictly between 0 and 1", self.expectile)
+        require(
+            self.inverse_temperature >= 0, "inverse_temperature", "of at least 0", self.inverse_temperature
+        )
+        require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
+        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check_widths(self.hidden)
+
+
+class Actor(eqx.Module):
+    """Normal around `tanh(mlp(s))` with one deviation for all states."""
+
+    mlp: MLP
+    log_std: Float[Array, " A"]
+
+    def log_likelihood(
+        self, observation: Float[Array, "B S"], action: Float[Array, "B A"]
+    ) -> Float[Array, " B"]:
+        """`log π(a|s)`; the normal itself is not squashed."""
+        mean = jnp.tanh(self.mlp(observation))
+        log_std = jnp.clip(self.log_std, LOG_STD_MIN, LOG_STD_MAX)
+        return gaussian_log_likelihood(action, mean, jnp.broadcast_to(log_std, mean.shape))
+
+
+class IQLState(eqx.Module):
+    """State value, twin action values with a slow copy, and the policy."""
+
+    actor: Trained
+    value: Trained
+    critic: Trained
+    target_critic: TwinQ
+
+
+def value_loss(
+    value: Float[Array, " B"], target_q: Float[Array, " B"], *, expectile: float
+) -> Float[Array, " B"]:
+    """`L_2^τ(min_k Q'_k(s, a) - V(s))` (Equation 5)."""
+    return expectile_loss(target_q - value, expectile=expectile)
+
+
+def critic_loss(
+    q1: Float[Array, " B"], q2: Float[Array, " B"], target: Float[Array, " B"]
+) -> Float[Array, " B"]:
+    """`Σ_k (r + γ (1-d) V(s') - Q_k(s, a))^2` (Equation 6)."""
+    return squared_error(q1, target) + squared_error(q2, target)
+
+
+def actor_objective(
+    log_likelihood: Float[Array, " B"],
+    advantage: Float[Array, " B"],
+    weight: Float[Array, " B"],
+    config: IQLConfig,
+) -> Float[Array, ""]:
+    """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), with the cap before or after the weight."""
+    if config.cap_after_weighting:
+        copied = weight * jnp.exp(config.inverse_temperature * advantage)
+        return weighted_mean(jnp.minimum(copied, config.advantage_limit), -log_likelihood)
+    copied = exponential_advantage(
+        advantage, inverse_temperature=config.inverse_temperature, limit=config.advantage_limit
+    )
+    return weighted_mean(weight, -copied * log_likelihood)
+
+
+def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
+    """IQL as pure functions: V, then the actor with the new V, then Q, then the slow copy.
+
+    Args:
+        config: its settings.
+        num_updates: over which the actor's learning rate falls to 0.
+    """
+    optimizer = optax.adam(config.learning_rate)
+    actor_optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> IQLState:
+        actor_key, value_key, critic_key = jax.random.split(key, 3)
+        states, actions = shapes
+        layer = orthogonal(2**0.5)
+        mlp = make_mlp(actor_key, states, config.hidden, actions, init=layer)
+        value = make_mlp(value_key, states, config.hidden, 1, init=layer)
+        critic = make_twin_q(critic_key, states + actions, config.hidden, init=layer)
+        return IQLState(
+            trained(Actor(mlp, jnp.zeros(actions)), actor_optimizer),
+            trained(value, optimizer),
+            trained(critic, optimizer),
+            copy_of(critic),
+        )
+
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
+        del key, batch_size, shapes  # Nothing here is random.
+        return ()
+
+    def value_update(state: IQLState, minibatch: Minibatch, target_q: Array) -> tuple[Trained, Metrics]:
+        batch = minibatch.evaluation
+
+        def objective(value: MLP) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            v = value(batch.observation)[:, 0]
+            loss = value_loss(v, target_q, expectile=config.expectile)
+            return weighted_mean(minibatch.weight.evaluation, loss), v.mean()
+
+        (loss, mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.value.model)
+        return step(optimizer, state.value, gradient), {"value/loss": loss, "value/mean": mean}
+
+    def actor_update(
+        state: IQLState, batch: Batch, weight: Array, advantage: Array
+    ) -> tuple[Trained, Metrics]:
+        def objective(actor: Actor) -> Float[Array, ""]:
+            log_likelihood = actor.log_likelihood(batch.observation, batch.action)
+            return actor_objective(log_likelihood, advantage, weight, config)
+
+        loss, gradient = jax.value_and_grad(objective)(state.actor.model)
+        metrics = {"actor/loss": loss, "actor/advantage_mean": advantage.mean()}
+        return step(actor_optimizer, state.actor, gradient), metrics
+
+    def critic_update(state: IQLState, minibatch: Minibatch, value: MLP) -> tuple[Trained, Metrics]:
+        batch = minibatch.evaluation
+        target = td_target(batch.reward, batch.discount, value(batch.next_observation)[:, 0])
+
+        def objective(critic: TwinQ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            q1, q2 = critic(batch.observation, batch.action)
+            return weighted_mean(minibatch.weight.evaluation, critic_loss(q1, q2, target)), q1.mean()
+
+        (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
+        return step(optimizer, state.critic, gradient), {"critic/loss": loss, "critic/q_mean": q_mean}
+
+    def update(state: IQLState, minibatch: Minibatch, noise: tuple[()]) -> tuple[IQLState, Metrics]:
+        del noise
+        batch = minibatch.policy_batch
+        target_q = policy_q = jnp.minimum(
+            *state.target_critic(minibatch.evaluation.observation, minibatch.evaluation.action)
+        )
+        if minibatch.policy is not None:
+            policy_q = jnp.minimum(*state.target_critic(batch.observation, batch.action))
+        value, value_metrics = value_update(state, minibatch, target_q)
+        advantage = policy_q - value.model(batch.observation)[:, 0]
+        # One loss is improvement and constraint at once; a config in which they differ is refused.
+        actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, advantage)
+        critic, critic_metrics = critic_update(state, minibatch, value.model)
+        target_critic = polyak(state.target_critic, critic.model, rate=config.target_rate)
+        state = IQLState(actor, value, critic, target_critic)
+        return state, value_metrics | actor_metrics | critic_metrics
+
+    def actor(state: IQLState) -> ActorNetwork:
+        return ActorNetwork(state.actor.model.mlp.layers, squash=True)
+
+    def act(state: IQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
+        return jnp.tanh(state.actor.model.mlp(observation))
+
+    return Algorithm(init, noise, (update,), act, actor)

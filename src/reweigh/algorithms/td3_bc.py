@@ -1,0 +1,154 @@
+"""TD3+BC: a deterministic policy that seeks value near the data (Fujimoto & Gu, arXiv 2106.06860)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.losses import squared_error, td_target, weighted_mean
+from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
+from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
+
+
+@dataclass(frozen=True)
+class TD3BCConfig:
+    """Settings of TD3+BC."""
+
+    alpha: float = 2.5
+    """`α`: value against cloning in the actor's loss. 0 is behaviour cloning."""
+    policy_noise: float = 0.2
+    """Standard deviation of the noise on target actions."""
+    noise_clip: float = 0.5
+    """Largest such noise."""
+    target_rate: float = 0.005
+    """`τ` of the target networks, in (0, 1]."""
+    learning_rate: float = 3e-4
+    """Of Adam, for actor and critics."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+    constraint_clip: Literal["none", "hard", "square-root"] = "none"
+    """Constraint weights below 1 become 1 (hard) or their square root: OPER's code has both."""
+
+    name: ClassVar[str] = "td3-bc"
+    terms: ClassVar[frozenset[str]] = frozenset({"evaluation", "improvement", "constraint"})
+    defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        require(self.alpha >= 0, "alpha", "of at least 0", self.alpha)
+        require(self.policy_noise >= 0, "policy_noise", "of at least 0", self.policy_noise)
+        require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
+        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        clips = ("none", "hard", "square-root")
+        require(self.constraint_clip in clips, "constraint_clip", f"to be one of {clips}", self.constraint_clip)
+        check_widths(self.hidden)
+
+
+class TD3BCState(eqx.Module):
+    """Actor and twin critics, each with a slow copy."""
+
+    actor: Trained
+    critic: Trained
+    target_actor: MLP
+    target_critic: TwinQ
+
+
+def smoothed_target(
+    state: TD3BCState, batch: Batch, noise: Float[Array, "B A"], config: TD3BCConfig
+) -> Float[Array, " B"]:
+    """`y = r + γ (1-d) min_k Q'_k(s', clip(π'(s') + clip(ε, -c, c), -1, 1))` (TD3, Section 5.3)."""
+    smoothing = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
+    next_action = jnp.clip(jnp.tanh(state.target_actor(batch.next_observation)) + smoothing, -1, 1)
+    next_q = jnp.minimum(*state.target_critic(batch.next_observation, next_action))
+    return td_target(batch.reward, batch.discount, next_q)
+
+
+def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Array, " B"]:
+    """Weights below 1 raised, so that no transition loses its constraint."""
+    if kind == "hard":
+        return jnp.maximum(weight, 1)
+    if kind == "square-root":
+        return jnp.where(weight < 1, jnp.sqrt(weight), weight)
+    return weight
+
+
+def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
+    """TD3+BC as pure functions; the actor and the targets move at every second update.
+
+    Args:
+        config: its settings.
+        num_updates: not used; every algorithm is made alike.
+    """
+    del num_updates
+    optimizer = optax.adam(config.learning_rate)
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> TD3BCState:
+        actor_key, critic_key = jax.random.split(key)
+        inputs = shapes.observation_size + shapes.action_size
+        actor = make_mlp(actor_key, shapes.observation_size, config.hidden, shapes.action_size)
+        critic = make_twin_q(critic_key, inputs, config.hidden)
+        return TD3BCState(
+            trained(actor, optimizer), trained(critic, optimizer), copy_of(actor), copy_of(critic)
+        )
+
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> Float[Array, "B A"]:
+        return jax.random.normal(key, (batch_size, shapes.action_size))
+
+    def critic_update(
+        state: TD3BCState, minibatch: Minibatch, noise: Float[Array, "B A"]
+    ) -> tuple[TD3BCState, Metrics]:
+        batch = minibatch.evaluation
+        target = smoothed_target(state, batch, noise, config)
+
+        def objective(critic: TwinQ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            q1, q2 = critic(batch.observation, batch.action)
+            loss = squared_error(q1, target) + squared_error(q2, target)
+            return weighted_mean(minibatch.weight.evaluation, loss), q1.mean()
+
+        (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
+        critic = step(optimizer, state.critic, gradient)
+        state = TD3BCState(state.actor, critic, state.target_actor, state.target_critic)
+        return state, {"critic/loss": loss, "critic/q_mean": q_mean}
+
+    def critic_and_actor_update(
+        state: TD3BCState, minibatch: Minibatch, noise: Float[Array, "B A"]
+    ) -> tuple[TD3BCState, Metrics]:
+        state, metrics = critic_update(state, minibatch, noise)
+        batch, weight = minibatch.policy_batch, minibatch.weight
+
+        def objective(actor: MLP) -> tuple[Float[Array, ""], Metrics]:
+            action = jnp.tanh(actor(batch.observation))
+            q, _ = state.critic.model(batch.observation, action)
+            scale = config.alpha / jax.lax.stop_gradient(jnp.abs(q).mean())
+            improvement = -scale * weighted_mean(weight.improvement, q)
+            distance = ((action - batch.action) ** 2).mean(axis=-1)
+            constraint = weighted_mean(
+                clipped_constraint_weight(weight.constraint, config.constraint_clip), distance
+            )
+            loss = improvement + constraint
+            return loss, {"actor/loss": loss, "actor/constraint_loss": constraint, "actor/q_scale": scale}
+
+        gradient, actor_metrics = jax.grad(objective, has_aux=True)(state.actor.model)
+        actor = step(optimizer, state.actor, gradient)
+        state = TD3BCState(
+            actor,
+            state.critic,
+            polyak(state.target_actor, actor.model, rate=config.target_rate),
+            polyak(state.target_critic, state.critic.model, rate=config.target_rate),
+        )
+        return state, metrics | actor_metrics
+
+    def actor(state: TD3BCState) -> ActorNetwork:
+        return ActorNetwork(state.actor.model.layers, squash=True)
+
+    def act(state: TD3BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
+        return jnp.tanh(state.actor.model(observation))
+
+    return Algorithm(init, noise, (critic_update, critic_and_actor_update), act, actor)

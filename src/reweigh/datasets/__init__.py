@@ -1,0 +1,1 @@
+"""From a file to `Transitions`: the only part that knows file formats."""

@@ -1,0 +1,215 @@
+"""Which rows are transitions, where episodes end, and the sums along them. All vectorised.
+
+Two row rules exist. `d4rl` reproduces the order and the count of D4RL's `qlearning_dataset`, with which
+published weight files are aligned. `all` keeps every row; it needs next observations in the record.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+
+from reweigh.datasets.rows import Rows
+from reweigh.errors import DatasetError
+from reweigh.transitions import DatasetInfo, Episodes, Transitions
+
+EpisodeEnds = Literal["flags", "discontinuity"]
+
+# The authors' tolerance on |s_{i+1} - s'_i|, below which two rows count as consecutive.
+DISCONTINUITY = 1e-6
+
+
+def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndarray, " M"]:
+    """Time-outs of a record without a `timeouts` key, by D4RL's own count of steps.
+
+    The count starts at 0 and a row at `limit - 1` is a time-out, after which it starts at 0 again. After a
+    terminal it starts at 1, not 0: alignment with published files makes that the rule.
+
+    Args:
+        terminal: (M,), the environment ended at this row.
+        limit: the environment's episode limit, in steps, at least 1.
+    """
+    timeout = np.zeros(len(terminal), bool)
+    ends = np.append(np.flatnonzero(terminal) + 1, len(terminal))
+    begin, count = 0, 0
+    for end in ends:  # one turn an episode, not a row
+        timeout[begin + limit - 1 - count : end : limit] = True
+        length = end - begin
+        count = 0 if (length + count) % limit == 0 else 1
+        begin = end
+    return timeout
+
+
+def episode_starts(episode_end: Bool[np.ndarray, " M"]) -> Int64[np.ndarray, " K"]:
+    """First row of each episode, given the last rows. The last row of all ends an episode in any case."""
+    ends = np.flatnonzero(episode_end[:-1])
+    return np.concatenate([np.zeros(1, np.int64), ends + 1])
+
+
+def discontinuities(
+    observation: Float32[np.ndarray, "N S"],
+    next_observation: Float32[np.ndarray, "N S"],
+    terminal: Bool[np.ndarray, " N"],
+) -> Bool[np.ndarray, " N"]:
+    """Episode ends by the authors' rule: a terminal, a jump of over 1e-6, or the last row."""
+    end = terminal.copy()
+    end[:-1] |= np.linalg.norm(observation[1:] - next_observation[:-1], axis=1) > DISCONTINUITY
+    end[-1] = True
+    return end
+
+
+def return_to_go(
+    reward: Float[np.ndarray, " N"], episode_end: Bool[np.ndarray, " N"], discount: float
+) -> Float64[np.ndarray, " N"]:
+    """Discounted sum of rewards from each row to the end of its episode, without a bootstrap value.
+
+    .. math:: R_t = r_t + γ (1 - e_t) R_{t+1}
+
+    Args:
+        reward: `r`, (N,).
+        episode_end: `e`, (N,): the row is the last of its episode.
+        discount: `γ` in [0, 1]. 0 returns the reward, 1 the undiscounted rest.
+    """
+    # All episodes go back one step at a time, side by side: as many turns as the longest has rows.
+    starts = episode_starts(episode_end)
+    lengths = np.diff(np.append(starts, len(reward)))
+    order = np.argsort(-lengths, kind="stable")
+    last = (starts + lengths - 1)[order]
+    longest_first = lengths[order]
+    total = np.asarray(reward, np.float64).copy()
+    for back in range(1, int(longest_first[0])):
+        active = int(np.searchsorted(-longest_first, -back, side="left"))
+        row = last[:active] - back
+        total[row] += discount * total[row + 1]
+    return total
+
+
+def transitions_from_rows(
+    rows: Rows,
+    *,
+    spec: str,
+    keep_all: bool,
+    digest: str,
+    row_rule: str,
+    episode_ends: EpisodeEnds,
+    max_episode_steps: int | None,
+) -> Transitions:
+    """Apply a row rule to recorded rows.
+
+    Args:
+        rows: checked rows with actions in [-1, 1].
+        spec: what the user asked for.
+        keep_all: the `all` rule; false: D4RL's rule.
+        digest: of the rows and the rule.
+        row_rule: its words.
+        episode_ends: `flags` trusts terminals and time-outs, `discontinuity` compares states.
+        max_episode_steps: the limit where the record has no `timeouts`.
+
+    Raises:
+        DatasetError: nothing is left.
+    """
+    timeout = rows.timeout
+    if timeout is None:
+        timeout = np.zeros(len(rows), bool)
+        if max_episode_steps is not None and not keep_all:
+            timeout = limit_timeouts(rows.terminal, max_episode_steps)
+    kept = np.ones(len(rows), bool)
+    if not keep_all:
+        kept &= ~timeout
+        kept[-1] = False
+    index = np.flatnonzero(kept)
+    if not len(index):
+        raise DatasetError(
+            f"expected at least one transition, but every row of {spec} is a time-out or the last row."
+        )
+    if keep_all:
+        assert rows.next_observation is not None
+        next_observation = rows.next_observation
+        following = np.minimum(index + 1, len(rows) - 1)
+    else:
+        following = index + 1
+        next_observation = rows.observation[following]
+    observation, terminal = rows.observation[index], rows.terminal[index]
+    if episode_ends == "discontinuity":
+        # Dropped rows belong to no episode here: the authors' code sees only transitions.
+        end = discontinuities(observation, next_observation, terminal)
+        episode, step, episodes = _number_kept(end, rows, index)
+    else:
+        end = rows.terminal | timeout
+        episode, step, episodes = _number_whole(end, timeout, rows, index)
+    followed = ~(rows.terminal | timeout)
+    followed[-1] = False
+    has_next_action = followed[index]
+    if keep_all and episode_ends == "discontinuity":
+        has_next_action = has_next_action & ~end
+    source = rows.source if rows.source is not None else np.full(len(rows), -1, np.int8)
+    return Transitions(
+        observation=observation,
+        action=rows.action[index],
+        reward=rows.reward[index],
+        next_observation=next_observation,
+        next_action=rows.action[following],
+        has_next_action=has_next_action,
+        terminal=terminal,
+        raw_reward=rows.reward[index],
+        raw_index=index,
+        episode=episode,
+        step=step,
+        source=source[index],
+        episodes=episodes,
+        info=DatasetInfo(
+            spec=spec,
+            row_rule=row_rule,
+            digest=digest,
+            num_rows=len(rows),
+            env=rows.env,
+            attributes=rows.attributes,
+        ),
+    )
+
+
+def _number_whole(
+    end: Bool[np.ndarray, " M"], timeout: Bool[np.ndarray, " M"], rows: Rows, index: Int64[np.ndarray, " N"]
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"], Episodes]:
+    """Number the episodes of the record; those without a transition get no number."""
+    starts = episode_starts(end)
+    lengths = np.diff(np.append(starts, len(end)))
+    raw_episode = np.repeat(np.arange(len(starts)), lengths)
+    step = index - starts[raw_episode[index]]
+    kept_length = np.bincount(raw_episode[index], minlength=len(starts))
+    counted = kept_length > 0
+    number = np.cumsum(counted) - 1
+    reward = rows.reward.astype(np.float64)
+    kept_return = np.bincount(raw_episode[index], weights=reward[index], minlength=len(starts))
+    last = starts + lengths - 1
+    episodes = Episodes(
+        whole_return=np.add.reduceat(reward, starts)[counted],
+        kept_return=kept_return[counted],
+        whole_length=lengths[counted],
+        kept_length=kept_length[counted].astype(np.int64),
+        first_observation=rows.observation[starts[counted]],
+        terminated=rows.terminal[last][counted],
+        timed_out=(timeout & ~rows.terminal)[last][counted],
+    )
+    return number[raw_episode[index]].astype(np.int64), step, episodes
+
+
+def _number_kept(
+    end: Bool[np.ndarray, " N"], rows: Rows, index: Int64[np.ndarray, " N"]
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"], Episodes]:
+    """Number episodes that are cut among transitions alone."""
+    starts = episode_starts(end)
+    lengths = np.diff(np.append(starts, len(end)))
+    episode = np.repeat(np.arange(len(starts)), lengths)
+    returns = np.add.reduceat(rows.reward[index].astype(np.float64), starts)
+    terminated = rows.terminal[index[starts + lengths - 1]]
+    episodes = Episodes(
+        whole_return=returns,
+        kept_return=returns,
+        whole_length=lengths,
+        kept_length=lengths,
+        first_observation=rows.observation[index[starts]],
+        terminated=terminated,
+        timed_out=~terminated,
+    )
+    return episode, np.arange(len(end)) - starts[episode], episodes

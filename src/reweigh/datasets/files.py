@@ -1,0 +1,109 @@
+"""Readers and the writer of D4RL-layout HDF5, and the reader of `.npz`. Nothing here unpickles."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from reweigh.atomic import atomic_path
+from reweigh.datasets.rows import NAMES, Rows, checked_rows
+from reweigh.errors import DatasetError
+
+MIX_LABEL = "source"
+
+
+def read_hdf5(path: Path) -> Rows:
+    """Read a D4RL-layout file.
+
+    Raises:
+        DatasetError: it is no readable HDF5 file, or its arrays are no dataset.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: _read(file, name, path) for name in NAMES if name in file}
+            found = {name: np.empty(0) for name in file if name not in arrays}
+            attributes = {name: _plain(value) for name, value in file.attrs.items()}
+    except DatasetError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"expected a complete HDF5 file, but {path} cannot be read "
+            f"({_first_line(error)}). Download or copy it again."
+        ) from error
+    if any(name not in arrays for name in ("observations", "actions", "rewards", "terminals")):
+        arrays |= found  # named in the message
+    env = attributes.get("env")
+    return checked_rows(
+        arrays, where=str(path), env=env if isinstance(env, str) else None, attributes=attributes
+    )
+
+
+def read_npz(path: Path) -> Rows:
+    """Read a `.npz` with D4RL's names; a text array `env` may name the environment.
+
+    Raises:
+        DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+        raise DatasetError(
+            f"expected a complete .npz file of plain arrays, but {path} cannot be read "
+            f"({_first_line(e)}). Write it with numpy.savez, without objects."
+        ) from e
+    env = arrays.pop("env", None)
+    known = {name: array for name, array in arrays.items() if name in NAMES} or arrays
+    return checked_rows(known, where=str(path), env=str(env) if env is not None and env.ndim == 0 else None)
+
+
+def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
+    """Write rows in D4RL's layout, whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        rows: what to write.
+        attributes: text and numbers that say how the rows came to be.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    columns = {
+        "observations": rows.observation,
+        "actions": rows.action,
+        "rewards": rows.reward,
+        "terminals": rows.terminal,
+        "timeouts": rows.timeout,
+        "next_observations": rows.next_observation,
+        MIX_LABEL: rows.source,
+    }
+    try:
+        with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+            for name, column in columns.items():
+                if column is not None:
+                    # Times in the file's headers would make equal recipes give unequal bytes.
+                    file.create_dataset(
+                        name, data=column, compression="gzip", compression_opts=1, track_times=False
+                    )
+            for name, value in attributes.items():
+                file.attrs[name] = value
+    except OSError as error:
+        raise DatasetError(f"cannot write {path} ({_first_line(error)}). Choose a writable path.") from error
+
+
+def _read(file: h5py.File, name: str, path: Path) -> np.ndarray:
+    item = file[name]
+    if not isinstance(item, h5py.Dataset):
+        raise DatasetError(f"expected an array '{name}', but found a group in {path}.")
+    return np.asarray(item[()])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

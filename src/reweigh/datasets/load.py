@@ -1,0 +1,116 @@
+"""One verb: from what a user names, or holds in memory, to `Transitions`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from reweigh.datasets.bandit import bandit_rows
+from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
+from reweigh.datasets.files import read_hdf5, read_npz
+from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
+from reweigh.datasets.scores import limit_of
+from reweigh.errors import ConfigError, DatasetError
+from reweigh.transitions import Transitions
+
+BUILTINS = {"bandit": bandit_rows}
+
+
+def load(
+    data: str | Path | Mapping[str, np.ndarray],
+    *,
+    env: str | None = None,
+    episode_ends: EpisodeEnds | None = None,
+    max_episode_steps: int | None = None,
+    action_low: np.ndarray | None = None,
+    action_high: np.ndarray | None = None,
+    clip_actions: bool = False,
+) -> Transitions:
+    """Read a dataset.
+
+    `.hdf5` always follows D4RL's row rule: time-out rows and the last row are no transitions. `.npz` files
+    and arrays that carry `next_observations` keep every row; without them they follow D4RL's rule too.
+
+    Args:
+        data: `file.hdf5`, `file.npz`, `builtin:NAME`, or arrays by D4RL's names (`observations` (M, S),
+            `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally `timeouts` (M,),
+            `next_observations` (M, S), `source` (M,)).
+        env: gymnasium ID, over the one that the file names.
+        episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
+            by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
+            `timeouts`.
+        max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
+            its environment.
+        action_low: lower action bounds of the environment, (A,); actions are scaled to [-1, 1]. None: -1.
+        action_high: upper action bounds, (A,). None: 1.
+        clip_actions: take actions outside the bounds at the bound.
+
+    Raises:
+        DatasetError: the data cannot be read or is no dataset.
+        ConfigError: an option has no meaning.
+    """
+    if episode_ends not in (None, "flags", "discontinuity"):
+        raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise ConfigError(f"expected max_episode_steps of at least 1, but found {max_episode_steps}.")
+    spec, rows, always_d4rl = load_rows(data)
+    if env is not None:
+        rows = Rows(**{**vars(rows), "env": env})
+    rows = bounded_actions(rows, where=spec, low=action_low, high=action_high, clip=clip_actions)
+    keep_all = rows.next_observation is not None and not always_d4rl
+    if episode_ends is None:
+        episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
+    limit = max_episode_steps
+    if rows.timeout is None and not keep_all:
+        if limit is None:
+            limit = limit_of(Path(spec).name, rows.env)
+        if limit is None:
+            raise DatasetError(
+                f"expected 'timeouts' or a known episode limit, but {spec} has neither. Give the limit with "
+                "--max-episode-steps (max_episode_steps=); a number above the row count means no limit."
+            )
+    row_rule = f"{'all' if keep_all else 'd4rl'}, episodes by {episode_ends}"
+    if rows.timeout is None and not keep_all:
+        row_rule += f", limit {limit}"
+    return transitions_from_rows(
+        rows,
+        spec=spec,
+        keep_all=keep_all,
+        digest=rows_digest(rows, row_rule),
+        row_rule=row_rule,
+        episode_ends=episode_ends,
+        max_episode_steps=limit,
+    )
+
+
+def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, bool]:
+    """The record before any row rule: its name, its rows, and whether D4RL's rule always applies.
+
+    Args:
+        data: as for `load`.
+
+    Raises:
+        DatasetError: the data cannot be read or is no dataset.
+    """
+    if isinstance(data, Mapping):
+        arrays = {name: np.asarray(array) for name, array in data.items()}
+        return "arrays", checked_rows(arrays, where="the arrays"), False
+    spec = str(data)
+    kind, colon, name = spec.partition(":")
+    if colon and kind == "builtin":
+        if name not in BUILTINS:
+            raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
+        return spec, BUILTINS[name](), False
+    path = Path(spec)
+    if path.is_dir():
+        raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
+    if path.suffix not in (".hdf5", ".h5", ".npz"):
+        raise DatasetError(
+            f"expected a file ending in .hdf5 or .npz, or builtin:NAME, but found {spec!r}. "
+            "Write D4RL's arrays with h5py or numpy.savez."
+        )
+    if not path.exists():
+        raise DatasetError(f"expected a dataset at {spec}, but there is no such file. Check the path.")
+    if path.suffix == ".npz":
+        return spec, read_npz(path), False
+    return spec, read_hdf5(path), True

@@ -1,0 +1,35 @@
+"""The one place where observations are normalised, for training and for acting."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """`(s - mean) / scale`, with statistics of `s` that serve `s'` too."""
+
+    mean: Float32[np.ndarray, " S"]
+    scale: Float32[np.ndarray, " S"]
+
+    def __call__(self, observation: Float32[np.ndarray, "*B S"]) -> Float32[np.ndarray, "*B S"]:
+        """Normalise observations of any leading shape."""
+        return (observation - self.mean) / self.scale
+
+
+def fit_normalizer(observation: Float32[np.ndarray, "N S"], *, floor: float = 1e-3) -> Normalizer:
+    """Mean and population standard deviation plus a floor (Section 5 of TD3+BC, arXiv 2106.06860).
+
+    Args:
+        observation: `s` of every transition.
+        floor: added to the standard deviation, so that a constant dimension stays finite.
+    """
+    mean = observation.mean(axis=0, dtype=np.float64)
+    scale = observation.std(axis=0, dtype=np.float64) + floor
+    return Normalizer(mean=mean.astype(np.float32), scale=scale.astype(np.float32))
+
+
+def identity_normalizer(size: int) -> Normalizer:
+    """Leave observations of `size` numbers as they are."""
+    return Normalizer(mean=np.zeros(size, np.float32), scale=np.ones(size, np.float32))

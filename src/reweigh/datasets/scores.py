@@ -1,0 +1,89 @@
+"""D4RL's reference returns and episode limits (its `infos.py` and environment registrations)."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What D4RL says of one of its datasets."""
+
+    name: str
+    file: str
+    """Path below D4RL's download address."""
+    reference_min: float
+    """Mean return of a random policy: normalised score 0."""
+    reference_max: float
+    """Mean return of an expert: normalised score 100."""
+    max_episode_steps: int
+    evaluate_in: str | None
+    """Today's gymnasium environment of the same dynamics; None: there is none."""
+
+
+@cache
+def references() -> dict[str, Reference]:
+    """All datasets of D4RL by name."""
+    text = resources.files("reweigh.datasets").joinpath("d4rl.csv").read_text(encoding="utf-8")
+    return {
+        row["name"]: Reference(
+            name=row["name"],
+            file=row["file"],
+            reference_min=float(row["reference_min"]),
+            reference_max=float(row["reference_max"]),
+            max_episode_steps=int(row["max_episode_steps"]),
+            evaluate_in=row["evaluate_in"] or None,
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def _family(env: str) -> str:
+    return env.rpartition("-v")[0]
+
+
+def reference_of_env(env: str) -> tuple[float, float] | None:
+    """Random and expert return of an environment, `None` when D4RL has none or several.
+
+    Args:
+        env: gymnasium ID; the version after `-v` does not matter.
+    """
+    pairs = {
+        (entry.reference_min, entry.reference_max)
+        for entry in references().values()
+        if entry.evaluate_in and _family(entry.evaluate_in) == _family(env)
+    }
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def limit_of(file_name: str, env: str | None) -> int | None:
+    """Episode limit of a D4RL file by its name (`hopper_medium-v2.hdf5`), else of its environment."""
+    stem = file_name.removesuffix(".hdf5")
+    for entry in references().values():
+        if stem in (entry.name, entry.file.rpartition("/")[2].removesuffix(".hdf5")):
+            return entry.max_episode_steps
+    limits = {
+        entry.max_episode_steps
+        for entry in references().values()
+        if env and entry.evaluate_in and _family(entry.evaluate_in) == _family(env)
+    }
+    return limits.pop() if len(limits) == 1 else None
+
+
+def normalized_score(
+    episode_return: Float[np.ndarray, "..."], reference: tuple[float, float]
+) -> Float[np.ndarray, "..."]:
+    """D4RL's score: 0 is a random policy, 100 an expert.
+
+    .. math:: 100 (G - G_{random}) / (G_{expert} - G_{random})
+
+    Args:
+        episode_return: `G`, undiscounted.
+        reference: `G_random`, `G_expert`.
+    """
+    low, high = reference
+    return 100.0 * (np.asarray(episode_return, np.float64) - low) / (high - low)

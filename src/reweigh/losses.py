@@ -1,0 +1,77 @@
+"""Equations of the papers, one a function, elementwise: the objective weighs and averages, once."""
+
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
+
+
+def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float[Array, ""]:
+    """The one form of every objective.
+
+    .. math:: \\frac{1}{B} \\sum_i w_i l_i
+
+    Args:
+        weight: `w`, mean 1 over the data, not over the batch; 0 ignores a transition.
+        loss: `l`.
+    """
+    return jnp.mean(weight * loss)
+
+
+def squared_error(prediction: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array, " B"]:
+    """`(prediction - target)^2`, without the half."""
+    return (prediction - target) ** 2
+
+
+def td_target(
+    reward: Float[Array, " B"], discount: Float[Array, " B"], next_value: Float[Array, " B"]
+) -> Float[Array, " B"]:
+    """One-step (or, with a rewritten reward and discount, k-step) target.
+
+    .. math:: y = r + γ (1 - d) V(s')
+
+    Args:
+        reward: `r`.
+        discount: `γ (1 - d)`: 0 at a terminal, where `next_value` is arbitrary.
+        next_value: `V(s')`.
+    """
+    # A terminal's next state may be anything, also a state of infinite value: 0 * inf would be NaN.
+    return reward + jnp.where(discount > 0, discount * next_value, 0.0)
+
+
+def expectile_loss(difference: Float[Array, " B"], *, expectile: float) -> Float[Array, " B"]:
+    """Asymmetric squared error, whose minimiser over constants is an expectile.
+
+    .. math:: L_2^τ(u) = |τ - 1(u < 0)| u^2
+
+    Section 4.1 of Kostrikov et al. (arXiv 2110.06169), where `u = Q(s, a) - V(s)`.
+
+    Args:
+        difference: `u`, target minus prediction: positive where the prediction is too low.
+        expectile: `τ`, strictly between 0 and 1. At 0.5 the loss is half the squared error; towards 1 only
+            predictions that are too low count.
+    """
+    return jnp.where(difference > 0, expectile, 1 - expectile) * difference**2
+
+
+def exponential_advantage(
+    advantage: Float[Array, " B"], *, inverse_temperature: float, limit: float
+) -> Float[Array, " B"]:
+    """How strongly advantage-weighted regression copies an action.
+
+    .. math:: \\min(e^{β A}, c)
+
+    Equation 7 of Kostrikov et al. (arXiv 2110.06169); the cap is in their code.
+
+    Args:
+        advantage: `A`.
+        inverse_temperature: `β >= 0`. 0 copies every action alike.
+        limit: `c > 0`, the most one transition counts.
+    """
+    return jnp.minimum(jnp.exp(inverse_temperature * advantage), limit)
+
+
+def gaussian_log_likelihood(
+    action: Float[Array, "B A"], mean: Float[Array, "B A"], log_std: Float[Array, "B A"]
+) -> Float[Array, " B"]:
+    """Log density of a diagonal normal, summed over action dimensions."""
+    return norm.logpdf(action, mean, jnp.exp(log_std)).sum(axis=-1)

@@ -1,0 +1,78 @@
+"""Multilayer perceptrons, their initialisations, and the twin critic."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+LayerInit = Callable[[PRNGKeyArray, int, int], tuple[Array, Array]]
+"""(key, inputs, outputs) -> kernel (inputs, outputs), bias (outputs,). The key is consumed."""
+
+
+def fan_in_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
+    """Kernel and bias uniform in ±1/sqrt(inputs), as PyTorch's linear layer."""
+    kernel_key, bias_key = jax.random.split(key)
+    bound = inputs**-0.5
+    kernel = jax.random.uniform(kernel_key, (inputs, outputs), minval=-bound, maxval=bound)
+    return kernel, jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound)
+
+
+def orthogonal(scale: float) -> LayerInit:
+    """Orthogonal kernel times `scale`, zero bias, as in IQL's code (`scale` sqrt 2)."""
+
+    def init(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
+        return jax.nn.initializers.orthogonal(scale)(key, (inputs, outputs)), jnp.zeros(outputs)
+
+    return init
+
+
+class MLP(eqx.Module):
+    """`x -> ReLU(x W + b)` layer after layer, the last one linear."""
+
+    layers: tuple[tuple[Float[Array, "... _ _"], Float[Array, "... _"]], ...]
+    """Kernel (inputs, outputs) and bias (outputs,) of each."""
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        """Apply to the last axis."""
+        for kernel, bias in self.layers[:-1]:
+            x = jax.nn.relu(x @ kernel + _like(bias, x))
+        kernel, bias = self.layers[-1]
+        return x @ kernel + _like(bias, x)
+
+
+class TwinQ(eqx.Module):
+    """Two action values of one state and action."""
+
+    first: MLP
+    second: MLP
+
+    def __call__(
+        self, observation: Float[Array, "*B S"], action: Float[Array, "*B A"]
+    ) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
+        """`Q1(s, a), Q2(s, a)`."""
+        x = jnp.concatenate([observation, action], axis=-1)
+        return self.first(x)[..., 0], self.second(x)[..., 0]
+
+
+def make_mlp(
+    key: PRNGKeyArray, inputs: int, hidden: Sequence[int], outputs: int, *, init: LayerInit = fan_in_uniform
+) -> MLP:
+    """An MLP with the given hidden widths. The key is consumed."""
+    sizes = (inputs, *hidden, outputs)
+    keys = jax.random.split(key, len(sizes) - 1)
+    return MLP(tuple(init(k, i, o) for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)))
+
+
+def make_twin_q(
+    key: PRNGKeyArray, inputs: int, hidden: Sequence[int], *, init: LayerInit = fan_in_uniform
+) -> TwinQ:
+    """Two independent critics. The key is consumed."""
+    first, second = jax.random.split(key)
+    return TwinQ(make_mlp(first, inputs, hidden, 1, init=init), make_mlp(second, inputs, hidden, 1, init=init))
+
+
+def _like(bias: Array, x: Array) -> Array:
+    """The bias with as many axes as `x`: ranks are never promoted silently."""
+    return bias.reshape((1,) * (x.ndim - 1) + bias.shape)

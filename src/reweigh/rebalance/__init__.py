@@ -1,0 +1,1 @@
+"""How data come to count unequally: what differs between OPER, AW and DW."""

@@ -1,0 +1,108 @@
+"""Weights that are known before training: draw by them, or multiply losses by them. Never both.
+
+Resampling leaves every loss weight at 1; reweighting leaves every draw uniform. Section 6 of
+`docs/rebalancing.md` says which term is which in each algorithm.
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float64, PRNGKeyArray
+
+from reweigh.sampling import AliasTable, build_alias_table, draw_indices
+from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, State, TermWeight, rows_of
+
+ResampleTerms = Literal["all", "policy", "evaluation"]
+"""Which terms see the prioritised batch: all of one batch, or one side of two batches."""
+
+
+class ResampleTables(eqx.Module):
+    """None: uniform."""
+
+    prioritized: AliasTable | None
+
+
+class ReweightTables(eqx.Module):
+    """`w`, mean 1 over the data."""
+
+    weight: Float[Array, " N"]
+
+
+def resample_tables(probability: Float64[np.ndarray, " N"] | None) -> ResampleTables:
+    """What `resample` draws with; None: uniform."""
+    return ResampleTables(None if probability is None else build_alias_table(probability))
+
+
+def reweight_tables(probability: Float64[np.ndarray, " N"]) -> ReweightTables:
+    """What `reweight` multiplies with, `w = N p`."""
+    return ReweightTables(jnp.asarray(probability / probability.mean(), jnp.float32))
+
+
+def resample(batch_size: int, *, terms: ResampleTerms = "all") -> Rebalance:
+    """Draw with replacement from `p`; loss weights are 1.
+
+    Args:
+        batch_size: `B`, of each batch.
+        terms: `all` (coupled), `policy` (improvement and constraint see the prioritised batch, evaluation a
+            uniform one: OPER's decoupled form) or `evaluation` (the other way round).
+    """
+
+    def draw(key: PRNGKeyArray, tables: ResampleTables, data: Batch, update: Array) -> Minibatch:
+        del update  # The probabilities do not change.
+        num_rows = len(data.reward)
+        ones = jnp.ones(batch_size, data.reward.dtype)
+        weight = TermWeight(ones, ones, ones)
+        if terms == "all":
+            index = draw_indices(key, tables.prioritized, batch_size, num_rows)
+            return Minibatch(rows_of(data, index), None, weight)
+        prioritized_key, uniform_key = jax.random.split(key)
+        index = draw_indices(prioritized_key, tables.prioritized, batch_size, num_rows)
+        prioritized = rows_of(data, index)
+        uniform = rows_of(data, draw_indices(uniform_key, None, batch_size, num_rows))
+        if terms == "policy":
+            return Minibatch(uniform, prioritized, weight)
+        return Minibatch(prioritized, uniform, weight)
+
+    return Rebalance(_init_nothing, draw, _keep_weight)
+
+
+def reweight(
+    batch_size: int, *, evaluation: bool = True, improvement: bool = True, constraint: bool = True
+) -> Rebalance:
+    """Draw uniformly; multiply each switched-on term's losses by `w`, mean 1 over the data.
+
+    Args:
+        batch_size: `B`.
+        evaluation: weigh the losses of critics and values.
+        improvement: weigh the term that seeks value.
+        constraint: weigh the term that stays near the data.
+    """
+
+    def draw(key: PRNGKeyArray, tables: ReweightTables, data: Batch, update: Array) -> Minibatch:
+        del update  # The weights do not change.
+        index = draw_indices(key, None, batch_size, len(data.reward))
+        weight = tables.weight[index]
+        ones = jnp.ones_like(weight)
+        return Minibatch(
+            rows_of(data, index),
+            None,
+            TermWeight(
+                evaluation=weight if evaluation else ones,
+                improvement=weight if improvement else ones,
+                constraint=weight if constraint else ones,
+            ),
+        )
+
+    return Rebalance(_init_nothing, draw, _keep_weight)
+
+
+def _init_nothing(key: PRNGKeyArray, shapes: Shapes) -> State:
+    del key, shapes
+    return ()
+
+
+def _keep_weight(state: State, minibatch: Minibatch) -> tuple[State, TermWeight, Metrics]:
+    return state, minibatch.weight, {}

@@ -1,0 +1,95 @@
+"""The dataset as the rest of the library sees it: host NumPy, one row a transition.
+
+These are plain frozen dataclasses rather than JAX modules, so that inspecting, weighing and mixing a
+dataset never imports JAX.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int8, Int64
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """One row an episode, in the order of the file; only episodes with at least one transition."""
+
+    whole_return: Float64[np.ndarray, " K"]
+    """Sum of raw rewards over every recorded row, also rows that are no transitions."""
+    kept_return: Float64[np.ndarray, " K"]
+    """Sum of raw rewards over the rows that became transitions."""
+    whole_length: Int64[np.ndarray, " K"]
+    """Recorded rows."""
+    kept_length: Int64[np.ndarray, " K"]
+    """Rows that became transitions, at least 1."""
+    first_observation: Float32[np.ndarray, "K S"]
+    terminated: Bool[np.ndarray, " K"]
+    """The last recorded row is a terminal."""
+    timed_out: Bool[np.ndarray, " K"]
+    """The last recorded row is a time-out. Neither: the record stops in mid-episode."""
+
+    def __len__(self) -> int:
+        return len(self.whole_return)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Where a dataset came from and how its rows were read."""
+
+    spec: str
+    """What the user asked for, for example a path."""
+    row_rule: str
+    """How rows became transitions and episodes; part of the digest."""
+    digest: str
+    """SHA-256 over the decoded arrays and the row rule."""
+    num_rows: int
+    """Rows of the record, before the row rule."""
+    env: str | None = None
+    """gymnasium ID of the environment it was recorded in, when known."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Everything else that the file says of itself."""
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """`N` transitions `(s, a, r, s', d)` with what weighting and training need beside them."""
+
+    observation: Float32[np.ndarray, "N S"]
+    action: Float32[np.ndarray, "N A"]
+    """In [-1, 1]."""
+    reward: Float32[np.ndarray, " N"]
+    """What training sees: `raw_reward` after a reward transform."""
+    next_observation: Float32[np.ndarray, "N S"]
+    """Meaningless where `terminal`: D4RL files hold the next episode's first observation there."""
+    next_action: Float32[np.ndarray, "N A"]
+    """Action of the following row; meaningless where not `has_next_action`."""
+    has_next_action: Bool[np.ndarray, " N"]
+    """The following row belongs to the same episode."""
+    terminal: Bool[np.ndarray, " N"]
+    """The environment ended here, `V(s') = 0`. A time-out is not a terminal."""
+    raw_reward: Float32[np.ndarray, " N"]
+    """As recorded; weights from returns use this one."""
+    raw_index: Int64[np.ndarray, " N"]
+    """Row of the record."""
+    episode: Int64[np.ndarray, " N"]
+    """Row of `episodes`."""
+    step: Int64[np.ndarray, " N"]
+    """Recorded rows of the same episode before this one."""
+    source: Int8[np.ndarray, " N"]
+    """1: from the good source of a mix, 0: from the bad one, -1: unknown."""
+    episodes: Episodes
+    info: DatasetInfo
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    @property
+    def observation_size(self) -> int:
+        """`S`."""
+        return self.observation.shape[1]
+
+    @property
+    def action_size(self) -> int:
+        """`A`."""
+        return self.action.shape[1]

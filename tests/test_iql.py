@@ -1,0 +1,121 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goldens import as_dtype, assert_losses, assert_parameters, flax_mlp, flax_twin_q, golden
+
+from reweigh.algorithms.iql import (
+    Actor,
+    IQLConfig,
+    IQLState,
+    actor_objective,
+    critic_loss,
+    make_iql,
+    value_loss,
+)
+from reweigh.losses import td_target, weighted_mean
+from reweigh.optim import Trained
+from reweigh.types import Batch, Minibatch, Shapes, TermWeight
+
+VARIANTS = ("uniform", "reweight_all", "reweight_eval0", "two_sampler")
+PAPER = IQLConfig(hidden=(32, 32), cap_after_weighting=True)
+
+
+def minibatch_of(arrays, step, variant, dtype) -> Minibatch:
+    def batch(prefix):
+        observation, action, reward, mask, following = (
+            jnp.asarray(arrays[f"in/{prefix}{name}"][step], dtype)
+            for name in ("observations", "actions", "rewards", "masks", "next_observations")
+        )
+        discount = jnp.asarray(0.99, dtype) * mask
+        return Batch(observation, action, reward, discount, following, action)
+
+    weight = jnp.asarray(arrays["in/weights"][step], dtype)
+    ones = jnp.ones_like(weight)
+    if variant in ("uniform", "two_sampler"):
+        weight = ones
+    evaluation = ones if variant == "reweight_eval0" else weight
+    if variant == "two_sampler":
+        return Minibatch(batch("uni_"), batch(""), TermWeight(evaluation, weight, weight))
+    return Minibatch(batch(""), None, TermWeight(evaluation, weight, weight))
+
+
+def actor_of(arrays, prefix, dtype) -> Actor:
+    mlp = flax_mlp(arrays, prefix, dtype, head="Dense_0")
+    return Actor(mlp, jnp.asarray(arrays[f"{prefix}log_stds"], dtype))
+
+
+@pytest.mark.parametrize(
+    ("variant", "dtype"), [("uniform", jnp.float32)] + [(variant, jnp.float64) for variant in VARIANTS]
+)
+def test_four_updates_equal_the_authors_code(variant, dtype):
+    arrays = golden("08b_iql_update")
+    with jax.enable_x64(dtype == jnp.float64):
+        algorithm = make_iql(PAPER, num_updates=100)
+        fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
+        state = IQLState(
+            Trained(actor_of(arrays, "init/actor/", dtype), fresh.actor.opt_state),
+            Trained(flax_mlp(arrays, "init/value/", dtype), fresh.value.opt_state),
+            Trained(flax_twin_q(arrays, "init/critic/", dtype), fresh.critic.opt_state),
+            flax_twin_q(arrays, "init/critic/", dtype),
+        )
+        update = jax.jit(algorithm.updates[0])
+        history = []
+        for step in range(4):
+            state, metrics = update(state, minibatch_of(arrays, step, variant, dtype), ())
+            history.append(metrics)
+        path = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
+        for name, key in (
+            ("value/loss", "value_loss"),
+            ("critic/loss", "critic_loss"),
+            ("actor/loss", "actor_loss"),
+            ("value/mean", "v"),
+            ("critic/q_mean", "q1"),
+        ):
+            assert_losses(np.stack([metrics[name] for metrics in history]), arrays[path + key], dtype)
+        final = f"{path}final/"
+        assert_parameters(state.actor.model, actor_of(arrays, f"{final}actor/", dtype), dtype)
+        assert_parameters(state.value.model, flax_mlp(arrays, f"{final}value/", dtype), dtype)
+        assert_parameters(state.critic.model, flax_twin_q(arrays, f"{final}critic/", dtype), dtype)
+        if f"{final}target_critic/Critic_0/MLP_0/Dense_0/bias" in arrays:
+            target = flax_twin_q(arrays, f"{final}target_critic/", dtype)
+            assert_parameters(state.target_critic, target, dtype)
+
+
+@pytest.mark.parametrize("variant", ["reweight_all", "reweight_eval0"])
+def test_losses_and_gradients_at_given_outputs_equal_the_authors_code(variant):
+    arrays = golden("08b_iql_update")
+    with jax.enable_x64(True):
+        given = {
+            key.removeprefix("fixed/in/"): jnp.asarray(value, jnp.float64)
+            for key, value in arrays.items()
+            if key.startswith("fixed/in/")
+        }
+        weight = given["weights"]
+        evaluation = weight if variant == "reweight_all" else jnp.ones_like(weight)
+        target_q = jnp.minimum(given["q1t"], given["q2t"])
+        target = td_target(given["reward"], 0.99 * given["mask"], given["next_v_new"])
+        advantage = target_q - given["v_new"]
+        objectives = {
+            "value": (lambda v: weighted_mean(evaluation, value_loss(v, target_q, expectile=0.7)), ("v",)),
+            "critic": (
+                lambda q1, q2: weighted_mean(evaluation, critic_loss(q1, q2, target)),
+                ("q1", "q2"),
+            ),
+            "actor": (lambda log_prob: actor_objective(log_prob, advantage, weight, PAPER), ("log_prob",)),
+        }
+        for name, (objective, inputs) in objectives.items():
+            arguments = tuple(range(len(inputs)))
+            loss, gradient = jax.value_and_grad(objective, arguments)(*(given[i] for i in inputs))
+            expected = f"fixed/{variant}/f64/"
+            np.testing.assert_allclose(loss, arrays[f"{expected}{name}_loss"], rtol=1e-9, atol=1e-12)
+            for of, found in zip(inputs, gradient, strict=True):
+                np.testing.assert_allclose(found, arrays[f"{expected}grad_{of}"], rtol=1e-8, atol=1e-12)
+
+
+def test_the_cap_bounds_the_advantage_weight_before_the_transition_weight_by_default():
+    config = IQLConfig(inverse_temperature=1.0, advantage_limit=2.0)
+    log_likelihood, advantage, weight = jnp.array([-1.0]), jnp.array([5.0]), jnp.array([3.0])
+    assert actor_objective(log_likelihood, advantage, weight, config) == 6.0
+    paper = IQLConfig(inverse_temperature=1.0, advantage_limit=2.0, cap_after_weighting=True)
+    assert actor_objective(log_likelihood, advantage, weight, paper) == 2.0
