@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens import as_dtype, assert_losses, assert_parameters, golden, torch_mlp
 
+from goldens import as_dtype, assert_losses, assert_parameters, golden, torch_mlp
 from reweigh.algorithms.bc import BCConfig, BCState, behavior_loss, make_bc
 from reweigh.networks import MLP
 from reweigh.optim import Trained

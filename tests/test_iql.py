@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens import as_dtype, assert_losses, assert_parameters, flax_mlp, flax_twin_q, golden
 
+from goldens import as_dtype, assert_losses, assert_parameters, flax_mlp, flax_twin_q, golden
 from reweigh.algorithms.iql import (
     Actor,
     IQLConfig,

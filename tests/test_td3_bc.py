@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens import as_dtype, assert_losses, assert_parameters, golden, torch_mlp, torch_twin_q
 
+from goldens import as_dtype, assert_losses, assert_parameters, golden, torch_mlp, torch_twin_q
 from reweigh.algorithms.td3_bc import TD3BCConfig, TD3BCState, clipped_constraint_weight, make_td3_bc
 from reweigh.optim import Trained
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
@@ -57,7 +57,11 @@ def test_four_updates_equal_the_authors_code(variant, dtype):
                 actor_metrics.append(metrics)
         path = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
         assert_losses(np.stack(critic_losses), arrays[f"{path}critic_loss"], dtype)
-        for name, key in (("loss", "actor_loss"), ("constraint_loss", "constraint_loss"), ("q_scale", "lambda")):
+        for name, key in (
+            ("loss", "actor_loss"),
+            ("constraint_loss", "constraint_loss"),
+            ("q_scale", "lambda"),
+        ):
             found = np.stack([metrics[f"actor/{name}"] for metrics in actor_metrics])
             assert_losses(found, arrays[f"{path}{key}"], dtype)
         final = f"{path}final/"

@@ -1,1 +1,53 @@
 """Offline reinforcement learning on data of mixed quality."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> its module. Imported on first use, so that `import reweigh` costs nothing.
+_PUBLIC = {
+    "load": "reweigh.datasets.load",
+    "Transitions": "reweigh.transitions",
+    "Uniform": "reweigh.priorities.by_return",
+    "OperR": "reweigh.priorities.by_return",
+    "RW": "reweigh.priorities.by_return",
+    "AW": "reweigh.priorities.by_return",
+    "Top": "reweigh.priorities.by_return",
+    "RewardWeights": "reweigh.priorities.by_return",
+    "probability_by_return": "reweigh.priorities.by_return",
+    "summarize": "reweigh.priorities.summary",
+    "read_weights": "reweigh.priorities.file",
+    "write_weights": "reweigh.priorities.file",
+    "build_alias_table": "reweigh.sampling",
+    "draw_indices": "reweigh.sampling",
+    "table_probability": "reweigh.sampling",
+    "BCConfig": "reweigh.algorithms.bc",
+    "TD3BCConfig": "reweigh.algorithms.td3_bc",
+    "IQLConfig": "reweigh.algorithms.iql",
+    "RunConfig": "reweigh.config",
+    "DataConfig": "reweigh.config",
+    "EvaluationConfig": "reweigh.config",
+    "Resample": "reweigh.config",
+    "Reweight": "reweigh.config",
+    "train": "reweigh.experiment",
+    "Policy": "reweigh.policy",
+    "load_policy": "reweigh.policy",
+    "ReweighError": "reweigh.errors",
+    "DatasetError": "reweigh.errors",
+    "WeightsError": "reweigh.errors",
+    "ConfigError": "reweigh.errors",
+    "RunError": "reweigh.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'reweigh' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,6 +12,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the file shall stand; an existing file is replaced in one step.
+
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -70,7 +70,9 @@ def make_twin_q(
 ) -> TwinQ:
     """Two independent critics. The key is consumed."""
     first, second = jax.random.split(key)
-    return TwinQ(make_mlp(first, inputs, hidden, 1, init=init), make_mlp(second, inputs, hidden, 1, init=init))
+    return TwinQ(
+        make_mlp(first, inputs, hidden, 1, init=init), make_mlp(second, inputs, hidden, 1, init=init)
+    )
 
 
 def _like(bias: Array, x: Array) -> Array:

@@ -45,6 +45,10 @@ class DatasetInfo:
     """SHA-256 over the decoded arrays and the row rule."""
     num_rows: int
     """Rows of the record, before the row rule."""
+    action_low: Float32[np.ndarray, " A"]
+    """What an action of -1 is in the environment's units."""
+    action_high: Float32[np.ndarray, " A"]
+    """What an action of 1 is."""
     env: str | None = None
     """gymnasium ID of the environment it was recorded in, when known."""
     attributes: dict[str, Any] = field(default_factory=dict)

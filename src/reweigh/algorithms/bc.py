@@ -34,7 +34,6 @@ class BCConfig:
     """Of Adam."""
 
     name: ClassVar[str] = "bc"
-    terms: ClassVar[frozenset[str]] = frozenset({"constraint"})
     defaults: ClassVar[RunDefaults] = RunDefaults(num_updates=500_000, batch_size=512)
 
     def __post_init__(self) -> None:
@@ -82,6 +81,7 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: not used; every algorithm is made alike.
+
     """
     del num_updates
     optimizer = optax.adam(config.learning_rate)

@@ -48,7 +48,6 @@ class IQLConfig:
     """Widths of the hidden layers."""
 
     name: ClassVar[str] = "iql"
-    terms: ClassVar[frozenset[str]] = frozenset({"evaluation", "policy"})
     defaults: ClassVar[RunDefaults] = RunDefaults(action_limit=1 - 1e-5, locomotion_reward="return-range")
 
     def __post_init__(self) -> None:
@@ -123,6 +122,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: over which the actor's learning rate falls to 0.
+
     """
     optimizer = optax.adam(config.learning_rate)
     actor_optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))

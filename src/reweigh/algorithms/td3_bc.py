@@ -36,7 +36,6 @@ class TD3BCConfig:
     """Constraint weights below 1 become 1 (hard) or their square root: OPER's code has both."""
 
     name: ClassVar[str] = "td3-bc"
-    terms: ClassVar[frozenset[str]] = frozenset({"evaluation", "improvement", "constraint"})
     defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True)
 
     def __post_init__(self) -> None:
@@ -47,7 +46,9 @@ class TD3BCConfig:
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
         require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
         clips = ("none", "hard", "square-root")
-        require(self.constraint_clip in clips, "constraint_clip", f"to be one of {clips}", self.constraint_clip)
+        require(
+            self.constraint_clip in clips, "constraint_clip", f"to be one of {clips}", self.constraint_clip
+        )
         check_widths(self.hidden)
 
 
@@ -85,6 +86,7 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: not used; every algorithm is made alike.
+
     """
     del num_updates
     optimizer = optax.adam(config.learning_rate)

@@ -28,6 +28,7 @@ def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndar
     Args:
         terminal: (M,), the environment ended at this row.
         limit: the environment's episode limit, in steps, at least 1.
+
     """
     timeout = np.zeros(len(terminal), bool)
     ends = np.append(np.flatnonzero(terminal) + 1, len(terminal))
@@ -69,6 +70,7 @@ def return_to_go(
         reward: `r`, (N,).
         episode_end: `e`, (N,): the row is the last of its episode.
         discount: `γ` in [0, 1]. 0 returns the reward, 1 the undiscounted rest.
+
     """
     # All episodes go back one step at a time, side by side: as many turns as the longest has rows.
     starts = episode_starts(episode_end)
@@ -93,6 +95,7 @@ def transitions_from_rows(
     row_rule: str,
     episode_ends: EpisodeEnds,
     max_episode_steps: int | None,
+    action_bounds: tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]],
 ) -> Transitions:
     """Apply a row rule to recorded rows.
 
@@ -104,9 +107,11 @@ def transitions_from_rows(
         row_rule: its words.
         episode_ends: `flags` trusts terminals and time-outs, `discontinuity` compares states.
         max_episode_steps: the limit where the record has no `timeouts`.
+        action_bounds: what -1 and 1 stand for.
 
     Raises:
         DatasetError: nothing is left.
+
     """
     timeout = rows.timeout
     if timeout is None:
@@ -162,6 +167,8 @@ def transitions_from_rows(
             row_rule=row_rule,
             digest=digest,
             num_rows=len(rows),
+            action_low=action_bounds[0],
+            action_high=action_bounds[1],
             env=rows.env,
             attributes=rows.attributes,
         ),

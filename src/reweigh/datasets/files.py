@@ -20,6 +20,7 @@ def read_hdf5(path: Path) -> Rows:
 
     Raises:
         DatasetError: it is no readable HDF5 file, or its arrays are no dataset.
+
     """
     try:
         with h5py.File(path, "r") as file:
@@ -46,11 +47,20 @@ def read_npz(path: Path) -> Rows:
 
     Raises:
         DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.
+
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as e:
         raise DatasetError(
             f"expected a complete .npz file of plain arrays, but {path} cannot be read "
             f"({_first_line(e)}). Write it with numpy.savez, without objects."
@@ -70,6 +80,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
 
     Raises:
         DatasetError: the file cannot be written.
+
     """
     columns = {
         "observations": rows.observation,

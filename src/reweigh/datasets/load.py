@@ -1,6 +1,7 @@
 """One verb: from what a user names, or holds in memory, to `Transitions`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,12 @@ BUILTINS = {"bandit": bandit_rows}
 
 
 def load(
-    data: str | Path | Mapping[str, np.ndarray],
+    data: str | Path | Mapping[str, np.ndarray] | tuple[str, Rows, bool],
     *,
     env: str | None = None,
     episode_ends: EpisodeEnds | None = None,
     max_episode_steps: int | None = None,
-    action_low: np.ndarray | None = None,
-    action_high: np.ndarray | None = None,
+    bounds_of: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None,
     clip_actions: bool = False,
 ) -> Transitions:
     """Read a dataset.
@@ -34,29 +34,33 @@ def load(
     Args:
         data: `file.hdf5`, `file.npz`, `builtin:NAME`, or arrays by D4RL's names (`observations` (M, S),
             `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally `timeouts` (M,),
-            `next_observations` (M, S), `source` (M,)).
+            `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
         env: gymnasium ID, over the one that the file names.
         episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
             `timeouts`.
         max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
             its environment.
-        action_low: lower action bounds of the environment, (A,); actions are scaled to [-1, 1]. None: -1.
-        action_high: upper action bounds, (A,). None: 1.
+        bounds_of: gymnasium ID -> lowest and highest action, (A,) each, asked where the environment is
+            known; actions are scaled from there to [-1, 1]. None: actions are in [-1, 1] already.
         clip_actions: take actions outside the bounds at the bound.
 
     Raises:
         DatasetError: the data cannot be read or is no dataset.
         ConfigError: an option has no meaning.
+
     """
     if episode_ends not in (None, "flags", "discontinuity"):
         raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
     if max_episode_steps is not None and max_episode_steps < 1:
         raise ConfigError(f"expected max_episode_steps of at least 1, but found {max_episode_steps}.")
-    spec, rows, always_d4rl = load_rows(data)
+    spec, rows, always_d4rl = data if isinstance(data, tuple) else load_rows(data)
     if env is not None:
-        rows = Rows(**{**vars(rows), "env": env})
-    rows = bounded_actions(rows, where=spec, low=action_low, high=action_high, clip=clip_actions)
+        rows = replace(rows, env=env)
+    low = high = None
+    if rows.env is not None and bounds_of is not None:
+        low, high = bounds_of(rows.env)
+    rows, bounds = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
     keep_all = rows.next_observation is not None and not always_d4rl
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
@@ -80,6 +84,7 @@ def load(
         row_rule=row_rule,
         episode_ends=episode_ends,
         max_episode_steps=limit,
+        action_bounds=bounds,
     )
 
 
@@ -91,6 +96,7 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
 
     Raises:
         DatasetError: the data cannot be read or is no dataset.
+
     """
     if isinstance(data, Mapping):
         arrays = {name: np.asarray(array) for name, array in data.items()}

@@ -48,6 +48,7 @@ def checked_rows(
 
     Raises:
         DatasetError: a key is missing, a shape, length or type is wrong, or a number is not finite.
+
     """
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
@@ -97,7 +98,7 @@ def bounded_actions(
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
     clip: bool = False,
-) -> Rows:
+) -> tuple[Rows, tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]]]:
     """Scale actions from `[low, high]` to [-1, 1]; refuse those outside unless `clip`.
 
     Args:
@@ -107,8 +108,12 @@ def bounded_actions(
         high: upper bound, (A,); None: 1.
         clip: accept actions outside, at the bound.
 
+    Returns:
+        The rows, and the bounds that -1 and 1 stand for.
+
     Raises:
         DatasetError: actions lie outside and `clip` is false.
+
     """
     action = rows.action
     if low is not None and high is not None:
@@ -128,7 +133,12 @@ def bounded_actions(
             f"(largest magnitude {np.abs(action).max():.6g}) in {where}. "
             "Accept them at the bound with --clip-actions (clip_actions=True), or rescale the file."
         )
-    return replace(rows, action=np.clip(action, -1, 1))
+    ones = np.ones(action.shape[1], np.float32)
+    bounds = (
+        -ones if low is None else low.astype(np.float32),
+        ones if high is None else high.astype(np.float32),
+    )
+    return replace(rows, action=np.clip(action, -1, 1)), bounds
 
 
 def rows_digest(rows: Rows, row_rule: str) -> str:

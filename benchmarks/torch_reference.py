@@ -1,0 +1,119 @@
+"""Plain PyTorch loops of the same updates, as a reference to quote ratios to.
+
+Written from the papers' equations in the ordinary eager style that most published code has: modules,
+`torch.optim.Adam`, index sampling from a prefetched `np.random.choice`. Not tuned, not slowed down.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+PREFETCH = 1000  # batches drawn at once
+
+
+def mlp(inputs: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers of 256."""
+    return nn.Sequential(
+        nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, outputs)
+    )
+
+
+class Sampler:
+    """Minibatches by indices drawn ahead of time."""
+
+    def __init__(self, columns: dict[str, np.ndarray], probability: np.ndarray | None, batch_size: int):
+        self.columns = {name: torch.from_numpy(column) for name, column in columns.items()}
+        self.probability = probability
+        self.batch_size = batch_size
+        self.rows = len(columns["reward"])
+        self.position = PREFETCH
+
+    def batch(self) -> tuple[torch.Tensor, ...]:
+        if self.position == PREFETCH:
+            size = (PREFETCH, self.batch_size)
+            self.index = torch.from_numpy(np.random.choice(self.rows, size, p=self.probability))
+            self.position = 0
+        index = self.index[self.position]
+        self.position += 1
+        return tuple(column[index] for column in self.columns.values())
+
+
+def follow(target: nn.Module, online: nn.Module) -> None:
+    """Polyak averaging at 0.005."""
+    for slow, fast in zip(target.parameters(), online.parameters(), strict=True):
+        slow.data.copy_(0.005 * fast.data + 0.995 * slow.data)
+
+
+def minimize(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One step."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+class TD3BC:
+    """Fujimoto & Gu, arXiv 2106.06860."""
+
+    def __init__(self, states: int, actions: int):
+        self.actor = mlp(states, actions)
+        self.critics = nn.ModuleList([mlp(states + actions, 1) for _ in range(2)])
+        self.target_actor, self.target_critics = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=3e-4)
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=3e-4)
+        self.count = 0
+
+    def update(self, s, a, r, discount, s2) -> None:
+        self.count += 1
+        with torch.no_grad():
+            noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
+            next_action = (torch.tanh(self.target_actor(s2)) + noise).clamp(-1, 1)
+            x = torch.cat([s2, next_action], 1)
+            next_q = torch.min(*(critic(x)[:, 0] for critic in self.target_critics))
+            target = r + discount * next_q
+        x = torch.cat([s, a], 1)
+        loss = sum(nn.functional.mse_loss(critic(x)[:, 0], target) for critic in self.critics)
+        minimize(self.critic_optimizer, loss)
+        if self.count % 2 == 0:
+            action = torch.tanh(self.actor(s))
+            q = self.critics[0](torch.cat([s, action], 1))
+            scale = 2.5 / q.abs().mean().detach()
+            minimize(self.actor_optimizer, -scale * q.mean() + nn.functional.mse_loss(action, a))
+            follow(self.target_critics, self.critics)
+            follow(self.target_actor, self.actor)
+
+
+class IQL:
+    """Kostrikov et al., arXiv 2110.06169."""
+
+    def __init__(self, states: int, actions: int):
+        self.actor, self.value = mlp(states, actions), mlp(states, 1)
+        self.log_std = nn.Parameter(torch.zeros(actions))
+        self.critics = nn.ModuleList([mlp(states + actions, 1) for _ in range(2)])
+        self.target_critics = copy.deepcopy(self.critics)
+        self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=3e-4)
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=3e-4)
+        self.actor_optimizer = torch.optim.Adam([*self.actor.parameters(), self.log_std], lr=3e-4)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_optimizer, 1_000_000)
+
+    def update(self, s, a, r, discount, s2) -> None:
+        x = torch.cat([s, a], 1)
+        with torch.no_grad():
+            target_q = torch.min(*(critic(x)[:, 0] for critic in self.target_critics))
+        difference = target_q - self.value(s)[:, 0]
+        expectile = torch.where(difference > 0, 0.7, 0.3)
+        minimize(self.value_optimizer, (expectile * difference**2).mean())
+        with torch.no_grad():
+            advantage = target_q - self.value(s)[:, 0]
+            copied = torch.exp(3.0 * advantage).clamp(max=100.0)
+            target = r + discount * self.value(s2)[:, 0]
+        policy = torch.distributions.Normal(torch.tanh(self.actor(s)), self.log_std.clamp(-5, 2).exp())
+        minimize(self.actor_optimizer, -(copied * policy.log_prob(a).sum(-1)).mean())
+        self.schedule.step()
+        loss = sum(nn.functional.mse_loss(critic(x)[:, 0], target) for critic in self.critics)
+        minimize(self.critic_optimizer, loss)
+        follow(self.target_critics, self.critics)
+
+
+ALGORITHMS = {"td3-bc": TD3BC, "iql": IQL}

@@ -1,0 +1,255 @@
+"""The command line: parse, call one function, print. JAX is imported by the commands that train alone."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from reweigh.errors import ReweighError
+
+METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line, with the nearest flag where one was mistyped."""
+
+    def error(self, message: str) -> NoReturn:
+        if "unrecognized arguments" in message:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            wrong = message.partition(": ")[2].split()[0]
+            near = difflib.get_close_matches(wrong.partition("=")[0], flags, n=1)
+            message = f"unknown argument {wrong}" + (f"; did you mean {near[0]}?" if near else "")
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, rest = super().parse_known_args(args, namespace)
+        if rest:  # in the subcommand's parser, whose flags are the ones to suggest
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return known, rest
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown, examples kept as written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted."""
+    arguments = make_parser().parse_args(argv)
+    # Imported late, so that --help answers at once.
+    from reweigh import commands
+
+    try:
+        return commands.COMMANDS[arguments.command](arguments)
+    except ReweighError as error:
+        print(f"reweigh {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every command with its flags, defaults and an example."""
+    parser = _Parser(
+        prog="reweigh", description="Offline RL on data of mixed quality.", formatter_class=_Help
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_inspect(commands)
+    _add_weigh(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_mix(commands)
+    return parser
+
+
+def _version() -> str:
+    from reweigh import __version__
+
+    return f"reweigh {__version__}"
+
+
+def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=summary, epilog=f"example:\n  {example}", formatter_class=_Help
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:bandit")
+    _add_reading(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    reading = parser.add_argument_group("how the file is read")
+    reading.add_argument(
+        "--clip-actions", action="store_true", help="accept actions outside the bounds, clipped"
+    )
+    reading.add_argument(
+        "--max-episode-steps", type=int, metavar="N", help="limit of a file without time-outs"
+    )
+    reading.add_argument(
+        "--episode-ends",
+        choices=("flags", "discontinuity"),
+        help="trust terminals and time-outs, or compare states (default: flags where there are any)",
+    )
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(
+        commands, "inspect", "say what a dataset holds and how uneven it is", "reweigh inspect hopper.hdf5"
+    )
+    _add_data(parser)
+    parser.add_argument("--env", metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_weigh(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "weigh",
+        "compute how much each transition should count",
+        "reweigh weigh hopper.hdf5 --method aw --temperature 0.1 --out w.npz",
+    )
+    _add_data(parser)
+    parser.add_argument("--method", choices=METHODS, required=True, help="what makes a transition count")
+    parser.add_argument(
+        "--out", metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
+    )
+    setting = parser.add_argument_group("method")
+    setting.add_argument("--base", type=float, metavar="B", help="oper-r: what the worst episode gets (0)")
+    setting.add_argument("--inverse", action="store_true", help="oper-r: prefer low returns, a control")
+    setting.add_argument(
+        "--temperature", type=float, metavar="T", help="rw, aw, reward: softmax divisor (0.1)"
+    )
+    setting.add_argument("--fraction", type=float, metavar="Q", help="top: share of episodes kept (0.1)")
+    setting.add_argument(
+        "--by-length", action="store_true", help="divide returns by episode length (segments)"
+    )
+    setting.add_argument(
+        "--paper", choices=("oper", "aw-iql", "aw-td3bc"), help="returns as that paper's code sums them"
+    )
+    scaling = parser.add_argument_group("scaling")
+    scaling.add_argument("--transform", choices=("linear", "exp", "power"), help="reshape the weights")
+    scaling.add_argument("--std", type=float, metavar="S", help="linear: deviation of mean-1 weights")
+    scaling.add_argument("--eps", type=float, metavar="E", help="linear: smallest weight")
+    scaling.add_argument("--eps-max", type=float, metavar="E", help="linear: largest weight")
+    scaling.add_argument("--strength", type=float, metavar="L", help="exp, power: lambda (1)")
+    scaling.add_argument(
+        "--target-ess", type=float, metavar="R", help="find the temperature (or std) with this ESS/N"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "train",
+        "train a policy, any number of seeds, resumable",
+        "reweigh train mix.hdf5 --algorithm iql --weights aw --seeds 0 1 2 --num-updates 100000 --out runs/aw",
+    )
+    _add_data(parser)
+    parser.add_argument("--algorithm", choices=("bc", "td3-bc", "iql"), required=True, help="what to train")
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)")
+    weights = parser.add_argument_group("weights")
+    weights.add_argument(
+        "--weights",
+        default="uniform",
+        metavar="METHOD[:key=value,...]|W.npz",
+        help=f"{', '.join(METHODS)}, or a weights file",
+    )
+    weights.add_argument(
+        "--rebalance", choices=("resample", "reweight"), default="resample", help="how they act"
+    )
+    weights.add_argument(
+        "--terms",
+        default="all",
+        metavar="TERMS",
+        help="which loss terms see them: all, policy, or some of evaluation,improvement,constraint",
+    )
+    settings = parser.add_argument_group("settings")
+    settings.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
+    settings.add_argument(
+        "--paper", choices=("oper", "aw-iql", "aw-td3bc"), help="as that paper's code computes"
+    )
+    settings.add_argument(
+        "--set", dest="fields", action="append", default=[], metavar="PATH=VALUE",
+        help="any field of the run, for example algorithm.alpha=1.0; may be repeated",
+    )  # fmt: skip
+    settings.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="K", help="one process each on a CPU"
+    )
+    settings.add_argument("--num-updates", type=int, metavar="N", help="default: as the paper")
+    settings.add_argument("--batch-size", type=int, metavar="B", help="default: as the paper")
+    settings.add_argument(
+        "--hidden", type=int, nargs="+", metavar="W", help="hidden widths; default: as the paper"
+    )
+    evaluation = parser.add_argument_group("evaluation and record")
+    evaluation.add_argument(
+        "--env", metavar="ID", help="gymnasium ID to evaluate in (default: the file's own)"
+    )
+    evaluation.add_argument("--eval-interval", type=int, default=5000, metavar="N", help="in updates")
+    evaluation.add_argument("--eval-episodes", type=int, default=10, metavar="N", help="each time")
+    evaluation.add_argument("--no-evaluate", action="store_true", help="train only")
+    evaluation.add_argument("--checkpoint-interval", type=int, default=10_000, metavar="N", help="in updates")
+    evaluation.add_argument("--quiet", action="store_true", help="no progress bar")
+    evaluation.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "evaluate",
+        "score a run's policies on fresh episodes",
+        "reweigh evaluate runs/aw --episodes 100",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes a seed")
+    parser.add_argument("--env", metavar="ID", help="gymnasium ID (default: the run's own)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_mix(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "mix",
+        "make an imbalanced dataset from a good and a bad one",
+        "reweigh mix --good expert.hdf5 --bad random.hdf5 --ratio 0.05 --size 1000000 --out mix.hdf5",
+    )
+    parser.add_argument("--good", required=True, metavar="A", help="dataset of the good source")
+    parser.add_argument("--bad", required=True, metavar="B", help="dataset of the bad source")
+    parser.add_argument(
+        "--ratio", type=float, required=True, metavar="P", help="share of good rows, in (0, 1)"
+    )
+    parser.add_argument("--out", required=True, metavar="F.hdf5", help="file to write")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="rows (default: transitions of the good source)"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("trajectories", "segments"),
+        default="trajectories",
+        help="whole episodes or pieces",
+    )
+    parser.add_argument("--without-replacement", action="store_true", help="draw no episode twice")
+    parser.add_argument(
+        "--overshoot", action="store_true", help="the papers' loop: one more where the sum fits"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same recipe, same bytes")
+    parser.add_argument(
+        "--max-episode-steps", type=int, metavar="N", help="limit of sources without time-outs"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

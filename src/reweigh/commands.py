@@ -1,0 +1,408 @@
+"""What each command does with its parsed flags: gather, call, print."""
+
+import argparse
+import json
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reweigh.datasets.files import write_hdf5
+from reweigh.datasets.load import load, load_rows
+from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
+from reweigh.datasets.scores import limit_of, normalized_score, reference_of_env
+from reweigh.errors import ConfigError, DatasetError
+from reweigh.priorities.by_return import (
+    AW,
+    RW,
+    FromReturns,
+    OperR,
+    ReturnMethod,
+    RewardWeights,
+    Top,
+    Uniform,
+    Weighting,
+    probability_by_return,
+)
+from reweigh.priorities.file import weights_of, write_weights
+from reweigh.priorities.scaling import (
+    exponential_probability,
+    find_setting,
+    linear_probability,
+    power_probability,
+)
+from reweigh.priorities.summary import summarize
+from reweigh.transitions import Transitions
+
+if TYPE_CHECKING:
+    from reweigh.config import RunConfig
+
+METHODS: dict[str, type[ReturnMethod]] = {c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights)}
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Print what a dataset holds."""
+    transitions = _load(arguments, env=arguments.env)
+    found = describe(transitions)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _print_table(found)
+    return 0
+
+
+def describe(transitions: Transitions) -> dict[str, Any]:
+    """Counts, returns, ends and ranges of a dataset."""
+    episodes, info = transitions.episodes, transitions.info
+    returns = episodes.whole_return
+    best = np.sort(returns)[-max(1, len(returns) // 10) :]
+    found: dict[str, Any] = {
+        "dataset": info.spec,
+        "environment": info.env or "unknown: policies will not be scored (name one with --env)",
+        "recorded rows": info.num_rows,
+        "transitions": len(transitions),
+        "row rule": info.row_rule,
+        "observation size": transitions.observation_size,
+        "action size": transitions.action_size,
+        "episodes": len(episodes),
+        "ended by terminal": int(episodes.terminated.sum()),
+        "ended by time-out": int(episodes.timed_out.sum()),
+        "unfinished": int((~episodes.terminated & ~episodes.timed_out).sum()),
+        "episode length": _range(episodes.whole_length),
+        "episode return": _range(returns),
+        "return deviation": float(returns.std()),
+        "top-decile return": float(best.mean()),
+    }
+    reference = reference_of_env(info.env) if info.env else None
+    if reference:
+        found["normalized return"] = _range(normalized_score(returns, reference))
+    found |= {
+        "reward": _range(transitions.raw_reward),
+        "observation": _range(transitions.observation),
+        "action": _range(transitions.action),
+    }
+    if (transitions.source >= 0).any():
+        found["good share"] = float((transitions.source == 1).mean())
+    found["digest"] = info.digest
+    return found
+
+
+def weigh(arguments: argparse.Namespace) -> int:
+    """Compute weights and write them."""
+    out = Path(arguments.out)
+    if out.suffix not in (".npz", ".parquet"):
+        raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
+    transitions = _load(arguments)
+    method = _method(arguments)
+    if arguments.paper and isinstance(method, FromReturns):
+        method = replace(method, kept_rows_only=True)
+    weighting, settings = _scaled(transitions, method, arguments)
+    summary = summarize(weighting.probability, transitions)
+    meta = {"method": method.method, "settings": settings, "summary": summary, "notes": list(weighting.notes)}
+    write_weights(out, weights_of(weighting.probability, transitions, meta))
+    for note in weighting.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+    else:
+        _print_table({"weights": arguments.out, "method": _words(method), **summary})
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train seeds; on a CPU each in a process of its own."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch
+
+    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
+        raise ConfigError(f"expected different --seeds of at least 0, but found {arguments.seeds}.")
+    config = run_config(arguments)
+    out = Path(arguments.out or _default_out(arguments))
+    return launch(config, arguments.seeds, out, quiet=arguments.quiet, as_json=arguments.json)
+
+
+def run_config(arguments: argparse.Namespace) -> "RunConfig":
+    """The run that the flags of `train` describe.
+
+    Raises:
+        ReweighError: they contradict one another, or the data cannot be read.
+
+    """
+    from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
+    from reweigh.experiment import with_defaults
+    from reweigh.presets import for_domain, for_paper
+
+    algorithm = ALGORITHMS[arguments.algorithm]()
+    if arguments.hidden:
+        algorithm = replace(algorithm, hidden=tuple(arguments.hidden))
+    _, rows, _ = load_rows(arguments.data)
+    env = arguments.env or rows.env
+    del rows
+    config = RunConfig(
+        data=DataConfig(
+            spec=arguments.data,
+            env=arguments.env,
+            episode_ends=arguments.episode_ends,
+            max_episode_steps=arguments.max_episode_steps,
+            clip_actions=arguments.clip_actions,
+        ),
+        algorithm=algorithm,
+        rebalance=_rebalance(arguments),
+        num_updates=_given(arguments.num_updates, algorithm.defaults.num_updates),
+        batch_size=_given(arguments.batch_size, algorithm.defaults.batch_size),
+        evaluation=EvaluationConfig(
+            arguments.eval_interval, arguments.eval_episodes, not arguments.no_evaluate and env is not None
+        ),
+        checkpoint_interval=arguments.checkpoint_interval,
+    )
+    config = with_defaults(config, env)
+    if arguments.preset:
+        config = for_domain(config, arguments.preset)
+    if arguments.paper:
+        config = for_paper(config, arguments.paper, env)
+    for assignment in arguments.fields:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"expected --set PATH=VALUE, but found {assignment!r}.")
+        config = replace_at(config, path, value)
+    return config
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score the policies of a run on fresh episodes."""
+    from reweigh.runs import RunFolder
+    from reweigh.scoring import evaluate_run
+
+    folder = RunFolder(Path(arguments.run))
+    config = folder.config()
+    if arguments.episodes < 1:
+        raise ConfigError(f"expected --episodes of at least 1, but found {arguments.episodes}.")
+    results = []
+    for seed in folder.seeds():
+        env = arguments.env or seed.load_policy().meta.get("env") or config["data"]["env"]
+        if env is None:
+            raise ConfigError(f"expected an environment for {arguments.run}, but it names none. Give --env.")
+        returns, scores = evaluate_run(seed, env, arguments.episodes)
+        results.append({"seed": seed.seed, "env": env, "return": float(returns.mean())})
+        if scores is not None:
+            results[-1]["normalized_score"] = float(scores.mean())
+    if not results:
+        raise ConfigError(f"expected trained seeds in {arguments.run}, but found none.")
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            _print_table(result)
+    return 0
+
+
+def mix_command(arguments: argparse.Namespace) -> int:
+    """Make an imbalanced dataset."""
+    out = Path(arguments.out)
+    if out.suffix not in (".hdf5", ".h5"):
+        raise ConfigError(f"expected --out ending in .hdf5, but found {arguments.out!r}.")
+    if not out.parent.is_dir():
+        raise DatasetError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    sources = []
+    for spec in (arguments.good, arguments.bad):
+        _, rows, _ = load_rows(spec)
+        limit = arguments.max_episode_steps or limit_of(Path(spec).name, rows.env)
+        sources.append(with_timeouts(rows, limit))
+    size = _given(arguments.size, len(sources[0]))
+    recipe = MixRecipe(
+        ratio=arguments.ratio,
+        size=size,
+        kind=arguments.kind,
+        replacement=not arguments.without_replacement,
+        seed=arguments.seed,
+        overshoot=arguments.overshoot,
+    )
+    rows, made = mix(*sources, recipe)
+    made = {"mix_good": Path(arguments.good).name, "mix_bad": Path(arguments.bad).name, **made}
+    write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **made}, indent=2))
+    else:
+        _print_table({"dataset": arguments.out, **{k.removeprefix("mix_"): v for k, v in made.items()}})
+    return 0
+
+
+COMMANDS = {"inspect": inspect, "weigh": weigh, "train": train, "evaluate": evaluate, "mix": mix_command}
+
+
+def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
+    return load(
+        arguments.data,
+        env=env,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+
+
+def _method(arguments: argparse.Namespace) -> ReturnMethod:
+    """The method of `weigh`, refusing flags that belong to another one."""
+    kind = METHODS[arguments.method]
+    own = {f.name for f in fields(kind)}
+    given: dict[str, Any] = {
+        name: getattr(arguments, name)
+        for name in ("base", "temperature", "fraction")
+        if getattr(arguments, name) is not None
+    }
+    given |= {name: True for name in ("inverse", "by_length") if getattr(arguments, name)}
+    for name in given:
+        if name not in own:
+            raise ConfigError(f"--{name.replace('_', '-')} has no meaning for --method {arguments.method}.")
+    return kind(**given)
+
+
+def _scaled(
+    transitions: Transitions, method: ReturnMethod, arguments: argparse.Namespace
+) -> tuple[Weighting, dict[str, Any]]:
+    """Weights of a method after the asked transform, and the settings that gave them."""
+    settings = {f.name: getattr(method, f.name) for f in fields(method)}
+    target, transform = arguments.target_ess, arguments.transform
+    _check_scaling(arguments)
+    if target is not None and transform is None and "temperature" in settings:
+
+        def at(temperature: float) -> np.ndarray:
+            return probability_by_return(transitions, replace(method, temperature=temperature)).probability  # type: ignore[call-arg]
+
+        settings["temperature"] = find_setting(at, target, rising=True)
+        return Weighting(
+            at(settings["temperature"]), probability_by_return(transitions, method).notes
+        ), settings
+    weighting = probability_by_return(transitions, method)
+    weight = weighting.probability * len(transitions)
+    if transform == "exp":
+        probability = exponential_probability(weight, inverse_temperature=_given(arguments.strength, 1.0))
+    elif transform == "power":
+        probability = power_probability(weight, power=_given(arguments.strength, 1.0))
+    elif transform == "linear" or target is not None:
+        std, eps = arguments.std, arguments.eps
+        if target is not None:
+            eps = _given(eps, 0.1)
+            std = find_setting(lambda s: linear_probability(weight, std=s, eps=eps), target, rising=False)
+        probability = linear_probability(weight, std=std, eps=eps, eps_max=arguments.eps_max)
+        settings |= {"std": std, "eps": eps}
+    else:
+        return weighting, settings
+    settings |= {
+        "transform": transform or "linear",
+        "eps_max": arguments.eps_max,
+        "strength": arguments.strength,
+    }
+    return replace(weighting, probability=probability), settings
+
+
+def _check_scaling(arguments: argparse.Namespace) -> None:
+    linear = arguments.transform == "linear" or (
+        arguments.transform is None and arguments.target_ess is not None
+    )
+    for name in ("std", "eps", "eps_max"):
+        value = getattr(arguments, name)
+        if value is not None and not linear:
+            raise ConfigError(f"--{name.replace('_', '-')} belongs to --transform linear. Add it.")
+        if value is not None and value < 0:
+            raise ConfigError(f"expected --{name.replace('_', '-')} of at least 0, but found {value}.")
+    if arguments.strength is not None and arguments.transform not in ("exp", "power"):
+        raise ConfigError("--strength belongs to --transform exp or power. Add one.")
+    if arguments.target_ess is not None and arguments.transform in ("exp", "power"):
+        raise ConfigError("--target-ess finds a temperature or a std; leave out --transform.")
+
+
+def parse_weights(text: str) -> Any:
+    """`METHOD[:key=value,...]` or a weights file.
+
+    Raises:
+        ConfigError: neither.
+
+    """
+    from reweigh.config import WeightsPath, replace_at
+
+    name, colon, settings = text.partition(":")
+    if name not in METHODS:
+        if text.endswith((".npz", ".parquet")):
+            if not Path(text).is_file():
+                raise ConfigError(
+                    f"expected a weights file at {text}, but there is none. Make it with weigh."
+                )
+            return WeightsPath(text)
+        raise ConfigError(
+            f"expected --weights to be one of {', '.join(METHODS)}, or a .npz or .parquet file, but found {text!r}."
+        )
+    method = METHODS[name]()
+    for assignment in settings.split(",") if colon else ():
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"expected --weights {name}:key=value, but found {assignment!r}.")
+        method = replace_at(method, key.replace("-", "_"), value)
+    return method
+
+
+def _rebalance(arguments: argparse.Namespace) -> Any:
+    from reweigh.config import Resample, Reweight
+
+    weights = parse_weights(arguments.weights)
+    terms = arguments.terms
+    parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
+        terms, set(terms.split(","))
+    )
+    unknown = parts - {"evaluation", "improvement", "constraint"}
+    if unknown:
+        raise ConfigError(
+            "expected --terms all, policy, or some of evaluation,improvement,constraint, "
+            f"but found {terms!r}."
+        )
+    if arguments.rebalance == "reweight":
+        return Reweight(weights, *(name in parts for name in ("evaluation", "improvement", "constraint")))
+    for name, members in (
+        ("all", {"evaluation", "improvement", "constraint"}),
+        ("policy", {"improvement", "constraint"}),
+        ("evaluation", {"evaluation"}),
+    ):
+        if parts == members:
+            return Resample(weights, name)  # type: ignore[arg-type]
+    raise ConfigError(
+        f"expected --terms all, policy or evaluation for resampling, which draws at most two batches, but found "
+        f"{terms!r}. Single terms can be weighted with --rebalance reweight."
+    )
+
+
+def _default_out(arguments: argparse.Namespace) -> str:
+    data = Path(arguments.data.replace(":", "-")).stem
+    weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
+    return f"runs/{data}-{arguments.algorithm}-{weights}-{arguments.rebalance}-{arguments.terms}"
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _words(method: ReturnMethod) -> str:
+    settings = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
+    return f"{method.method} ({settings})" if settings else method.method
+
+
+def _range(values: np.ndarray) -> dict[str, float]:
+    return {
+        "min": float(values.min()),
+        "mean": float(values.mean(dtype=np.float64)),
+        "max": float(values.max()),
+    }
+
+
+def _print_table(found: dict[str, Any]) -> None:
+    width = max(len(name) for name in found)
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{_text(value['mean'])} ({_text(value['min'])} to {_text(value['max'])})"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

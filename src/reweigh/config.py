@@ -1,0 +1,266 @@
+"""One run, in full, frozen: the record, the identity, and what the command line fills in."""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from reweigh.algorithms.bc import BCConfig
+from reweigh.algorithms.iql import IQLConfig
+from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.datasets.rewards import RewardTransform
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
+from reweigh.rebalance.static import ResampleTerms
+
+AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig
+ALGORITHMS: dict[str, type[AlgorithmConfig]] = {c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig)}
+
+
+@dataclass(frozen=True)
+class WeightsPath:
+    """Weights from a file that `reweigh weigh` or another program wrote."""
+
+    path: str = ""
+
+    method: ClassVar[str] = "file"
+
+
+Weights = Uniform | OperR | RW | AW | Top | RewardWeights | WeightsPath
+WEIGHTS: dict[str, type[Weights]] = {c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights)}
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Draw batches by the weights; loss weights are 1."""
+
+    weights: Weights = field(default_factory=Uniform)
+    terms: ResampleTerms = "all"
+    """`all`: one batch for every term. `policy`: a prioritised batch for improvement and constraint, a
+    uniform one for evaluation. `evaluation`: the other way round."""
+
+    kind: ClassVar[str] = "resample"
+
+
+@dataclass(frozen=True)
+class Reweight:
+    """Draw batches uniformly; multiply losses by the weights."""
+
+    weights: Weights = field(default_factory=Uniform)
+    evaluation: bool = True
+    """Weigh the losses of critics and values."""
+    improvement: bool = True
+    """Weigh the term that seeks value."""
+    constraint: bool = True
+    """Weigh the term that stays near the data."""
+
+    kind: ClassVar[str] = "reweight"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not (self.evaluation or self.improvement or self.constraint):
+            raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
+
+
+RebalanceConfig = Resample | Reweight
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which transitions."""
+
+    spec: str
+    """`file.hdf5`, `file.npz` or `builtin:NAME`."""
+    env: str | None = None
+    """gymnasium ID; None: the one that the file names, if any."""
+    episode_ends: Literal["flags", "discontinuity"] | None = None
+    max_episode_steps: int | None = None
+    clip_actions: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """When and how long the policy is tried."""
+
+    interval: int = 5000
+    """In updates; the last update is always evaluated."""
+    episodes: int = 10
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that fixes a run except its seed."""
+
+    data: DataConfig
+    algorithm: AlgorithmConfig
+    rebalance: RebalanceConfig = field(default_factory=Resample)
+    num_updates: int = 1_000_000
+    """Gradient steps."""
+    batch_size: int = 256
+    discount: float = 0.99
+    """`γ` in [0, 1]."""
+    normalize_observations: bool = False
+    """`(s - mean) / (std + 1e-3)`, saved with the policy."""
+    action_limit: float = 1.0
+    """Data actions are clipped to plus or minus this."""
+    reward: RewardTransform = "none"
+    """What training sees instead of the recorded reward."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    log_interval: int = 1000
+    """Updates a row of `metrics.csv`."""
+    checkpoint_interval: int = 10_000
+    """In updates."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name in ("num_updates", "batch_size", "log_interval", "checkpoint_interval"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"expected {name} of at least 1, but found {getattr(self, name)}.")
+        for name in ("interval", "episodes"):
+            if getattr(self.evaluation, name) < 1:
+                raise ConfigError(
+                    f"expected evaluation {name} of at least 1, but found {getattr(self.evaluation, name)}. "
+                    "Switch evaluation off with --no-evaluate."
+                )
+        if not 0 <= self.discount <= 1:
+            raise ConfigError(f"expected discount in [0, 1], but found {self.discount}.")
+        if not 0 < self.action_limit <= 1:
+            raise ConfigError(f"expected action_limit in (0, 1], but found {self.action_limit}.")
+        _check_terms(self.algorithm, self.rebalance)
+        if isinstance(self.algorithm, TD3BCConfig):
+            odd = [
+                name
+                for name, number in (
+                    ("num_updates", self.num_updates),
+                    ("evaluation interval", self.evaluation.interval),
+                    ("log_interval", self.log_interval),
+                    ("checkpoint_interval", self.checkpoint_interval),
+                )
+                if number % 2
+            ]
+            if odd:
+                raise ConfigError(
+                    f"expected an even {odd[0]} for td3-bc, whose actor moves at every second update; "
+                    "add or take away one."
+                )
+
+
+def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None:
+    """Refuse terms that an algorithm does not have, or cannot weigh apart."""
+    if isinstance(algorithm, BCConfig):
+        useless = (isinstance(rebalance, Resample) and rebalance.terms == "evaluation") or (
+            isinstance(rebalance, Reweight) and not rebalance.constraint
+        )
+        if useless:
+            raise ConfigError(
+                "expected the constraint term among the weighted ones, because it is the only one of bc. "
+                "Use --terms all."
+            )
+    if (
+        isinstance(algorithm, IQLConfig)
+        and isinstance(rebalance, Reweight)
+        and rebalance.improvement != rebalance.constraint
+    ):
+        raise ConfigError(
+            "expected improvement and constraint to be weighted alike for iql, whose actor loss is both at "
+            "once, but found one without the other. Use --terms policy, evaluation or all."
+        )
+
+
+def to_dict(config: Any) -> Any:
+    """A config as JSON's types; a member of a union says which it is."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        plain = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        tag = next(
+            (getattr(config, name) for name in ("name", "method", "kind") if hasattr(config, name)), None
+        )
+        return {"type": tag, **plain} if tag else plain
+    if isinstance(config, tuple):
+        return [to_dict(item) for item in config]
+    return config
+
+
+def identity(config: RunConfig, dataset_digest: str) -> str:
+    """What makes two runs the same but for their seed: a hash of everything that changes numbers.
+
+    Paths, logging, evaluation and seeds are left out; a weights file counts by its content.
+
+    Args:
+        config: the run.
+        dataset_digest: of its transitions.
+
+    """
+    plain = to_dict(config)
+    for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
+        del plain[name]
+    weights = plain["rebalance"]["weights"]
+    if weights["type"] == WeightsPath.method:
+        weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
+    text = json.dumps({"dataset": dataset_digest, **plain}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def replace_at(config: Any, path: str, text: str) -> Any:
+    """A config with one field changed, named by a dotted path.
+
+    Args:
+        config: a frozen dataclass.
+        path: for example `algorithm.alpha`.
+        text: the value as typed.
+
+    Raises:
+        ConfigError: there is no such field, or the text is no value of it.
+
+    """
+    name, _, rest = path.partition(".")
+    known = {f.name for f in dataclasses.fields(config)}
+    if name not in known:
+        raise ConfigError(
+            f"expected a field of {type(config).__name__} ({', '.join(sorted(known))}), but found {name!r}."
+        )
+    if rest:
+        inner = getattr(config, name)
+        if not dataclasses.is_dataclass(inner):
+            raise ConfigError(f"expected a field after {name!r}, but it has none. Leave out {rest!r}.")
+        return dataclasses.replace(config, **{name: replace_at(inner, rest, text)})
+    kind = typing.get_type_hints(type(config))[name]
+    return dataclasses.replace(config, **{name: parse_value(text, kind, path)})
+
+
+def parse_value(text: str, kind: Any, path: str) -> Any:
+    """Read a typed value.
+
+    Args:
+        text: as typed.
+        kind: the field's type: bool, int, float, str, a literal, a tuple of integers, or one of them or None.
+        path: the field's name, for messages.
+
+    Raises:
+        ConfigError: the text is no such value.
+
+    """
+    options = typing.get_args(kind)
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        if text == "none" and type(None) in options:
+            return None
+        kind = next(option for option in options if option is not type(None))
+        return parse_value(text, kind, path)
+    try:
+        if typing.get_origin(kind) is Literal:
+            return options[[str(option) for option in options].index(text)]
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.replace(",", " ").split())
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float, str):
+            return kind(text)
+    except (ValueError, KeyError) as error:
+        names = ", ".join(map(str, options)) if typing.get_origin(kind) is Literal else ""
+        expected = f"one of {names}" if names else getattr(kind, "__name__", str(kind))
+        raise ConfigError(f"expected {path} to be {expected}, but found {text!r}.") from error
+    raise ConfigError(f"{path} cannot be set on the command line. Set its fields.")

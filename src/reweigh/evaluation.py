@@ -1,0 +1,113 @@
+"""Policy + environment -> every episode's return. The only importer of gymnasium beside collection."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from reweigh.errors import ConfigError
+from reweigh.policy import Policy
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Undiscounted returns and lengths of episodes, in the order of their seeds."""
+
+    episode_return: Float64[np.ndarray, " E"]
+    episode_length: Int64[np.ndarray, " E"]
+
+
+def make_environment(env: str) -> Any:
+    """Open a gymnasium environment with box spaces.
+
+    Args:
+        env: gymnasium ID.
+
+    Raises:
+        ConfigError: it is not installed, or its spaces are no boxes of one axis.
+
+    """
+    import gymnasium
+
+    with warnings.catch_warnings():
+        # -v4 is what D4RL's data were recorded in; gymnasium would rather have -v5.
+        warnings.filterwarnings("ignore", message=".*out of date.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        try:
+            environment = gymnasium.make(env)
+        except (gymnasium.error.Error, ImportError) as error:
+            text = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"expected an installed gymnasium environment, but {env!r} is none ({text}). "
+                "Name another with --env, or train with --no-evaluate."
+            ) from error
+    for name, space in (("observation", environment.observation_space), ("action", environment.action_space)):
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+            environment.close()
+            raise ConfigError(f"expected a box of one axis as {name} space, but {env!r} has {space}.")
+    return environment
+
+
+def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest action of an environment.
+
+    Args:
+        env: gymnasium ID.
+
+    Raises:
+        ConfigError: as `make_environment`.
+
+    """
+    environment = make_environment(env)
+    space = environment.action_space
+    environment.close()
+    return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def episode_seeds(seed: int, update: int, count: int) -> list[int]:
+    """Seeds of an evaluation's episodes, fixed by the run's seed and the update.
+
+    Args:
+        seed: of the run.
+        update: at which the policy is evaluated.
+        count: episodes.
+
+    """
+    digest = hashlib.sha256(f"evaluation {seed} {update}".encode()).digest()
+    # NumPy's generator, not Python's: its stream is fixed across versions.
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return rng.integers(0, 2**31 - 1, count).tolist()
+
+
+def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
+    """Roll out one episode a seed.
+
+    Args:
+        environment: from `make_environment`.
+        policy: acts greedily.
+        seeds: of the environment's resets.
+
+    Raises:
+        ConfigError: the environment's spaces do not fit the policy.
+
+    """
+    states, actions = policy.normalizer.mean.shape, policy.action_low.shape
+    found = environment.observation_space.shape, environment.action_space.shape
+    if found != (states, actions):
+        raise ConfigError(
+            f"expected an environment with observations {states} and actions {actions} as in the data, but "
+            f"{environment.spec.id} has {found[0]} and {found[1]}. Name the right one with --env."
+        )
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    for row, seed in enumerate(seeds):
+        observation, _ = environment.reset(seed=seed)
+        ended = False
+        while not ended:
+            observation, reward, terminal, timeout, _ = environment.step(policy(observation))
+            returns[row] += float(reward)
+            lengths[row] += 1
+            ended = terminal or timeout
+    return Evaluation(returns, lengths)

@@ -1,0 +1,76 @@
+"""Published settings by domain and by paper, as changes of a run's fields."""
+
+from dataclasses import replace
+
+from reweigh.algorithms.iql import IQLConfig
+from reweigh.config import Resample, RunConfig
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import AW, FromReturns, OperR
+
+DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
+PAPERS = ("oper", "aw-iql", "aw-td3bc")
+
+
+def for_domain(config: RunConfig, domain: str) -> RunConfig:
+    """D4RL's domains (spec of the papers): IQL's settings, AntMaze's reward and OPER-R's base.
+
+    Args:
+        config: a run with its algorithm's defaults.
+        domain: one of `DOMAINS`.
+
+    """
+    if domain == "antmaze":
+        config = replace(config, reward="minus-one")
+        weights = config.rebalance.weights
+        if isinstance(weights, OperR) and weights.base == 0:
+            config = with_weights(config, replace(weights, base=0.2))
+    if isinstance(config.algorithm, IQLConfig):
+        expectile, inverse_temperature = {
+            "mujoco": (0.7, 3.0),
+            "antmaze": (0.9, 10.0),
+            "kitchen": (0.7, 0.5),
+            "adroit": (0.7, 0.5),
+        }[domain]
+        algorithm = replace(config.algorithm, expectile=expectile, inverse_temperature=inverse_temperature)
+        config = replace(config, algorithm=algorithm)
+    return config
+
+
+def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
+    """What a paper's own code computes where it differs from this library's defaults.
+
+    Args:
+        config: a run.
+        paper: one of `PAPERS`.
+        env: gymnasium ID, if known: the IQL code bases leave the rewards of Ant as they are.
+
+    Raises:
+        ConfigError: the preset belongs to another algorithm.
+
+    """
+    wanted = {"aw-iql": "iql", "aw-td3bc": "td3-bc"}.get(paper, config.algorithm.name)
+    if config.algorithm.name != wanted:
+        raise ConfigError(
+            f"expected --algorithm {wanted} with --paper {paper}, but found {config.algorithm.name}."
+        )
+    weights = config.rebalance.weights
+    if isinstance(weights, FromReturns):
+        weights = replace(weights, kept_rows_only=True)
+    elif paper.startswith("aw"):
+        weights = AW(kept_rows_only=True)
+    elif paper == "oper":
+        weights = OperR(kept_rows_only=True)
+    config = with_weights(config, weights)
+    if isinstance(config.algorithm, IQLConfig):
+        if paper == "oper":
+            config = replace(config, algorithm=replace(config.algorithm, cap_after_weighting=True))
+        if env is not None and env.startswith("Ant-"):
+            config = replace(config, reward="none")
+    return config
+
+
+def with_weights(config: RunConfig, weights) -> RunConfig:
+    """The run with other weights in the same rebalancing method."""
+    if isinstance(config.rebalance, Resample):
+        return replace(config, rebalance=replace(config.rebalance, weights=weights))
+    return replace(config, rebalance=replace(config.rebalance, weights=weights))

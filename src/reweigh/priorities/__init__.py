@@ -1,0 +1,1 @@
+"""From `Transitions` to how much each of them should count."""

@@ -1,0 +1,294 @@
+"""Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward.
+
+All of them sum raw rewards over whole episodes (`docs/weights.md`); every function returns probabilities
+`p` of shape (N,) in float64 that sum to 1, and the words of any fallback it had to take.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.errors import ConfigError, WeightsError
+from reweigh.transitions import Episodes, Transitions
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every transition alike."""
+
+    method: ClassVar[str] = "uniform"
+
+
+@dataclass(frozen=True)
+class FromReturns:
+    """How returns are taken, whatever the method makes of them."""
+
+    kept_rows_only: bool = field(default=False, kw_only=True)
+    """Sum only rows that are transitions, as the authors' code does."""
+    by_length: bool = field(default=False, kw_only=True)
+    """Divide returns by episode length: for datasets of cut segments."""
+
+
+@dataclass(frozen=True)
+class OperR(FromReturns):
+    """Proportional to the episode's return (OPER, arXiv 2306.05412, Section 4)."""
+
+    base: float = 0.0
+    """Added to the min-max return, so that the worst episode counts too (AntMaze: 0.2)."""
+    inverse: bool = False
+    """Prefer low returns instead: a control."""
+
+    method: ClassVar[str] = "oper-r"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not (0 <= self.base < np.inf):
+            raise ConfigError(f"expected base of at least 0, but found {self.base}.")
+
+
+@dataclass(frozen=True)
+class RW(FromReturns):
+    """Softmax of the min-max episode return (arXiv 2306.13085)."""
+
+    temperature: float = 0.1
+    """`T > 0` divides; towards 0 only the best episode counts, towards infinity all count alike."""
+
+    method: ClassVar[str] = "rw"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_temperature(self.temperature)
+
+
+@dataclass(frozen=True)
+class AW(FromReturns):
+    """As RW, with the return beyond what the first state predicts (arXiv 2306.13085)."""
+
+    temperature: float = 0.1
+    """`T > 0` divides; 0.1 for IQL and TD3+BC, 0.2 for CQL in the paper."""
+
+    method: ClassVar[str] = "aw"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_temperature(self.temperature)
+
+
+@dataclass(frozen=True)
+class Top(FromReturns):
+    """The episodes of highest return alone, uniform over their transitions ("10%-BC" and its kin)."""
+
+    fraction: float = 0.1
+    """Share of episodes, in (0, 1]; at least one episode is kept."""
+
+    method: ClassVar[str] = "top"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 < self.fraction <= 1:
+            raise ConfigError(f"expected fraction in (0, 1], but found {self.fraction}.")
+
+
+@dataclass(frozen=True)
+class RewardWeights:
+    """Softmax of the min-max reward of the transition itself."""
+
+    temperature: float = 0.1
+    """`T > 0` divides."""
+
+    method: ClassVar[str] = "reward"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_temperature(self.temperature)
+
+
+ReturnMethod = Uniform | OperR | RW | AW | Top | RewardWeights
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Probabilities with the words of what was done."""
+
+    probability: Float64[np.ndarray, " N"]
+    notes: tuple[str, ...] = field(default=())
+    """Fallbacks taken; each a warning to show."""
+
+
+def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Weighting:
+    """Compute `p` of every transition.
+
+    Args:
+        transitions: the dataset; `raw_reward` and `episodes` are used, never the transformed reward.
+        method: which, with its settings.
+
+    Raises:
+        WeightsError: no transition would count.
+
+    """
+    episode, count = transitions.episode, len(transitions)
+    if isinstance(method, Uniform):
+        return Weighting(_uniform(count))
+    if isinstance(method, RewardWeights):
+        x = min_max(transitions.raw_reward.astype(np.float64))
+        if x is None:
+            return Weighting(_uniform(count), ("all rewards are equal: uniform weights.",))
+        return Weighting(softmax(x / method.temperature))
+    returns = episode_returns(transitions.episodes, method)
+    match method:
+        case OperR():
+            return oper_r_probability(returns[episode], base=method.base, inverse=method.inverse)
+        case RW():
+            return rw_probability(returns[episode], temperature=method.temperature)
+        case AW():
+            return aw_probability(
+                returns, transitions.episodes.first_observation, episode, temperature=method.temperature
+            )
+        case Top():
+            return top_probability(returns, episode, fraction=method.fraction)
+
+
+def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndarray, " K"]:
+    """`G_k` of every episode, by the options."""
+    returns = episodes.kept_return if options.kept_rows_only else episodes.whole_return
+    lengths = episodes.kept_length if options.kept_rows_only else episodes.whole_length
+    return returns / lengths if options.by_length else returns
+
+
+def oper_r_probability(
+    returns: Float64[np.ndarray, " N"], *, base: float = 0.0, inverse: bool = False
+) -> Weighting:
+    """OPER-R.
+
+    .. math:: p_i ∝ (G_{k(i)} - \\min G) / (\\max G - \\min G) + base
+
+    Args:
+        returns: `G` of each transition's episode.
+        base: what the worst episode gets; the best gets `1 + base`.
+        inverse: `1 - (...) + base` instead.
+
+    """
+    x = min_max(returns)
+    if x is None:
+        return Weighting(_uniform(len(returns)), ("all episode returns are equal: uniform weights.",))
+    share = (1 - x if inverse else x) + base
+    return Weighting(share / share.sum())
+
+
+def rw_probability(returns: Float64[np.ndarray, " N"], *, temperature: float) -> Weighting:
+    """RW.
+
+    .. math:: p_i = \\mathrm{softmax}_i(x_{k(i)} / T), \\quad x = \\mathrm{minmax}(G)
+
+    The softmax runs over transitions, so a long episode gets more of the total.
+
+    Args:
+        returns: `G` of each transition's episode.
+        temperature: `T`.
+
+    """
+    x = min_max(returns)
+    if x is None:
+        return Weighting(_uniform(len(returns)), ("all episode returns are equal: uniform weights.",))
+    return Weighting(softmax(x / temperature))
+
+
+def aw_probability(
+    returns: Float64[np.ndarray, " K"],
+    first_observation: np.ndarray,
+    episode: np.ndarray,
+    *,
+    temperature: float,
+    guard: bool = True,
+) -> Weighting:
+    """AW: as RW, with `A_k = G_k - v(s_k0)` and `v` the least-squares fit of `G` on the first state.
+
+    Args:
+        returns: `G` of each episode.
+        first_observation: `s_k0`, (K, S).
+        episode: row of `returns` of each transition, (N,).
+        temperature: `T`.
+        guard: with fewer than S + 2 episodes, where least squares interpolates and its residuals are
+            noise, or with residuals that are rounding alone, fall back to RW.
+
+    """
+    count, size = first_observation.shape
+    if guard and (returns.max() == returns.min()):
+        return rw_probability(returns[episode], temperature=temperature)
+    if guard and count < size + 2:
+        fallback = rw_probability(returns[episode], temperature=temperature)
+        note = (
+            f"AW needs at least {size + 2} episodes to predict returns from {size} observations, "
+            f"but there are {count}: RW weights."
+        )
+        return Weighting(fallback.probability, (note, *fallback.notes))
+    residual = return_residual(returns, first_observation)
+    if guard and np.ptp(residual) <= 1e-9 * np.ptp(returns):
+        fallback = rw_probability(returns[episode], temperature=temperature)
+        note = "first observations predict every return exactly, nothing is left for AW: RW weights."
+        return Weighting(fallback.probability, (note, *fallback.notes))
+    return rw_probability(residual[episode], temperature=temperature)
+
+
+def return_residual(
+    returns: Float64[np.ndarray, " K"], first_observation: np.ndarray
+) -> Float64[np.ndarray, " K"]:
+    """`G - v(s_0)`, `v` by ordinary least squares with intercept (minimum norm if underdetermined)."""
+    states = first_observation.astype(np.float64)
+    states = states - states.mean(axis=0)
+    centred = returns - returns.mean()
+    slope, *_ = np.linalg.lstsq(states, centred, rcond=None)
+    return centred - states @ slope
+
+
+def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, fraction: float) -> Weighting:
+    """The `max(1, int(K q))` episodes of highest return, uniform over their transitions.
+
+    Of episodes with equal returns the earlier is taken first.
+
+    Args:
+        returns: `G` of each episode.
+        episode: row of `returns` of each transition, (N,).
+        fraction: `q`.
+
+    """
+    kept = max(1, int(len(returns) * fraction))
+    best = np.zeros(len(returns), bool)
+    best[np.argsort(-returns, kind="stable")[:kept]] = True
+    chosen = best[episode].astype(np.float64)
+    return Weighting(chosen / chosen.sum())
+
+
+def min_max(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"] | None:
+    """`(x - min x) / (max x - min x)`; None where all are equal."""
+    low, high = x.min(), x.max()
+    if not high > low:
+        return None
+    return (x - low) / (high - low)
+
+
+def softmax(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+    """Softmax with the maximum subtracted.
+
+    Raises:
+        WeightsError: it is not finite.
+
+    """
+    exponential = np.exp(x - x.max())
+    total = exponential.sum()
+    if not np.isfinite(total):
+        raise WeightsError(
+            "expected finite exponents for a softmax, but found others. Raise the temperature."
+        )
+    return exponential / total
+
+
+def _uniform(count: int) -> Float64[np.ndarray, " N"]:
+    return np.full(count, 1 / count)
+
+
+def _check_temperature(temperature: float) -> None:
+    if not (0 < temperature < np.inf):
+        raise ConfigError(f"expected temperature above 0, but found {temperature}.")

@@ -1,0 +1,182 @@
+"""The weights file: its only reader and writer."""
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from reweigh.atomic import atomic_path
+from reweigh.errors import WeightsError
+from reweigh.transitions import Transitions
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Weights of every transition of one dataset, in its order."""
+
+    weight: Float64[np.ndarray, " N"]
+    """Mean 1."""
+    raw_index: Int64[np.ndarray, " N"]
+    episode: Int64[np.ndarray, " N"]
+    priority: Float64[np.ndarray, "seeds stages N"] | None = None
+    """Where a method has them."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def probability(self) -> Float64[np.ndarray, " N"]:
+        """`p`, sums to 1."""
+        return self.weight / self.weight.sum()
+
+
+def weights_of(
+    probability: Float64[np.ndarray, " N"], transitions: Transitions, meta: dict[str, Any]
+) -> WeightsFile:
+    """Weights with what identifies their dataset.
+
+    Args:
+        probability: `p`, sums to 1.
+        transitions: the dataset they belong to.
+        meta: method, settings, summary.
+
+    """
+    info = transitions.info
+    return WeightsFile(
+        weight=probability * len(probability),
+        raw_index=transitions.raw_index,
+        episode=transitions.episode,
+        meta={
+            "format_version": FORMAT_VERSION,
+            "dataset": info.spec,
+            "dataset_digest": info.digest,
+            "row_rule": info.row_rule,
+            **meta,
+        },
+    )
+
+
+def write_weights(path: Path, weights: WeightsFile) -> None:
+    """Write `.npz` or, by its ending, `.parquet` with the same columns, whole or not at all.
+
+    Raises:
+        WeightsError: the ending is another one, the folder is missing, or pyarrow is.
+
+    """
+    columns: dict[str, np.ndarray] = {
+        "index": np.arange(len(weights.weight), dtype=np.int64),
+        "weight": weights.weight,
+        "raw_index": weights.raw_index,
+        "episode": weights.episode,
+    }
+    meta = json.dumps(weights.meta)
+    if path.suffix not in (".npz", ".parquet"):
+        raise WeightsError(f"expected a weights file ending in .npz or .parquet, but found {str(path)!r}.")
+    try:
+        with atomic_path(path) as temporary:
+            if path.suffix == ".parquet":
+                pyarrow, parquet = _pyarrow()
+                table = pyarrow.table(columns).replace_schema_metadata({"reweigh": meta})
+                parquet.write_table(table, temporary)
+            else:
+                if weights.priority is not None:
+                    columns["priority"] = weights.priority
+                with open(temporary, "wb") as file:
+                    np.savez(file, meta=np.array(meta), **columns)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write {path} ({error.strerror or error}). Choose a writable path."
+        ) from error
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a weights file.
+
+    Raises:
+        WeightsError: it is missing, damaged, or holds no weights.
+
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"expected a weights file at {path}, but there is none. Make one with reweigh weigh."
+        )
+    columns, meta = _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
+    weight = columns.get("weight")
+    if weight is None or weight.ndim != 1 or weight.dtype.kind not in "fiu":
+        raise WeightsError(f"expected an array 'weight' of shape (N,), but {path} has none.")
+    weight = weight.astype(np.float64)
+    index = columns.get("index", np.arange(len(weight)))
+    if not np.array_equal(np.sort(index), np.arange(len(weight))):
+        raise WeightsError(f"expected each 'index' from 0 to {len(weight) - 1} once in {path}.")
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
+        raise WeightsError(f"expected finite, non-negative weights, not all 0, but {path} holds others.")
+    order = np.argsort(index, kind="stable")
+    absent = np.full(len(weight), -1, np.int64)
+    return WeightsFile(
+        weight=(weight / weight.mean())[order],
+        raw_index=columns.get("raw_index", absent).astype(np.int64)[order],
+        episode=columns.get("episode", absent).astype(np.int64)[order],
+        priority=columns.get("priority"),
+        meta=meta,
+    )
+
+
+def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> None:
+    """Refuse weights of another dataset.
+
+    Raises:
+        WeightsError: the number of transitions or the dataset's digest differs.
+
+    """
+    if len(weights.weight) != len(transitions):
+        raise WeightsError(
+            f"expected {len(transitions)} weights for {transitions.info.spec}, but {path} holds "
+            f"{len(weights.weight)}. Use the weights of this dataset."
+        )
+    digest = weights.meta.get("dataset_digest")
+    if digest is not None and digest != transitions.info.digest:
+        raise WeightsError(
+            f"expected weights of {transitions.info.spec} (digest {transitions.info.digest[:12]}, rows "
+            f"'{transitions.info.row_rule}'), but {path} was made for {weights.meta.get('dataset')} (digest "
+            f"{str(digest)[:12]}, rows '{weights.meta.get('row_rule')}'). Make them again with reweigh weigh."
+        )
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+        meta = json.loads(str(columns.pop("meta"))) if "meta" in columns else {}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"expected a complete weights file, but {path} cannot be read ({text})."
+        ) from error
+    return columns, meta
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    pyarrow, parquet = _pyarrow()
+    try:
+        table = parquet.read_table(path)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        meta = json.loads((table.schema.metadata or {}).get(b"reweigh", b"{}"))
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise WeightsError(f"expected a complete parquet file, but {path} cannot be read.") from error
+    return columns, meta
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise WeightsError(
+            "expected pyarrow for .parquet, but it is not installed. Run: pip install 'reweigh[parquet]'."
+        ) from error
+    return pyarrow, parquet

@@ -1,0 +1,124 @@
+"""From weights to probabilities: how uneven the priorities may become. One pure function a transform."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.errors import ConfigError
+
+
+def linear_probability(
+    weight: Float64[np.ndarray, " N"],
+    *,
+    std: float | None = None,
+    eps: float | None = None,
+    eps_max: float | None = None,
+) -> Float64[np.ndarray, " N"]:
+    """Shift to 0, normalise, set the standard deviation, clip, normalise.
+
+    .. math:: N p = \\max(1 + std z, eps) / mean, \\quad z \\text{ the standardised } w
+
+    OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation stays what the shift gives.
+
+    Args:
+        weight: `w`, any real numbers.
+        std: standard deviation of `N p` before clipping; the realised one is smaller.
+        eps: smallest `N p` before the last normalisation.
+        eps_max: largest `N p` before the last normalisation.
+
+    Raises:
+        ConfigError: the result would be negative, because `std` is given without `eps`.
+
+    """
+    count = len(weight)
+    shifted = weight - weight.min()
+    total = shifted.sum()
+    if not total > 0:
+        return np.full(count, 1 / count)
+    q = shifted / total
+    if std is not None:
+        q = std / (count * q.std()) * (q - 1 / count) + 1 / count
+    if eps is not None:
+        q = np.maximum(q, eps / count)
+    if eps_max is not None:
+        q = np.minimum(q, eps_max / count)
+    if q.min() < 0:
+        raise ConfigError(
+            f"expected non-negative probabilities, but std={std} without eps makes {(q < 0).sum()} of {count} "
+            "negative. Give eps, for example 0.1."
+        )
+    return q / q.sum()
+
+
+def exponential_probability(
+    weight: Float64[np.ndarray, " N"], *, inverse_temperature: float
+) -> Float64[np.ndarray, " N"]:
+    """`p ∝ exp(λ w / mean|w|)`, computed with the maximum subtracted.
+
+    Args:
+        weight: `w`, any real numbers.
+        inverse_temperature: `λ`; 0 is uniform.
+
+    """
+    scale = np.abs(weight).mean()
+    exponent = inverse_temperature * (weight / scale if scale > 0 else weight)
+    exponential = np.exp(exponent - exponent.max())
+    return exponential / exponential.sum()
+
+
+def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Float64[np.ndarray, " N"]:
+    """`p ∝ w^λ` of non-negative `w`.
+
+    Args:
+        weight: `w >= 0`.
+        power: `λ >= 0`; 0 is uniform over positive weights, 1 leaves them.
+
+    Raises:
+        ConfigError: a weight is negative, or all are 0.
+
+    """
+    if weight.min() < 0 or not weight.max() > 0:
+        raise ConfigError("expected non-negative weights, not all 0, for the power transform; shift them.")
+    scaled = (weight / weight.max()) ** power
+    scaled[weight == 0] = 0
+    return scaled / scaled.sum()
+
+
+def ess_fraction(probability: Float64[np.ndarray, " N"]) -> float:
+    """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition."""
+    return float(probability.sum() ** 2 / ((probability**2).sum() * len(probability)))
+
+
+def find_setting(
+    probability_at: Callable[[float], Float64[np.ndarray, " N"]], target_ess: float, *, rising: bool
+) -> float:
+    """The setting (a temperature, a standard deviation) at which ESS/N is `target_ess`.
+
+    Bisection on a logarithmic scale between 1e-6 and 1e6.
+
+    Args:
+        probability_at: setting -> `p`.
+        target_ess: wanted ESS/N, in (0, 1).
+        rising: ESS/N rises with the setting (a temperature) or falls (a standard deviation).
+
+    Raises:
+        ConfigError: no setting gives it.
+
+    """
+    if not 0 < target_ess < 1:
+        raise ConfigError(f"expected target_ess strictly between 0 and 1, but found {target_ess}.")
+    low, high = -6.0, 6.0
+    reached = sorted((ess_fraction(probability_at(10.0**low)), ess_fraction(probability_at(10.0**high))))
+    if not reached[0] <= target_ess <= reached[1]:
+        raise ConfigError(
+            f"expected target_ess between {reached[0]:.3g} and {reached[1]:.3g}, which this method can reach "
+            f"on this dataset, but found {target_ess}."
+        )
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (ess_fraction(probability_at(10.0**middle)) < target_ess) == rising:
+            low = middle
+        else:
+            high = middle
+    return 10.0 ** ((low + high) / 2)

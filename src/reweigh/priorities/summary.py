@@ -1,0 +1,58 @@
+"""What weights do to a dataset, in a few numbers."""
+
+import numpy as np
+from jaxtyping import Float64, Int8
+
+from reweigh.priorities.scaling import ess_fraction
+from reweigh.transitions import Transitions
+
+
+def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) -> dict[str, float]:
+    """Numbers to read before training with weights.
+
+    `ess_fraction` is ESS/N; `std` and `largest` are of the mean-1 weights; `share_at_zero` counts
+    transitions that never count; `weighted_return` is the mean whole return of a drawn transition's
+    episode. Where the sources of a mix are known: `good_mass`, the probability on the good source, and
+    `auc`, the chance that a good transition outweighs a bad one. An AUC of 1 with most of the mass on bad
+    rows is possible: read both.
+
+    Args:
+        probability: `p`, sums to 1.
+        transitions: the dataset.
+
+    """
+    weight = probability * len(probability)
+    returns = transitions.episodes.whole_return[transitions.episode]
+    summary = {
+        "transitions": float(len(weight)),
+        "ess_fraction": ess_fraction(probability),
+        "std": float(weight.std()),
+        "share_at_zero": float((weight == 0).mean()),
+        "largest": float(weight.max()),
+        "mean_return": float(returns.mean()),
+        "weighted_return": float((probability * returns).sum()),
+    }
+    source = transitions.source
+    if (source == 1).any() and (source == 0).any():
+        summary["good_share"] = float((source == 1).mean())
+        summary["good_mass"] = float(probability[source == 1].sum())
+        summary["auc"] = auc(weight, source)
+    return summary
+
+
+def auc(weight: Float64[np.ndarray, " N"], source: Int8[np.ndarray, " N"]) -> float:
+    """Chance that a good transition outweighs a bad one, ties counting half (Mann-Whitney U).
+
+    Args:
+        weight: any numbers.
+        source: 1 good, 0 bad, -1 left out.
+
+    """
+    known = source >= 0
+    _, rank_group, group_size = np.unique(weight[known], return_inverse=True, return_counts=True)
+    upper = np.cumsum(group_size)
+    mean_rank = upper - (group_size - 1) / 2
+    good = source[known] == 1
+    good_count, bad_count = int(good.sum()), int((~good).sum())
+    rank_sum = mean_rank[rank_group][good].sum()
+    return float((rank_sum - good_count * (good_count + 1) / 2) / (good_count * bad_count))

@@ -1,0 +1,265 @@
+"""A run's folder: its only reader and writer.
+
+RUN/config.json, RUN/environment.json and RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz,
+result.json}. A seed is finished when its result.json exists. Whatever is killed in between, a seed's
+folder can be read: every file is replaced in one step, and metrics.csv is cut back to its checkpoint.
+"""
+
+import csv
+import fcntl
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from reweigh.atomic import atomic_path, write_text
+from reweigh.errors import RunError
+from reweigh.policy import Policy, load_policy, save_policy
+
+# A writer that was just killed may take a moment to let go of its folder.
+_LOCK_PATIENCE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a seed needs to go on, apart from its config."""
+
+    update: int
+    metrics_bytes: int
+    """Length of metrics.csv that belongs to this checkpoint."""
+    leaves: list[np.ndarray]
+    """The training state, in the order of its tree."""
+
+
+@dataclass(frozen=True)
+class Returns:
+    """Every episode of every evaluation of one seed."""
+
+    update: Int64[np.ndarray, " V"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    episode_return: Float64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0)))
+    episode_length: Int64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def until(self, update: int) -> "Returns":
+        """The evaluations up to an update, itself included."""
+        kept = self.update <= update
+        return Returns(self.update[kept], self.episode_return[kept], self.episode_length[kept])
+
+    def with_evaluation(self, update: int, episode_return: np.ndarray, length: np.ndarray) -> "Returns":
+        """One evaluation more."""
+        if not len(self.update):
+            return Returns(np.array([update]), episode_return[None], length[None])
+        return Returns(
+            np.append(self.update, update),
+            np.vstack([self.episode_return, episode_return]),
+            np.vstack([self.episode_length, length]),
+        )
+
+
+class SeedFolder:
+    """RUN/seed-K."""
+
+    def __init__(self, run: Path, seed: int):
+        self.path = run / f"seed-{seed}"
+        self.seed = seed
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do."""
+        return (self.path / "result.json").exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder as its only writer. The lock ends with the process, however that ends.
+
+        Raises:
+            RunError: another process holds it, or the folder cannot be made.
+
+        """
+        file = None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / "lock", "a+")  # noqa: SIM115 - held until the block ends
+        except OSError as error:
+            raise RunError(
+                f"cannot write in {self.path} ({error.strerror}). Choose another --out."
+            ) from error
+        with file:
+            deadline = time.monotonic() + _LOCK_PATIENCE_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline:
+                        file.seek(0)
+                        raise RunError(
+                            f"expected to be the only writer of {self.path}, but process "
+                            f"{file.read().strip() or 'unknown'} writes there. Wait for it, or choose another --out."
+                        ) from error
+                    time.sleep(0.1)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint, if there is one.
+
+        Raises:
+            RunError: it is damaged.
+
+        """
+        path = self.path / "checkpoint.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                leaves = [file[f"leaf_{i}"] for i in range(len(file.files) - 2)]
+                return Checkpoint(int(file["update"]), int(file["metrics_bytes"]), leaves)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"expected a checkpoint at {path}, but it cannot be read. Remove {self.path} to start again."
+            ) from error
+
+    def save_checkpoint(self, update: int, leaves: Sequence[np.ndarray]) -> None:
+        """Replace the checkpoint, with the metrics so far."""
+        metrics = self.path / "metrics.csv"
+        size = 0
+        if metrics.exists():
+            with open(metrics, "rb") as file:
+                os.fsync(file.fileno())
+                size = file.seek(0, os.SEEK_END)
+        arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
+        with atomic_path(self.path / "checkpoint.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, update=np.array(update), metrics_bytes=np.array(size), **arrays)
+
+    def rewind(self, checkpoint: Checkpoint | None) -> Returns:
+        """Forget what came after a checkpoint (all, without one); return the evaluations before it."""
+        metrics = self.path / "metrics.csv"
+        if metrics.exists():
+            with open(metrics, "r+b") as file:
+                file.truncate(checkpoint.metrics_bytes if checkpoint else 0)
+        returns = self.load_returns().until(checkpoint.update if checkpoint else 0)
+        self.save_returns(returns)
+        return returns
+
+    def append_metrics(self, update: int, metrics: dict[str, float]) -> None:
+        """One row more of metrics.csv."""
+        path = self.path / "metrics.csv"
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(["update", *metrics])
+            writer.writerow([update, *(f"{value:.9g}" for value in metrics.values())])
+
+    def load_returns(self) -> Returns:
+        """All evaluations; none where there is no file.
+
+        Raises:
+            RunError: the file is damaged.
+
+        """
+        path = self.path / "returns.npz"
+        if not path.exists():
+            return Returns()
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Returns(file["update"], file["episode_return"], file["episode_length"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"expected evaluations at {path}, but it cannot be read.") from error
+
+    def save_returns(self, returns: Returns) -> None:
+        """Replace the evaluations."""
+        with atomic_path(self.path / "returns.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, **vars(returns))
+
+    def save_policy(self, policy: Policy) -> None:
+        """Replace the policy."""
+        save_policy(self.path / "policy.npz", policy)
+
+    def load_policy(self) -> Policy:
+        """The policy of the last evaluation or of the end."""
+        return load_policy(self.path / "policy.npz")
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the result, which ends this seed."""
+        write_text(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+
+    def result(self) -> dict[str, Any]:
+        """What a finished seed ended with.
+
+        Raises:
+            RunError: it is not finished, or damaged.
+
+        """
+        return _read_json(self.path / "result.json")
+
+
+class RunFolder:
+    """RUN."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def claim(self, config: dict[str, Any], identity: str, environment: dict[str, Any]) -> None:
+        """Make the folder this run's own.
+
+        Args:
+            config: the run as JSON's types.
+            identity: what makes two runs the same.
+            environment: versions, commit, machine.
+
+        Raises:
+            RunError: another run lives there, or it cannot be written.
+
+        """
+        existing = self.path / "config.json"
+        if existing.exists():
+            found = _read_json(existing).get("identity")
+            if found != identity:
+                raise RunError(
+                    f"expected an empty folder or the same run in {self.path}, but another one lives there "
+                    f"(identity {str(found)[:12]}, this one {identity[:12]}). Choose another --out."
+                )
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+            write_text(existing, json.dumps({"identity": identity, **config}, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"cannot write in {self.path} ({error.strerror}). Choose another --out."
+            ) from error
+
+    def config(self) -> dict[str, Any]:
+        """The run as JSON's types.
+
+        Raises:
+            RunError: there is no run here.
+
+        """
+        return _read_json(self.path / "config.json")
+
+    def seed(self, seed: int) -> SeedFolder:
+        """The folder of one seed."""
+        return SeedFolder(self.path, seed)
+
+    def seeds(self) -> list[SeedFolder]:
+        """The seeds that have been started, in order."""
+        numbers = [p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir()]
+        return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdigit())]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"expected a run's {path.name} at {path}, but it cannot be read.") from error

@@ -1,0 +1,30 @@
+"""Fresh episodes of trained policies. Never imports JAX."""
+
+import numpy as np
+
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.evaluation import episode_seeds, evaluate, make_environment
+from reweigh.runs import SeedFolder
+
+
+def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fresh episodes of a seed's last policy: returns, and normalised scores where D4RL has a reference.
+
+    Args:
+        folder: of the seed.
+        env: gymnasium ID.
+        episodes: how many.
+
+    Raises:
+        RunError: there is no policy.
+
+    """
+    environment = make_environment(env)
+    try:
+        # An update that no training reaches: episodes that no evaluation of the run has seen.
+        result = evaluate(environment, folder.load_policy(), episode_seeds(folder.seed, -1, episodes))
+    finally:
+        environment.close()
+    reference = reference_of_env(env)
+    scores = normalized_score(result.episode_return, reference) if reference else None
+    return result.episode_return, scores

@@ -1,0 +1,146 @@
+"""One stage of training: draw -> learn -> update, over and over, in one compiled loop.
+
+Update `t` uses `fold_in(key, t)`, so a run resumed at `t` continues exactly. The loop's length is an
+argument of the compiled program: however a run is cut into calls, each update is the same arithmetic.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from reweigh.types import Batch, Metrics, Minibatch, Shapes, Stage, State, Tables, TrainState
+
+
+class MetricSums(eqx.Module):
+    """Sums of metrics since the last record, and the number of periods in them."""
+
+    total: Metrics
+    periods: Float[Array, "..."]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A stage compiled for one dataset's shapes. Seeds are a leading axis of everything when vmapped."""
+
+    period: int
+    """Updates that belong together; calls run whole periods."""
+    init: Callable[[PRNGKeyArray], TrainState]
+    """key -> first state. The key is consumed."""
+    zero_metrics: Callable[[], MetricSums]
+    """Nothing recorded yet."""
+    _run: Callable[..., tuple[TrainState, MetricSums]]
+
+    def run(
+        self,
+        key: PRNGKeyArray,
+        state: TrainState,
+        sums: MetricSums,
+        tables: Tables,
+        data: Batch,
+        *,
+        start: int,
+        count: int,
+    ) -> tuple[TrainState, MetricSums]:
+        """Run updates `start ... start + count - 1` (from 0) and wait for them.
+
+        Args:
+            key: of the run, the same at every call; one a seed when vmapped.
+            state: after `start` updates.
+            sums: metrics so far.
+            tables: what the rebalancing method draws with.
+            data: the whole dataset, on the device.
+            start: updates done, a multiple of the period.
+            count: updates to do, a multiple of the period.
+
+        """
+        state, sums = self._run(key, state, sums, tables, data, jnp.int32(start), jnp.int32(count))
+        return jax.block_until_ready((state, sums))
+
+
+def make_trainer(
+    stage: Stage,
+    shapes: Shapes,
+    batch_size: int,
+    tables: Tables,
+    data: Batch,
+    *,
+    previous: State = None,
+    num_seeds: int | None = None,
+) -> Trainer:
+    """Prepare a stage for a dataset; compilation happens at the first call.
+
+    Args:
+        stage: what to train.
+        shapes: of the data.
+        batch_size: `B`.
+        tables: for their shapes.
+        data: for its shapes.
+        previous: last algorithm state of the stage before.
+        num_seeds: seeds side by side in one program; None: one seed without a seed axis.
+
+    """
+    updates = stage.algorithm.updates
+
+    def period(
+        key: PRNGKeyArray, state: TrainState, tables: Tables, data: Batch, first: Array
+    ) -> tuple[TrainState, Metrics]:
+        gathered: dict[str, list[Array]] = {}
+        for offset, update in enumerate(updates):
+            draw_key, noise_key = jax.random.split(jax.random.fold_in(key, first + offset))
+            minibatch = stage.rebalance.draw(draw_key, tables, data, first + offset)
+            learned, weight, metrics = stage.rebalance.learn(state.rebalance, minibatch)
+            minibatch = Minibatch(minibatch.evaluation, minibatch.policy, weight)
+            noise = stage.algorithm.noise(noise_key, batch_size, shapes)
+            algorithm, own_metrics = update(state.algorithm, minibatch, noise)
+            state = TrainState(algorithm, learned)
+            for name, value in (metrics | own_metrics).items():
+                gathered.setdefault(name, []).append(value)
+        return state, {name: sum(values) / len(values) for name, values in gathered.items()}
+
+    def run(
+        key: PRNGKeyArray,
+        state: TrainState,
+        sums: MetricSums,
+        tables: Tables,
+        data: Batch,
+        start: Array,
+        count: Array,
+    ) -> tuple[TrainState, MetricSums]:
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, total = carry
+            state, metrics = period(key, state, tables, data, start + i * len(updates))
+            return state, jax.tree.map(jnp.add, total, metrics)
+
+        periods = count // len(updates)
+        state, total = jax.lax.fori_loop(0, periods, body, (state, sums.total))
+        return state, MetricSums(total, sums.periods + periods)
+
+    def init(key: PRNGKeyArray, previous: State) -> TrainState:
+        algorithm_key, rebalance_key = jax.random.split(key)
+        if stage.start is not None:
+            algorithm = stage.start(algorithm_key, previous)
+        else:
+            algorithm = stage.algorithm.init(algorithm_key, shapes)
+        return TrainState(algorithm, stage.rebalance.init(rebalance_key, shapes))
+
+    def zero_metrics() -> MetricSums:
+        shape = () if num_seeds is None else (num_seeds,)
+        return MetricSums({name: jnp.zeros(shape) for name in names}, jnp.zeros(shape))
+
+    one_key = jax.eval_shape(lambda: jax.random.key(0))
+    one_previous = previous
+    if num_seeds is not None:
+        one_previous = jax.tree.map(lambda leaf: leaf[0], previous)
+        run_all = jax.vmap(run, in_axes=(0, 0, 0, None, None, None, None))
+        init_all = jax.vmap(init)
+    else:
+        run_all, init_all = run, init
+    first = jax.eval_shape(init, one_key, one_previous)
+    update = jax.ShapeDtypeStruct((), jnp.int32)
+    names = sorted(jax.eval_shape(period, one_key, first, tables, data, update)[1])
+    compiled_init = jax.jit(init_all)
+    return Trainer(len(updates), lambda key: compiled_init(key, previous), zero_metrics, jax.jit(run_all))
