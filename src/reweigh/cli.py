@@ -22,7 +22,9 @@ class _Parser(argparse.ArgumentParser):
             message = f"unknown argument {wrong}" + (f"; did you mean {near[0]}?" if near else "")
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         known, rest = super().parse_known_args(args, namespace)
         if rest:  # in the subcommand's parser, whose flags are the ones to suggest
             self.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -155,7 +157,7 @@ def _add_train(commands: Any) -> None:
         commands,
         "train",
         "train a policy, any number of seeds, resumable",
-        "reweigh train mix.hdf5 --algorithm iql --weights aw --seeds 0 1 2 --num-updates 100000 --out runs/aw",
+        "reweigh train mix.hdf5 --algorithm iql --weights aw --seeds 0 1 2 --num-updates 100000",
     )
     _add_data(parser)
     parser.add_argument("--algorithm", choices=("bc", "td3-bc", "iql"), required=True, help="what to train")

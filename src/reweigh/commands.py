@@ -23,17 +23,11 @@ from reweigh.priorities.by_return import (
     RewardWeights,
     Top,
     Uniform,
-    Weighting,
-    probability_by_return,
 )
 from reweigh.priorities.file import weights_of, write_weights
-from reweigh.priorities.scaling import (
-    exponential_probability,
-    find_setting,
-    linear_probability,
-    power_probability,
-)
 from reweigh.priorities.summary import summarize
+from reweigh.priorities.weigh import Scaling
+from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -98,7 +92,8 @@ def weigh(arguments: argparse.Namespace) -> int:
     method = _method(arguments)
     if arguments.paper and isinstance(method, FromReturns):
         method = replace(method, kept_rows_only=True)
-    weighting, settings = _scaled(transitions, method, arguments)
+    scaling = Scaling(**{f.name: getattr(arguments, f.name) for f in fields(Scaling)})
+    weighting, settings = compute(transitions, method, scaling)
     summary = summarize(weighting.probability, transitions)
     meta = {"method": method.method, "settings": settings, "summary": summary, "notes": list(weighting.notes)}
     write_weights(out, weights_of(weighting.probability, transitions, meta))
@@ -133,7 +128,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
 
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
-    from reweigh.experiment import with_defaults
+    from reweigh.preparation import with_defaults
     from reweigh.presets import for_domain, for_paper
 
     algorithm = ALGORITHMS[arguments.algorithm]()
@@ -221,7 +216,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         overshoot=arguments.overshoot,
     )
-    rows, made = mix(*sources, recipe)
+    rows, made = mix(sources[0], sources[1], recipe)
     made = {"mix_good": Path(arguments.good).name, "mix_bad": Path(arguments.bad).name, **made}
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
     if arguments.json:
@@ -260,61 +255,6 @@ def _method(arguments: argparse.Namespace) -> ReturnMethod:
     return kind(**given)
 
 
-def _scaled(
-    transitions: Transitions, method: ReturnMethod, arguments: argparse.Namespace
-) -> tuple[Weighting, dict[str, Any]]:
-    """Weights of a method after the asked transform, and the settings that gave them."""
-    settings = {f.name: getattr(method, f.name) for f in fields(method)}
-    target, transform = arguments.target_ess, arguments.transform
-    _check_scaling(arguments)
-    if target is not None and transform is None and "temperature" in settings:
-
-        def at(temperature: float) -> np.ndarray:
-            return probability_by_return(transitions, replace(method, temperature=temperature)).probability  # type: ignore[call-arg]
-
-        settings["temperature"] = find_setting(at, target, rising=True)
-        return Weighting(
-            at(settings["temperature"]), probability_by_return(transitions, method).notes
-        ), settings
-    weighting = probability_by_return(transitions, method)
-    weight = weighting.probability * len(transitions)
-    if transform == "exp":
-        probability = exponential_probability(weight, inverse_temperature=_given(arguments.strength, 1.0))
-    elif transform == "power":
-        probability = power_probability(weight, power=_given(arguments.strength, 1.0))
-    elif transform == "linear" or target is not None:
-        std, eps = arguments.std, arguments.eps
-        if target is not None:
-            eps = _given(eps, 0.1)
-            std = find_setting(lambda s: linear_probability(weight, std=s, eps=eps), target, rising=False)
-        probability = linear_probability(weight, std=std, eps=eps, eps_max=arguments.eps_max)
-        settings |= {"std": std, "eps": eps}
-    else:
-        return weighting, settings
-    settings |= {
-        "transform": transform or "linear",
-        "eps_max": arguments.eps_max,
-        "strength": arguments.strength,
-    }
-    return replace(weighting, probability=probability), settings
-
-
-def _check_scaling(arguments: argparse.Namespace) -> None:
-    linear = arguments.transform == "linear" or (
-        arguments.transform is None and arguments.target_ess is not None
-    )
-    for name in ("std", "eps", "eps_max"):
-        value = getattr(arguments, name)
-        if value is not None and not linear:
-            raise ConfigError(f"--{name.replace('_', '-')} belongs to --transform linear. Add it.")
-        if value is not None and value < 0:
-            raise ConfigError(f"expected --{name.replace('_', '-')} of at least 0, but found {value}.")
-    if arguments.strength is not None and arguments.transform not in ("exp", "power"):
-        raise ConfigError("--strength belongs to --transform exp or power. Add one.")
-    if arguments.target_ess is not None and arguments.transform in ("exp", "power"):
-        raise ConfigError("--target-ess finds a temperature or a std; leave out --transform.")
-
-
 def parse_weights(text: str) -> Any:
     """`METHOD[:key=value,...]` or a weights file.
 
@@ -333,9 +273,10 @@ def parse_weights(text: str) -> Any:
                 )
             return WeightsPath(text)
         raise ConfigError(
-            f"expected --weights to be one of {', '.join(METHODS)}, or a .npz or .parquet file, but found {text!r}."
+            f"expected --weights to be one of {', '.join(METHODS)}, or a .npz or .parquet file, "
+            f"but found {text!r}."
         )
-    method = METHODS[name]()
+    method: Any = METHODS[name]()
     for assignment in settings.split(",") if colon else ():
         key, equals, value = assignment.partition("=")
         if not equals:
@@ -368,8 +309,8 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
         if parts == members:
             return Resample(weights, name)  # type: ignore[arg-type]
     raise ConfigError(
-        f"expected --terms all, policy or evaluation for resampling, which draws at most two batches, but found "
-        f"{terms!r}. Single terms can be weighted with --rebalance reweight."
+        "expected --terms all, policy or evaluation for resampling, which draws at most two batches, "
+        f"but found {terms!r}. Single terms can be weighted with --rebalance reweight."
     )
 
 

@@ -1,13 +1,9 @@
 """load -> weigh -> train -> evaluate -> record: what `reweigh train` calls."""
 
 import contextlib
-import importlib.metadata
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +14,17 @@ import numpy as np
 from reweigh.algorithms.bc import BCConfig, make_bc
 from reweigh.algorithms.iql import make_iql
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
-from reweigh.config import (
-    AlgorithmConfig,
-    Resample,
-    RunConfig,
-    Weights,
-    WeightsPath,
-    identity,
-    to_dict,
-)
-from reweigh.datasets.load import load, load_rows
-from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
-from reweigh.datasets.rewards import transform_reward
+from reweigh.config import AlgorithmConfig, Resample, RunConfig, identity, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
-from reweigh.errors import ConfigError, RunError
-from reweigh.evaluation import action_bounds, episode_seeds, evaluate, make_environment
+from reweigh.errors import RunError
+from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.policy import Policy
-from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
-from reweigh.priorities.file import check_fits, read_weights
-from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
+from reweigh.preparation import Prepared, load_data, prepare
+from reweigh.provenance import environment_record
+from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder
 from reweigh.training import MetricSums, Trainer, make_trainer
-from reweigh.transitions import Transitions
-from reweigh.types import Algorithm, Batch, Rebalance, Shapes, Stage, Tables, TrainState
+from reweigh.types import Algorithm, Rebalance, Stage, TrainState
 
 # A call of the compiled loop lasts about this long: how soon an interrupt is heard and progress shown.
 _CALL_S = 1.0
@@ -57,140 +41,12 @@ class Progress:
     """Of the last evaluation: normalised where D4RL knows the task, else the mean return."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A run's data on the device, and what training and acting need beside them."""
-
-    transitions: Transitions
-    data: Batch
-    tables: Tables
-    shapes: Shapes
-    normalizer: Normalizer
-    identity: str
-    notes: tuple[str, ...]
-
-
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - no error: a request that was met
     """Training was asked to stop and has saved its state."""
 
     def __init__(self, update: int):
         super().__init__(f"stopped after {update} updates")
         self.update = update
-
-
-def load_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
-    """Load a run's dataset, with actions scaled from its environment's bounds.
-
-    Args:
-        config: the run.
-
-    Raises:
-        DatasetError: it cannot be read, or does not fit its environment.
-        ConfigError: the environment is not installed, and the run shall be evaluated.
-
-    """
-    notes: list[str] = []
-
-    def bounds_of(env: str) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return action_bounds(env)
-        except ConfigError:
-            if config.evaluation.enabled:
-                raise
-            notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
-            ones = np.ones(action_size, np.float32)
-            return -ones, ones
-
-    data = config.data
-    _, rows, _ = loaded = load_rows(data.spec)
-    action_size = rows.action.shape[1]
-    transitions = load(
-        loaded,
-        env=data.env,
-        episode_ends=data.episode_ends,
-        max_episode_steps=data.max_episode_steps,
-        bounds_of=bounds_of,
-        clip_actions=data.clip_actions,
-    )
-    return transitions, tuple(notes)
-
-
-def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
-    """Probabilities of a method or a file.
-
-    Args:
-        transitions: the dataset.
-        weights: which.
-
-    Raises:
-        WeightsError: they cannot be computed, read, or do not belong to this dataset.
-
-    """
-    if isinstance(weights, WeightsPath):
-        path = Path(weights.path)
-        file = read_weights(path)
-        check_fits(file, transitions, path)
-        return Weighting(file.probability)
-    return probability_by_return(transitions, weights)
-
-
-def prepare(config: RunConfig) -> Prepared:
-    """Load and weigh a run's data, and put them on the device.
-
-    Args:
-        config: the run.
-
-    Raises:
-        ReweighError: the data, the weights or the environment do not do.
-
-    """
-    transitions, notes = load_data(config)
-    weights = config.rebalance.weights
-    weighting = compute_weights(transitions, weights)
-    trained_on = transform_reward(transitions, config.reward)
-    if config.normalize_observations:
-        normalizer = fit_normalizer(transitions.observation)
-    else:
-        normalizer = identity_normalizer(transitions.observation_size)
-    if isinstance(config.rebalance, Resample):
-        uniform = isinstance(weights, Uniform)
-        tables = resample_tables(None if uniform else weighting.probability)
-    else:
-        tables = reweight_tables(weighting.probability)
-    return Prepared(
-        transitions=transitions,
-        data=training_batch(trained_on, normalizer, config.discount, config.action_limit),
-        tables=tables,
-        shapes=Shapes(transitions.observation_size, transitions.action_size),
-        normalizer=normalizer,
-        identity=identity(config, transitions.info.digest),
-        notes=notes + weighting.notes,
-    )
-
-
-def training_batch(
-    transitions: Transitions, normalizer: Normalizer, discount: float, action_limit: float
-) -> Batch:
-    """The whole dataset as one batch on the device.
-
-    Args:
-        transitions: with the reward that training sees.
-        normalizer: applied to `s` and `s'`.
-        discount: `γ`; `Batch.discount` is `γ (1 - terminal)`.
-        action_limit: data actions are clipped to plus or minus this.
-
-    """
-    live = (1 - transitions.terminal.astype(np.float32)) * np.float32(discount)
-    # A terminal's next state is whatever row follows in the file; it must change no trained number.
-    following = np.where(transitions.terminal[:, None], transitions.observation, transitions.next_observation)
-    return Batch(
-        observation=jnp.asarray(normalizer(transitions.observation)),
-        action=jnp.asarray(np.clip(transitions.action, -action_limit, action_limit)),
-        reward=jnp.asarray(transitions.reward),
-        discount=jnp.asarray(live),
-        next_observation=jnp.asarray(normalizer(following)),
-        next_action=jnp.asarray(transitions.next_action),
-    )
 
 
 def make_algorithm(config: AlgorithmConfig, num_updates: int) -> Algorithm:
@@ -355,8 +211,8 @@ class _Session:
         stacked = [np.stack(group) if self.vmapped else group[0] for group in zip(*per_seed, strict=True)]
         if [leaf.shape for leaf in stacked] != [leaf.shape for leaf in leaves]:
             raise RunError(
-                f"expected a checkpoint of this run's shapes in {self.folders[0].path}, but found another. "
-                "Remove the folder to start again."
+                f"expected a checkpoint of this run's shapes in {self.folders[0].path}, but found "
+                "another. Remove the folder to start again."
             )
         restored = [jnp.asarray(new, old.dtype) for new, old in zip(stacked, leaves, strict=True)]
         return saved[0].update, *jax.tree.unflatten(structure, restored)
@@ -391,7 +247,7 @@ class _Session:
             if bad:
                 raise RunError(
                     f"expected finite metrics, but {bad[0]} of seed {self.seeds[row]} is {metrics[bad[0]]} "
-                    f"before update {update}: training has diverged. Lower the learning rate or check rewards."
+                    f"before update {update}: training has diverged. Lower the learning rate."
                 )
             folder.append_metrics(update, metrics)
 
@@ -415,7 +271,8 @@ class _Session:
             policy = self._policy(state, row)
             seeds = episode_seeds(seed, update, self.config.evaluation.episodes)
             found = evaluate(environment, policy, seeds)
-            evaluated.append(returns[row].with_evaluation(update, found.episode_return, found.episode_length))
+            record = returns[row].with_evaluation(update, found.episode_return, found.episode_length)
+            evaluated.append(record)
             folder.save_returns(evaluated[row])
             folder.save_policy(policy)
         return evaluated
@@ -446,51 +303,3 @@ class _Session:
                     "last_ten_score": float(normalized_score(means[-10:].mean(), self.reference)),
                 }
         return result
-
-
-def environment_record() -> dict[str, Any]:
-    """Versions, commit and machine, for RUN/environment.json."""
-    packages = ("reweigh", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco", "h5py")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "devices": [str(device) for device in jax.devices()],
-    }
-
-
-def _commit() -> str | None:
-    """Of the source tree, when the package runs from one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
-    """The run with its algorithm's ways of preparing data, as the authors train on that environment.
-
-    Args:
-        config: a run whose preparation is still the library's.
-        env: gymnasium ID, if known.
-
-    """
-    defaults = config.algorithm.defaults
-    locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")
-    return replace(
-        config,
-        normalize_observations=defaults.normalize_observations,
-        action_limit=defaults.action_limit,
-        reward=defaults.locomotion_reward if locomotion else "none",
-    )

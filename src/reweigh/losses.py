@@ -6,9 +6,9 @@ from jaxtyping import Array, Float
 
 
 def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float[Array, ""]:
-    """The one form of every objective.
+    r"""The one form of every objective.
 
-    .. math:: \\frac{1}{B} \\sum_i w_i l_i
+    .. math:: \frac{1}{B} \sum_i w_i l_i
 
     Args:
         weight: `w`, mean 1 over the data, not over the batch; 0 ignores a transition.
@@ -59,9 +59,9 @@ def expectile_loss(difference: Float[Array, " B"], *, expectile: float) -> Float
 def exponential_advantage(
     advantage: Float[Array, " B"], *, inverse_temperature: float, limit: float
 ) -> Float[Array, " B"]:
-    """How strongly advantage-weighted regression copies an action.
+    r"""How strongly advantage-weighted regression copies an action.
 
-    .. math:: \\min(e^{β A}, c)
+    .. math:: \min(e^{β A}, c)
 
     Equation 7 of Kostrikov et al. (arXiv 2110.06169); the cap is in their code.
 

@@ -5,6 +5,7 @@ has one thread gives the same numbers however many run beside it.
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import queue
@@ -20,6 +21,7 @@ from reweigh.errors import ReweighError, RunError
 if TYPE_CHECKING:  # the parent never imports JAX
     from reweigh.config import RunConfig
 
+_PR_SET_PDEATHSIG = 1
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
@@ -97,8 +99,8 @@ def train_in_processes(
                     free.append(core)
                     if process.exitcode != 0 and failure is None:
                         failure = (
-                            f"the process of seed {seed} ended with code {process.exitcode} (killed, or out of "
-                            "memory?). Run the same command again to go on."
+                            f"the process of seed {seed} ended with code {process.exitcode} (killed, or "
+                            "out of memory?). Run the same command again to go on."
                         )
                         stop.set()
     while not messages.empty():
@@ -140,6 +142,8 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
+        # Linux ends this process with its parent, also one that was killed; elsewhere `orphaned` sees it.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.sched_setaffinity(0, {core})
     from reweigh.experiment import Interrupted, Progress, train
 

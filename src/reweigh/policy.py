@@ -18,7 +18,7 @@ from reweigh.errors import RunError
 class Policy:
     """Observation -> action in the environment's units."""
 
-    layers: tuple[tuple[Float32[np.ndarray, "I O"], Float32[np.ndarray, " O"]], ...]
+    layers: tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
     """Kernel and bias of each layer, ReLU between them."""
     squash: bool
     """`tanh` on the last layer, else a clip to [-1, 1]."""
@@ -40,7 +40,7 @@ class Policy:
 
 def save_policy(path: Path, policy: Policy) -> None:
     """Write a policy, whole or not at all."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "squash": np.array(policy.squash),
         "mean": policy.normalizer.mean,
         "scale": policy.normalizer.scale,

@@ -102,7 +102,8 @@ class SeedFolder:
                         file.seek(0)
                         raise RunError(
                             f"expected to be the only writer of {self.path}, but process "
-                            f"{file.read().strip() or 'unknown'} writes there. Wait for it, or choose another --out."
+                            f"{file.read().strip() or 'unknown'} writes there. Wait for it, or choose "
+                            "another --out."
                         ) from error
                     time.sleep(0.1)
             file.truncate(0)
@@ -137,7 +138,7 @@ class SeedFolder:
             with open(metrics, "rb") as file:
                 os.fsync(file.fileno())
                 size = file.seek(0, os.SEEK_END)
-        arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
+        arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
         with atomic_path(self.path / "checkpoint.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, update=np.array(update), metrics_bytes=np.array(size), **arrays)
 

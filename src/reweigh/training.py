@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from reweigh.types import Batch, Metrics, Minibatch, Shapes, Stage, State, Tables, TrainState
 
@@ -28,7 +28,7 @@ class Trainer:
 
     period: int
     """Updates that belong together; calls run whole periods."""
-    init: Callable[[PRNGKeyArray], TrainState]
+    init: Callable[[Key[Array, "..."]], TrainState]
     """key -> first state. The key is consumed."""
     zero_metrics: Callable[[], MetricSums]
     """Nothing recorded yet."""
@@ -36,7 +36,7 @@ class Trainer:
 
     def run(
         self,
-        key: PRNGKeyArray,
+        key: Key[Array, "..."],
         state: TrainState,
         sums: MetricSums,
         tables: Tables,
@@ -99,7 +99,7 @@ def make_trainer(
             state = TrainState(algorithm, learned)
             for name, value in (metrics | own_metrics).items():
                 gathered.setdefault(name, []).append(value)
-        return state, {name: sum(values) / len(values) for name, values in gathered.items()}
+        return state, {name: jnp.stack(values).mean() for name, values in gathered.items()}
 
     def run(
         key: PRNGKeyArray,

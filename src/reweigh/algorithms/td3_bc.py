@@ -15,6 +15,9 @@ from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, copy_of, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
+# Where every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
+SMALLEST_Q = 1e-8
+
 
 @dataclass(frozen=True)
 class TD3BCConfig:
@@ -128,7 +131,7 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
         def objective(actor: MLP) -> tuple[Float[Array, ""], Metrics]:
             action = jnp.tanh(actor(batch.observation))
             q, _ = state.critic.model(batch.observation, action)
-            scale = config.alpha / jax.lax.stop_gradient(jnp.abs(q).mean())
+            scale = config.alpha / jnp.maximum(jax.lax.stop_gradient(jnp.abs(q).mean()), SMALLEST_Q)
             improvement = -scale * weighted_mean(weight.improvement, q)
             distance = ((action - batch.action) ** 2).mean(axis=-1)
             constraint = weighted_mean(

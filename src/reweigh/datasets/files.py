@@ -24,8 +24,8 @@ def read_hdf5(path: Path) -> Rows:
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays = {name: _read(file, name, path) for name in NAMES if name in file}
-            found = {name: np.empty(0) for name in file if name not in arrays}
+            arrays: dict[str, np.ndarray] = {name: _read(file, name, path) for name in NAMES if name in file}
+            found: dict[str, np.ndarray] = {str(name): np.empty(0) for name in file if name not in arrays}
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
     except DatasetError:
         raise

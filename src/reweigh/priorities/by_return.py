@@ -160,7 +160,7 @@ def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndar
 def oper_r_probability(
     returns: Float64[np.ndarray, " N"], *, base: float = 0.0, inverse: bool = False
 ) -> Weighting:
-    """OPER-R.
+    r"""OPER-R.
 
     .. math:: p_i ∝ (G_{k(i)} - \\min G) / (\\max G - \\min G) + base
 
@@ -178,7 +178,7 @@ def oper_r_probability(
 
 
 def rw_probability(returns: Float64[np.ndarray, " N"], *, temperature: float) -> Weighting:
-    """RW.
+    r"""RW.
 
     .. math:: p_i = \\mathrm{softmax}_i(x_{k(i)} / T), \\quad x = \\mathrm{minmax}(G)
 

@@ -68,7 +68,7 @@ def write_weights(path: Path, weights: WeightsFile) -> None:
         WeightsError: the ending is another one, the folder is missing, or pyarrow is.
 
     """
-    columns: dict[str, np.ndarray] = {
+    columns: dict[str, Any] = {
         "index": np.arange(len(weights.weight), dtype=np.int64),
         "weight": weights.weight,
         "raw_index": weights.raw_index,

@@ -15,7 +15,7 @@ def linear_probability(
     eps: float | None = None,
     eps_max: float | None = None,
 ) -> Float64[np.ndarray, " N"]:
-    """Shift to 0, normalise, set the standard deviation, clip, normalise.
+    r"""Shift to 0, normalise, set the standard deviation, clip, normalise.
 
     .. math:: N p = \\max(1 + std z, eps) / mean, \\quad z \\text{ the standardised } w
 
@@ -45,8 +45,8 @@ def linear_probability(
         q = np.minimum(q, eps_max / count)
     if q.min() < 0:
         raise ConfigError(
-            f"expected non-negative probabilities, but std={std} without eps makes {(q < 0).sum()} of {count} "
-            "negative. Give eps, for example 0.1."
+            f"expected non-negative probabilities, but std={std} without eps makes {(q < 0).sum()} of "
+            f"{count} negative. Give eps, for example 0.1."
         )
     return q / q.sum()
 

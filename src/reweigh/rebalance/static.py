@@ -1,7 +1,7 @@
 """Weights that are known before training: draw by them, or multiply losses by them. Never both.
 
-Resampling leaves every loss weight at 1; reweighting leaves every draw uniform. Section 6 of
-`docs/rebalancing.md` says which term is which in each algorithm.
+Resampling leaves every loss weight at 1; reweighting leaves every draw uniform. `docs/rebalancing.md`
+says which term is which in each algorithm.
 """
 
 from typing import Literal

@@ -1,0 +1,91 @@
+"""A table of finished runs on one dataset: every seed, IQM with interval, the dataset's own returns.
+
+python benchmarks/mix_results.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --out docs/results/mix-5-percent.md
+"""
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+
+from reweigh.commands import describe
+from reweigh.datasets.load import load
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.runs import RunFolder
+from reweigh.statistics import interval
+
+BOOTSTRAP = {"num_resamples": 50_000, "seed": 0}
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    transitions = load(arguments.data)
+    reference = reference_of_env(transitions.info.env or "")
+    assert reference is not None
+    lines = [f"# {describe_mix(transitions.info.attributes)}", ""]
+    found = describe(transitions)
+    returns = found["episode return"]
+    own = [returns["mean"], found["top-decile return"], returns["max"]]
+    scores = [f"{normalized_score(np.array(value), reference):.1f}" for value in own]
+    lines += [
+        "| the dataset itself | mean episode | top decile | best episode |",
+        "|---|--:|--:|--:|",
+        f"| return | {own[0]:.0f} | {own[1]:.0f} | {own[2]:.0f} |",
+        f"| normalised score | {scores[0]} | {scores[1]} | {scores[2]} |",
+        "",
+        "Normalised score, mean of the last ten evaluations (10 episodes each) and last evaluation alone:",
+        "",
+        "| algorithm | weights | updates | last ten: IQM [95 %] | each seed | last: IQM [95 %] | each seed |",
+        "|---|---|--:|--:|---|--:|---|",
+    ]
+    for path in arguments.runs:
+        lines.append(row(RunFolder(path)))
+    environment = json.loads((arguments.runs[0] / "environment.json").read_text())
+    versions = environment["versions"]
+    lines += [
+        "",
+        f"{datetime.date.today()}; commit {str(environment['commit'])[:12]}; {environment['machine']}, one core a "
+        f"seed; jax {versions['jax']}, gymnasium {versions['gymnasium']}, mujoco {versions['mujoco']}. "
+        f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with three "
+        "seeds an interval is hardly more than their range. "
+        "Made by `benchmarks/mix_results.py` from runs of `reweigh train`.",
+        "",
+    ]
+    arguments.out.write_text("\n".join(lines))
+
+
+def describe_mix(attributes: dict) -> str:
+    """A title from the recipe in the file."""
+    share = 100 * float(attributes["mix_ratio"])
+    return (
+        f"{attributes['mix_good']} at {share:g} % in {attributes['mix_bad']}, {attributes['mix_size']} rows, "
+        f"{attributes['mix_kind']}, seed {attributes['mix_seed']}"
+    )
+
+
+def row(folder: RunFolder) -> str:
+    """One run's line; seeds that are not finished are named, never left out silently."""
+    config = folder.config()
+    finished = [seed.result() for seed in folder.seeds() if seed.finished]
+    missing = [seed.seed for seed in folder.seeds() if not seed.finished]
+    weights = config["rebalance"]["weights"]["type"]
+    cells = [config["algorithm"]["type"], weights, f"{config['num_updates']}"]
+    for key in ("last_ten_score", "final_score"):
+        scores = np.array([result[key] for result in finished])
+        found = interval(scores[:, None], "iqm", **BOOTSTRAP)
+        cells.append(f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}]")
+        cells.append(", ".join(f"{score:.1f}" for score in scores))
+    if missing:
+        cells[-1] += f" (not finished: seeds {', '.join(map(str, missing))})"
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""A run's data: loaded, weighed, transformed as the algorithm wants them, and put on the device."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from reweigh.config import Resample, RunConfig, Weights, WeightsPath, identity
+from reweigh.datasets.load import load, load_rows
+from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
+from reweigh.datasets.rewards import transform_reward
+from reweigh.errors import ConfigError
+from reweigh.evaluation import action_bounds
+from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
+from reweigh.priorities.file import check_fits, read_weights
+from reweigh.rebalance.static import resample_tables, reweight_tables
+from reweigh.transitions import Transitions
+from reweigh.types import Batch, Shapes, Tables
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's data on the device, and what training and acting need beside them."""
+
+    transitions: Transitions
+    data: Batch
+    tables: Tables
+    shapes: Shapes
+    normalizer: Normalizer
+    identity: str
+    notes: tuple[str, ...]
+
+
+def load_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
+    """Load a run's dataset, with actions scaled from its environment's bounds.
+
+    Args:
+        config: the run.
+
+    Raises:
+        DatasetError: it cannot be read, or does not fit its environment.
+        ConfigError: the environment is not installed, and the run shall be evaluated.
+
+    """
+    notes: list[str] = []
+
+    def bounds_of(env: str) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return action_bounds(env)
+        except ConfigError:
+            if config.evaluation.enabled:
+                raise
+            notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
+            ones = np.ones(action_size, np.float32)
+            return -ones, ones
+
+    data = config.data
+    _, rows, _ = loaded = load_rows(data.spec)
+    action_size = rows.action.shape[1]
+    transitions = load(
+        loaded,
+        env=data.env,
+        episode_ends=data.episode_ends,
+        max_episode_steps=data.max_episode_steps,
+        bounds_of=bounds_of,
+        clip_actions=data.clip_actions,
+    )
+    return transitions, tuple(notes)
+
+
+def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
+    """Probabilities of a method or a file.
+
+    Args:
+        transitions: the dataset.
+        weights: which.
+
+    Raises:
+        WeightsError: they cannot be computed, read, or do not belong to this dataset.
+
+    """
+    if isinstance(weights, WeightsPath):
+        path = Path(weights.path)
+        file = read_weights(path)
+        check_fits(file, transitions, path)
+        return Weighting(file.probability)
+    return probability_by_return(transitions, weights)
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Load and weigh a run's data, and put them on the device.
+
+    Args:
+        config: the run.
+
+    Raises:
+        ReweighError: the data, the weights or the environment do not do.
+
+    """
+    transitions, notes = load_data(config)
+    weights = config.rebalance.weights
+    weighting = compute_weights(transitions, weights)
+    trained_on = transform_reward(transitions, config.reward)
+    if config.normalize_observations:
+        normalizer = fit_normalizer(transitions.observation)
+    else:
+        normalizer = identity_normalizer(transitions.observation_size)
+    if isinstance(config.rebalance, Resample):
+        uniform = isinstance(weights, Uniform)
+        tables = resample_tables(None if uniform else weighting.probability)
+    else:
+        tables = reweight_tables(weighting.probability)
+    return Prepared(
+        transitions=transitions,
+        data=training_batch(trained_on, normalizer, config.discount, config.action_limit),
+        tables=tables,
+        shapes=Shapes(transitions.observation_size, transitions.action_size),
+        normalizer=normalizer,
+        identity=identity(config, transitions.info.digest),
+        notes=notes + weighting.notes,
+    )
+
+
+def training_batch(
+    transitions: Transitions, normalizer: Normalizer, discount: float, action_limit: float
+) -> Batch:
+    """The whole dataset as one batch on the device.
+
+    Args:
+        transitions: with the reward that training sees.
+        normalizer: applied to `s` and `s'`.
+        discount: `γ`; `Batch.discount` is `γ (1 - terminal)`.
+        action_limit: data actions are clipped to plus or minus this.
+
+    """
+    live = (1 - transitions.terminal.astype(np.float32)) * np.float32(discount)
+    # A terminal's next state is whatever row follows in the file; it must change no trained number.
+    following = np.where(transitions.terminal[:, None], transitions.observation, transitions.next_observation)
+    return Batch(
+        observation=jnp.asarray(normalizer(transitions.observation)),
+        action=jnp.asarray(np.clip(transitions.action, -action_limit, action_limit)),
+        reward=jnp.asarray(transitions.reward),
+        discount=jnp.asarray(live),
+        next_observation=jnp.asarray(normalizer(following)),
+        next_action=jnp.asarray(transitions.next_action),
+    )
+
+
+def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
+    """The run with its algorithm's ways of preparing data, as the authors train on that environment.
+
+    Args:
+        config: a run whose preparation is still the library's.
+        env: gymnasium ID, if known.
+
+    """
+    defaults = config.algorithm.defaults
+    locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")
+    return replace(
+        config,
+        normalize_observations=defaults.normalize_observations,
+        action_limit=defaults.action_limit,
+        reward=defaults.locomotion_reward if locomotion else "none",
+    )

@@ -1,0 +1,104 @@
+"""A method, then the scaling that was asked for: what `reweigh weigh` computes."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from jaxtyping import Float64
+from numpy import ndarray
+
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import AW, RW, ReturnMethod, RewardWeights, Weighting, probability_by_return
+from reweigh.priorities.scaling import (
+    exponential_probability,
+    find_setting,
+    linear_probability,
+    power_probability,
+)
+from reweigh.transitions import Transitions
+
+# The smallest weight where a standard deviation is sought and the user names none (OPER's setting).
+_DEFAULT_EPS = 0.1
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How weights are reshaped; everything None leaves them as the method gives them."""
+
+    transform: Literal["linear", "exp", "power"] | None = None
+    std: float | None = None
+    """linear: standard deviation of the mean-1 weights before clipping."""
+    eps: float | None = None
+    """linear: smallest weight before the last normalisation."""
+    eps_max: float | None = None
+    """linear: largest weight before the last normalisation."""
+    strength: float | None = None
+    """exp, power: `λ`; None: 1."""
+    target_ess: float | None = None
+    """Find the method's temperature, or else the linear std, with this ESS/N."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        linear = self.transform == "linear" or (self.transform is None and self.target_ess is not None)
+        for name in ("std", "eps", "eps_max"):
+            value = getattr(self, name)
+            if value is not None and not linear:
+                raise ConfigError(f"{name} belongs to the linear transform. Add --transform linear.")
+            if value is not None and not 0 <= value < float("inf"):
+                raise ConfigError(f"expected {name} of at least 0, but found {value}.")
+        if self.std is not None and self.target_ess is not None:
+            raise ConfigError("std and target_ess both fix how uneven the weights are. Give one of them.")
+        if self.strength is not None and self.transform not in ("exp", "power"):
+            raise ConfigError(
+                "strength belongs to the exp and power transforms. Add --transform exp or power."
+            )
+        if self.target_ess is not None and self.transform in ("exp", "power"):
+            raise ConfigError("target_ess finds a temperature or a std. Leave out the transform.")
+
+
+def weigh(
+    transitions: Transitions, method: ReturnMethod, scaling: Scaling | None = None
+) -> tuple[Weighting, dict[str, Any]]:
+    """Probabilities of a method after scaling, and every setting that gave them.
+
+    Args:
+        transitions: the dataset.
+        method: which, with its settings.
+        scaling: how the weights are reshaped.
+
+    Raises:
+        ConfigError: no setting reaches the target.
+        WeightsError: no transition would count.
+
+    """
+    scaling = scaling or Scaling()
+    settings = {f.name: getattr(method, f.name) for f in fields(method)}
+    weighting = probability_by_return(transitions, method)
+    if scaling == Scaling():
+        return weighting, settings
+    tempered = isinstance(method, RW | AW | RewardWeights)
+    if scaling.target_ess is not None and scaling.transform is None and tempered:
+
+        def at(temperature: float) -> Float64[ndarray, " N"]:
+            return probability_by_return(transitions, replace(method, temperature=temperature)).probability
+
+        settings["temperature"] = find_setting(at, scaling.target_ess, rising=True)
+        return replace(weighting, probability=at(settings["temperature"])), settings
+    weight = weighting.probability * len(transitions)
+    strength = 1.0 if scaling.strength is None else scaling.strength
+    if scaling.transform == "exp":
+        settings |= {"transform": "exp", "strength": strength}
+        return replace(
+            weighting, probability=exponential_probability(weight, inverse_temperature=strength)
+        ), settings
+    if scaling.transform == "power":
+        settings |= {"transform": "power", "strength": strength}
+        return replace(weighting, probability=power_probability(weight, power=strength)), settings
+    std, eps = scaling.std, scaling.eps
+    if scaling.target_ess is not None:
+        eps = _DEFAULT_EPS if eps is None else eps
+        std = find_setting(
+            lambda s: linear_probability(weight, std=s, eps=eps), scaling.target_ess, rising=False
+        )
+    settings |= {"transform": "linear", "std": std, "eps": eps, "eps_max": scaling.eps_max}
+    probability = linear_probability(weight, std=std, eps=eps, eps_max=scaling.eps_max)
+    return replace(weighting, probability=probability), settings

@@ -1,0 +1,40 @@
+"""What a result depends on beside its config: versions, commit, machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def environment_record() -> dict[str, Any]:
+    """Versions, commit and machine, for RUN/environment.json."""
+    packages = ("reweigh", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco", "h5py")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "devices": [str(device) for device in jax.devices()],
+    }
+
+
+def _commit() -> str | None:
+    """Of the source tree, when the package runs from one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,61 @@
+"""Small data in which every field encodes its row."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reweigh.algorithms.bc import BCConfig, make_bc
+from reweigh.algorithms.iql import IQLConfig, make_iql
+from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
+from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
+
+SHAPES = Shapes(3, 2)
+
+ALGORITHMS = {
+    "bc": lambda: make_bc(BCConfig(hidden=(16, 16), learning_rate=1e-3), 100),
+    "bc-truncated": lambda: make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
+    "bc-deterministic": lambda: make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
+    "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16, 16)), 100),
+    "iql": lambda: make_iql(IQLConfig(hidden=(16, 16)), 100),
+}
+
+
+def make_data(rows: int = 64, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    observation = rng.normal(size=(rows, 3)).astype(np.float32)
+    observation[:, 0] = np.arange(rows) / rows
+    terminal = np.arange(rows) % 8 == 7
+    return Batch(
+        observation=jnp.asarray(observation),
+        action=jnp.asarray(rng.uniform(-0.9, 0.9, (rows, 2)), jnp.float32),
+        reward=jnp.asarray(rng.normal(size=rows), jnp.float32),
+        discount=jnp.asarray(np.where(terminal, 0, 0.99), jnp.float32),
+        next_observation=jnp.asarray(np.roll(observation, -1, axis=0)),
+        next_action=jnp.asarray(rng.uniform(-0.9, 0.9, (rows, 2)), jnp.float32),
+    )
+
+
+def make_minibatch(data: Batch, weight=None, policy: Batch | None = None) -> Minibatch:
+    ones = jnp.ones(len(data.reward), data.reward.dtype)
+    weight = ones if weight is None else weight
+    return Minibatch(data, policy, TermWeight(weight, weight, weight))
+
+
+def run_period(algorithm: Algorithm, state, minibatch: Minibatch, seed: int = 0):
+    """One update of each kind."""
+    for number, update in enumerate(algorithm.updates):
+        noise = algorithm.noise(jax.random.key(100 * seed + number), len(minibatch.evaluation.reward), SHAPES)
+        state, _ = jax.jit(update)(state, minibatch, noise)
+    return state
+
+
+def assert_same(one, other):
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def differ(one, other) -> bool:
+    return any(
+        not np.array_equal(left, right)
+        for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )

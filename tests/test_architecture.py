@@ -1,0 +1,78 @@
+"""The layout shows the flow of data: imports go one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import reweigh
+
+ROOT = Path(reweigh.__file__).parent
+
+# Each module may import those before it (and its own package), never those after.
+ORDER = [
+    "errors", "atomic", "transitions", "datasets", "types", "networks", "losses", "optim", "sampling",
+    "rebalance", "algorithms", "training", "priorities", "config", "presets", "policy", "evaluation",
+    "collection", "runs", "statistics", "scoring", "preparation", "provenance", "experiment", "parallel",
+    "launch", "commands", "cli", "__main__",
+]  # fmt: skip
+WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
+               "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip
+
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    own = part_of(path)
+    assert own in ORDER, f"{own} has no place in the order"
+    for name in imported(path):
+        if name.startswith("reweigh."):
+            other = name.split(".")[1]
+            assert ORDER.index(other) <= ORDER.index(own), f"{own} imports {name}, which comes after it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_evaluation_knows_environments_and_only_datasets_file_formats(path):
+    roots = {name.split(".")[0] for name in imported(path)}
+    if part_of(path) not in ("evaluation", "collection"):
+        assert "gymnasium" not in roots
+    if part_of(path) != "datasets":
+        assert "h5py" not in roots
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_weighing_mixing_and_acting_need_no_jax(path):
+    if part_of(path) in WITHOUT_JAX:
+        roots = {name.split(".")[0] for name in imported(path)}
+        assert not roots & {"jax", "equinox", "optax"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_prints(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    assert part_of(path) in ("cli", "commands", "launch") or not prints
+
+
+def test_done_is_not_a_word_for_an_episodes_end():
+    for path in MODULES:
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not names & {"done", "dones", "not_done", "dones_float"}, path

@@ -1,0 +1,231 @@
+"""The command line, end to end."""
+
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from reweigh.cli import main, make_parser
+from reweigh.commands import run_config
+from reweigh.config import Resample, Reweight
+from reweigh.priorities.by_return import AW
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A D4RL-layout file of 40 episodes of 10 rows, of which returns rise with the episode."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "small.hdf5"
+    episode = np.arange(400) // 10
+    with h5py.File(path, "w") as file:
+        file["observations"] = rng.normal(size=(400, 3)).astype(np.float32)
+        file["actions"] = rng.uniform(-1, 1, (400, 2)).astype(np.float32)
+        file["rewards"] = (episode / 10 + rng.normal(size=400)).astype(np.float32)
+        file["terminals"] = np.arange(400) % 20 == 9
+        file["timeouts"] = np.arange(400) % 20 == 19
+    return path
+
+
+def error_of(capsys, *argv) -> str:
+    """The one line that a command fails with."""
+    assert main([str(a) for a in argv]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith(f"reweigh {argv[0]}: ")
+    return captured.err
+
+
+def test_help_answers_without_importing_jax():
+    code = "import sys; from reweigh.cli import make_parser; make_parser().format_help(); print('jax' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_inspect_and_weigh_do_not_import_jax(small, tmp_path):
+    code = (
+        "import sys; from reweigh.cli import main\n"
+        f"main(['inspect', {str(small)!r}]); main(['weigh', {str(small)!r}, '--method', 'aw', '--out', "
+        f"{str(tmp_path / 'w.npz')!r}]); print('jax' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip().endswith("False")
+
+
+def test_inspect_counts_what_the_file_holds(small, capsys):
+    assert main(["inspect", str(small), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recorded rows"] == 400
+    assert found["transitions"] == 380
+    assert found["episodes"] == 40
+    assert found["ended by terminal"] == 20
+    assert found["ended by time-out"] == 20
+
+
+def test_weigh_then_train_then_evaluate(small, tmp_path, capsys):
+    weights, run = tmp_path / "w.npz", tmp_path / "run"
+    assert main(["weigh", str(small), "--method", "rw", "--temperature", "0.2", "--out", str(weights)]) == 0
+    with np.load(weights) as file:
+        assert file["weight"].shape == (380,)
+        assert file["weight"].mean() == pytest.approx(1)
+    train = ["train", str(small), "--algorithm", "bc", "--weights", str(weights), "--num-updates", "20",
+             "--batch-size", "8", "--hidden", "8", "--seeds", "0", "1", "--out", str(run), "--json"]  # fmt: skip
+    assert main(train) == 0
+    found = json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))
+    assert [seed["seed"] for seed in found["seeds"]] == [0, 1]
+    assert "evaluate" in error_of(capsys, "evaluate", run)
+
+
+def test_a_real_dataset_goes_from_file_to_score(real_data, tmp_path, capsys):
+    mixed, run = tmp_path / "mix.hdf5", tmp_path / "run"
+    mix = ["mix", "--good", str(real_data / "hopper-expert.hdf5"), "--bad", str(real_data / "hopper-random.hdf5"),
+           "--ratio", "0.1", "--size", "20000", "--out", str(mixed), "--json"]  # fmt: skip
+    assert main(mix) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert 0.1 <= made["mix_ratio_reached"] < 0.15
+    assert main(["weigh", str(mixed), "--method", "aw", "--out", str(tmp_path / "w.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["good_mass"] > 0.9
+    train = ["train", str(mixed), "--algorithm", "td3-bc", "--weights", str(tmp_path / "w.npz"), "--hidden", "32",
+             "--num-updates", "200", "--eval-interval", "100", "--eval-episodes", "2", "--out", str(run),
+             "--json"]  # fmt: skip
+    assert main(train) == 0
+    seed = json.loads(capsys.readouterr().out)["seeds"][0]
+    assert seed["env"] == "Hopper-v4"
+    assert -5 < seed["final_score"] < 130
+    assert main(["evaluate", str(run), "--episodes", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_target_ess_is_reached(small, tmp_path, capsys):
+    for method in ("aw", "oper-r"):
+        argv = [
+            "weigh",
+            str(small),
+            "--method",
+            method,
+            "--target-ess",
+            "0.5",
+            "--out",
+            str(tmp_path / "w.npz"),
+        ]
+        assert main([*argv, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["summary"]["ess_fraction"] == pytest.approx(0.5, abs=1e-6)
+
+
+def parsed(*argv):
+    return run_config(make_parser().parse_args(["train", "builtin:bandit", *argv]))
+
+
+def test_flags_become_the_configuration():
+    config = parsed("--algorithm", "iql", "--weights", "aw:temperature=0.2,by_length=true", "--terms", "policy",
+                    "--set", "algorithm.expectile=0.9", "--set", "discount=0.9", "--hidden", "64")  # fmt: skip
+    assert config.rebalance == Resample(AW(0.2, by_length=True), "policy")
+    assert (config.algorithm.expectile, config.discount, config.algorithm.hidden) == (0.9, 0.9, (64,))
+    config = parsed("--algorithm", "td3-bc", "--rebalance", "reweight", "--terms", "constraint,evaluation")
+    assert config.rebalance == Reweight(config.rebalance.weights, True, False, True)
+    assert config.normalize_observations
+    assert config.num_updates == 1_000_000
+    assert parsed("--algorithm", "bc").batch_size == 512
+
+
+def test_presets_change_what_they_say():
+    antmaze = parsed("--algorithm", "iql", "--weights", "oper-r", "--preset", "antmaze")
+    assert antmaze.reward == "minus-one"
+    assert antmaze.rebalance.weights.base == 0.2
+    assert (antmaze.algorithm.expectile, antmaze.algorithm.inverse_temperature) == (0.9, 10.0)
+    paper = parsed("--algorithm", "iql", "--paper", "oper")
+    assert paper.algorithm.cap_after_weighting
+    assert paper.rebalance.weights.kept_rows_only
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ["--algorithm", "iql", "--rebalance", "reweight", "--terms", "improvement"],
+            "weighted alike for iql",
+        ),
+        (["--algorithm", "bc", "--terms", "evaluation"], "only one of bc"),
+        (["--algorithm", "td3-bc", "--terms", "improvement"], "at most two batches"),
+        (["--algorithm", "td3-bc", "--num-updates", "11"], "even num_updates"),
+        (["--algorithm", "td3-bc", "--terms", "wrong"], "'wrong'"),
+        (["--algorithm", "td3-bc", "--weights", "awx"], "'awx'"),
+        (["--algorithm", "td3-bc", "--weights", "nowhere.npz"], "there is none"),
+        (["--algorithm", "td3-bc", "--weights", "aw:temperature=-1"], "above 0"),
+        (["--algorithm", "td3-bc", "--weights", "aw:heat=1"], "'heat'"),
+        (["--algorithm", "td3-bc", "--weights", "top:fraction=2"], "(0, 1]"),
+        (["--algorithm", "td3-bc", "--set", "alpha=1"], "'alpha'"),
+        (["--algorithm", "td3-bc", "--set", "algorithm.alpha=much"], "'much'"),
+        (["--algorithm", "td3-bc", "--set", "algorithm.alpha"], "PATH=VALUE"),
+        (["--algorithm", "td3-bc", "--num-updates", "0"], "at least 1"),
+        (["--algorithm", "td3-bc", "--batch-size", "-1"], "at least 1"),
+        (["--algorithm", "td3-bc", "--eval-interval", "0"], "at least 1"),
+        (["--algorithm", "td3-bc", "--env", "Nowhere-v4"], "Nowhere-v4"),
+        (["--algorithm", "td3-bc", "--env", "CartPole-v1"], "box"),
+        (["--algorithm", "td3-bc", "--env", "Hopper-v4"], "action bounds of 2"),
+        (["--algorithm", "td3-bc", "--seeds", "0", "0"], "different --seeds"),
+        (["--algorithm", "iql", "--paper", "aw-td3bc"], "td3-bc"),
+        (["--algorithm", "bc", "--hidden", "0"], "positive widths"),
+    ],
+)
+def test_training_that_makes_no_sense_is_refused_in_one_line(argv, words, capsys, tmp_path):
+    assert words in error_of(capsys, "train", "builtin:bandit", "--out", tmp_path / "run", "--quiet", *argv)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["inspect", "nowhere.hdf5"], "no such file"),
+        (["inspect", "."], "folder"),
+        (["inspect", "data.csv"], "ending in .hdf5"),
+        (["inspect", "builtin:nothing"], "builtin:bandit"),
+        (["weigh", "builtin:bandit", "--method", "rw", "--base", "1", "--out", "w.npz"], "no meaning"),
+        (["weigh", "builtin:bandit", "--method", "rw", "--out", "w.txt"], ".npz"),
+        (["weigh", "builtin:bandit", "--method", "rw", "--out", "/no/folder/w.npz"], "cannot write"),
+        (["weigh", "builtin:bandit", "--method", "rw", "--std", "2", "--out", "w.npz"], "linear"),
+        (
+            ["weigh", "builtin:bandit", "--method", "rw", "--target-ess", "2", "--out", "w.npz"],
+            "between 0 and 1",
+        ),
+        (["evaluate", "nowhere"], "config.json"),
+        (
+            ["mix", "--good", "builtin:bandit", "--bad", "builtin:bandit", "--ratio", "2", "--out", "m.hdf5"],
+            "ratio",
+        ),
+        (["mix", "--good", "a.hdf5", "--bad", "b.hdf5", "--ratio", "0.5", "--out", "m.txt"], ".hdf5"),
+        (["mix", "--good", "a.hdf5", "--bad", "b.hdf5", "--ratio", "0.5", "--out", "m.hdf5"], "no such file"),
+    ],
+)
+def test_broken_requests_end_in_one_line(argv, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in error_of(capsys, *argv)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_flag_suggests_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "builtin:bandit", "--algorithm", "bc", "--num-update", "10", "--weigths", "aw"])
+    assert ended.value.code == 2
+    assert "did you mean --weights?" in capsys.readouterr().err
+
+
+def test_weights_of_another_dataset_are_refused(small, tmp_path, capsys):
+    weights = tmp_path / "w.npz"
+    main(["weigh", str(small), "--method", "rw", "--out", str(weights)])
+    capsys.readouterr()
+    argv = [
+        "train",
+        "builtin:bandit",
+        "--algorithm",
+        "bc",
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "r",
+        "--quiet",
+    ]
+    assert "10000 weights" in error_of(capsys, *argv)

@@ -1,0 +1,177 @@
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fakes import differ
+from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
+from reweigh.errors import RunError
+from reweigh.experiment import Interrupted, train
+from reweigh.priorities.by_return import RW
+from reweigh.runs import RunFolder
+
+
+@pytest.fixture
+def config(tmp_path) -> RunConfig:
+    """A short TD3+BC run on random pendulum-like data, evaluated in a real simulator."""
+    rng = np.random.default_rng(0)
+    rows = 400
+    path = tmp_path / "data.npz"
+    np.savez(
+        path,
+        observations=rng.normal(size=(rows, 4)).astype(np.float32),
+        actions=rng.uniform(-3, 3, (rows, 1)).astype(np.float32),
+        rewards=rng.normal(size=rows).astype(np.float32),
+        terminals=np.arange(rows) % 10 == 9,
+        timeouts=np.zeros(rows, bool),
+        env=np.array("InvertedPendulum-v4"),
+    )
+    return RunConfig(
+        data=DataConfig(str(path)),
+        algorithm=TD3BCConfig(hidden=(8,)),
+        rebalance=Resample(RW()),
+        num_updates=60,
+        batch_size=8,
+        evaluation=EvaluationConfig(interval=20, episodes=2),
+        log_interval=10,
+        checkpoint_interval=10,
+    )
+
+
+def contents(folder, seed=0) -> dict:
+    """Everything of a seed that must not depend on interruptions."""
+    path = folder / f"seed-{seed}"
+    found = {"metrics": (path / "metrics.csv").read_text()}
+    for name in ("checkpoint", "returns", "policy"):
+        with np.load(path / f"{name}.npz") as file:
+            found[name] = {key: file[key] for key in file.files}
+    return found
+
+
+def assert_equal_runs(one, other):
+    assert one["metrics"] == other["metrics"]
+    for name in ("checkpoint", "returns", "policy"):
+        assert one[name].keys() == other[name].keys()
+        for key in one[name]:
+            np.testing.assert_array_equal(one[name][key], other[name][key], err_msg=f"{name} {key}")
+
+
+def stop_after(calls: int):
+    remaining = iter(range(calls))
+    return lambda: next(remaining, None) is None
+
+
+def test_a_run_interrupted_again_and_again_equals_one_left_alone(config, tmp_path):
+    train(config, [0], tmp_path / "whole")
+    for calls in (0, 2):
+        with pytest.raises(Interrupted):
+            train(config, [0], tmp_path / "cut", should_stop=stop_after(calls))
+    train(config, [0], tmp_path / "cut")
+    assert_equal_runs(contents(tmp_path / "whole"), contents(tmp_path / "cut"))
+
+
+def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_path):
+    train(config, [0], tmp_path / "whole")
+    rare = dataclasses.replace(config, checkpoint_interval=30)
+    train(rare, [0], tmp_path / "rare")
+    out = tmp_path / "cut"
+    with pytest.raises(Interrupted):
+        train(rare, [0], out, should_stop=stop_after(3))
+    # As if killed later: more metrics and evaluations than the checkpoint knows.
+    seed = RunFolder(out).seed(0)
+    seed.append_metrics(50, {"x": 1.0})
+    seed.save_returns(seed.load_returns().with_evaluation(99, np.ones(2), np.ones(2, np.int64)))
+    train(rare, [0], out)
+    assert_equal_runs(contents(tmp_path / "rare"), contents(out))
+
+
+def test_a_killed_process_goes_on_where_its_checkpoint_stands(config, tmp_path):
+    longer = dataclasses.replace(config, num_updates=4000, evaluation=EvaluationConfig(1000, 2))
+    command = [
+        sys.executable, "-m", "reweigh", "train", longer.data.spec, "--algorithm", "td3-bc", "--weights", "rw",
+        "--num-updates", "4000", "--batch-size", "8", "--hidden", "8", "--eval-interval", "1000",
+        "--eval-episodes", "2", "--checkpoint-interval", "100", "--set", "log_interval=100", "--quiet",
+    ]  # fmt: skip
+    environment = os.environ | {"JAX_DEBUG_KEY_REUSE": "false"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, "--out", str(whole)], check=True, env=environment, capture_output=True)
+    for checkpoints in (1, 2):
+        process = subprocess.Popen([*command, "--out", str(cut)], env=environment, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        seen = set()
+        while len(seen) < checkpoints and process.poll() is None and time.monotonic() < deadline:
+            checkpoint = cut / "seed-0" / "checkpoint.npz"
+            if checkpoint.exists():
+                seen.add(checkpoint.stat().st_mtime_ns)
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)
+    assert_equal_runs(contents(whole), contents(cut))
+    again = subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)
+    assert b"Nothing to do" in again.stderr
+
+
+def test_seeds_trained_together_equal_seeds_trained_alone(config, tmp_path):
+    short = dataclasses.replace(config, num_updates=10)
+    train(short, [0, 1], tmp_path / "together")
+    for seed in (0, 1):
+        train(short, [seed], tmp_path / "alone")
+        one, other = contents(tmp_path / "together", seed), contents(tmp_path / "alone", seed)
+        for key in one["checkpoint"]:
+            np.testing.assert_allclose(one["checkpoint"][key], other["checkpoint"][key], rtol=1e-4, atol=1e-5)
+    assert differ(contents(tmp_path / "alone", 0)["policy"]["kernel_0"],
+                  contents(tmp_path / "alone", 1)["policy"]["kernel_0"])  # fmt: skip
+
+
+def test_a_finished_seed_is_left_alone_and_a_new_one_is_added(config, tmp_path):
+    out = tmp_path / "run"
+    train(config, [0], out)
+    before = (out / "seed-0" / "checkpoint.npz").stat().st_mtime_ns
+    train(config, [0, 1], out)
+    assert (out / "seed-0" / "checkpoint.npz").stat().st_mtime_ns == before
+    assert RunFolder(out).seed(1).finished
+
+
+def test_another_run_in_the_same_folder_is_refused(config, tmp_path):
+    train(config, [0], tmp_path / "run")
+    other = dataclasses.replace(config, rebalance=Resample())
+    for seeds in ([0], [1]):
+        with pytest.raises(RunError, match="another one lives there"):
+            train(other, seeds, tmp_path / "run")
+
+
+def test_a_second_writer_is_refused(config, tmp_path):
+    folder = RunFolder(tmp_path / "run").seed(0)
+    with folder.locked(), pytest.raises(RunError, match="only writer"):
+        train(config, [0], tmp_path / "run")
+
+
+def test_every_episode_of_every_evaluation_is_kept(config, tmp_path):
+    train(config, [0], tmp_path / "run")
+    returns = RunFolder(tmp_path / "run").seed(0).load_returns()
+    assert returns.update.tolist() == [20, 40, 60]
+    assert returns.episode_return.shape == (3, 2)
+    # The pendulum gives 1 a step and ends when it falls.
+    np.testing.assert_array_equal(returns.episode_return, returns.episode_length)
+    result = json.loads((tmp_path / "run" / "seed-0" / "result.json").read_text())
+    assert result["final_return"] == returns.episode_return[-1].mean()
+    with open(tmp_path / "run" / "seed-0" / "metrics.csv") as file:
+        assert [int(row["update"]) for row in csv.DictReader(file)] == [10, 20, 30, 40, 50, 60]
+
+
+def test_actions_are_held_in_the_unit_box_and_scaled_back_by_the_policy(config, tmp_path):
+    train(config, [0], tmp_path / "run")
+    policy = RunFolder(tmp_path / "run").seed(0).load_policy()
+    assert policy.action_low.tolist() == [-3]
+    assert policy.action_high.tolist() == [3]
+    action = policy(np.random.default_rng(0).normal(size=(100, 4)) * 100)
+    assert 1 < np.abs(action).max() <= 3
