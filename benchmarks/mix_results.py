@@ -42,7 +42,7 @@ def main() -> None:
         "",
         "Normalised score, mean of the last ten evaluations (10 episodes each) and last evaluation alone:",
         "",
-        "| algorithm | weights | updates | last ten: IQM [95 %] | each seed | last: IQM [95 %] | each seed |",
+        "| algorithm | weights | updates | last ten: IQM [95 %] | seeds | last: IQM [95 %] | seeds |",
         "|---|---|--:|--:|---|--:|---|",
     ]
     for path in arguments.runs:
@@ -51,10 +51,11 @@ def main() -> None:
     versions = environment["versions"]
     lines += [
         "",
-        f"{datetime.date.today()}; commit {str(environment['commit'])[:12]}; {environment['machine']}, one core a "
-        f"seed; jax {versions['jax']}, gymnasium {versions['gymnasium']}, mujoco {versions['mujoco']}. "
-        f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with three "
-        "seeds an interval is hardly more than their range. "
+        f"{datetime.date.today()}; commit {str(environment['commit'])[:12]}; {environment['machine']}, one "
+        f"core a seed; jax {versions['jax']}, gymnasium {versions['gymnasium']}, "
+        f"mujoco {versions['mujoco']}. "
+        f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with "
+        "three seeds an interval is hardly more than their range. "
         "Made by `benchmarks/mix_results.py` from runs of `reweigh train`.",
         "",
     ]

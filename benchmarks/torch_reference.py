@@ -31,9 +31,11 @@ class Sampler:
         self.position = PREFETCH
 
     def batch(self) -> tuple[torch.Tensor, ...]:
+        """The next one."""
         if self.position == PREFETCH:
             size = (PREFETCH, self.batch_size)
-            self.index = torch.from_numpy(np.random.choice(self.rows, size, p=self.probability))
+            index = np.random.choice(self.rows, size, p=self.probability)  # noqa: NPY002 - as published
+            self.index = torch.from_numpy(index)
             self.position = 0
         index = self.index[self.position]
         self.position += 1
@@ -65,6 +67,7 @@ class TD3BC:
         self.count = 0
 
     def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
         self.count += 1
         with torch.no_grad():
             noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
@@ -98,6 +101,7 @@ class IQL:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_optimizer, 1_000_000)
 
     def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
         x = torch.cat([s, a], 1)
         with torch.no_grad():
             target_q = torch.min(*(critic(x)[:, 0] for critic in self.target_critics))

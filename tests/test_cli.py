@@ -40,7 +40,10 @@ def error_of(capsys, *argv) -> str:
 
 
 def test_help_answers_without_importing_jax():
-    code = "import sys; from reweigh.cli import make_parser; make_parser().format_help(); print('jax' in sys.modules)"
+    code = (
+        "import sys; from reweigh.cli import make_parser; make_parser().format_help(); "
+        "print('jax' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 
@@ -71,8 +74,26 @@ def test_weigh_then_train_then_evaluate(small, tmp_path, capsys):
     with np.load(weights) as file:
         assert file["weight"].shape == (380,)
         assert file["weight"].mean() == pytest.approx(1)
-    train = ["train", str(small), "--algorithm", "bc", "--weights", str(weights), "--num-updates", "20",
-             "--batch-size", "8", "--hidden", "8", "--seeds", "0", "1", "--out", str(run), "--json"]  # fmt: skip
+    train = [
+        "train",
+        str(small),
+        "--algorithm",
+        "bc",
+        "--weights",
+        str(weights),
+        "--num-updates",
+        "20",
+        "--batch-size",
+        "8",
+        "--hidden",
+        "8",
+        "--seeds",
+        "0",
+        "1",
+        "--out",
+        str(run),
+        "--json",
+    ]
     assert main(train) == 0
     found = json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))
     assert [seed["seed"] for seed in found["seeds"]] == [0, 1]
@@ -81,16 +102,45 @@ def test_weigh_then_train_then_evaluate(small, tmp_path, capsys):
 
 def test_a_real_dataset_goes_from_file_to_score(real_data, tmp_path, capsys):
     mixed, run = tmp_path / "mix.hdf5", tmp_path / "run"
-    mix = ["mix", "--good", str(real_data / "hopper-expert.hdf5"), "--bad", str(real_data / "hopper-random.hdf5"),
-           "--ratio", "0.1", "--size", "20000", "--out", str(mixed), "--json"]  # fmt: skip
+    good, bad = str(real_data / "hopper-expert.hdf5"), str(real_data / "hopper-random.hdf5")
+    mix = [
+        "mix",
+        "--good",
+        good,
+        "--bad",
+        bad,
+        "--ratio",
+        "0.1",
+        "--size",
+        "20000",
+        "--out",
+        str(mixed),
+        "--json",
+    ]
     assert main(mix) == 0
     made = json.loads(capsys.readouterr().out)
     assert 0.1 <= made["mix_ratio_reached"] < 0.15
     assert main(["weigh", str(mixed), "--method", "aw", "--out", str(tmp_path / "w.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["good_mass"] > 0.9
-    train = ["train", str(mixed), "--algorithm", "td3-bc", "--weights", str(tmp_path / "w.npz"), "--hidden", "32",
-             "--num-updates", "200", "--eval-interval", "100", "--eval-episodes", "2", "--out", str(run),
-             "--json"]  # fmt: skip
+    train = [
+        "train",
+        str(mixed),
+        "--algorithm",
+        "td3-bc",
+        "--weights",
+        str(tmp_path / "w.npz"),
+        "--hidden",
+        "32",
+        "--num-updates",
+        "200",
+        "--eval-interval",
+        "100",
+        "--eval-episodes",
+        "2",
+        "--out",
+        str(run),
+        "--json",
+    ]
     assert main(train) == 0
     seed = json.loads(capsys.readouterr().out)["seeds"][0]
     assert seed["env"] == "Hopper-v4"
@@ -120,8 +170,20 @@ def parsed(*argv):
 
 
 def test_flags_become_the_configuration():
-    config = parsed("--algorithm", "iql", "--weights", "aw:temperature=0.2,by_length=true", "--terms", "policy",
-                    "--set", "algorithm.expectile=0.9", "--set", "discount=0.9", "--hidden", "64")  # fmt: skip
+    config = parsed(
+        "--algorithm",
+        "iql",
+        "--weights",
+        "aw:temperature=0.2,by_length=true",
+        "--terms",
+        "policy",
+        "--set",
+        "algorithm.expectile=0.9",
+        "--set",
+        "discount=0.9",
+        "--hidden",
+        "64",
+    )
     assert config.rebalance == Resample(AW(0.2, by_length=True), "policy")
     assert (config.algorithm.expectile, config.discount, config.algorithm.hidden) == (0.9, 0.9, (64,))
     config = parsed("--algorithm", "td3-bc", "--rebalance", "reweight", "--terms", "constraint,evaluation")

@@ -96,10 +96,31 @@ def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_pat
 def test_a_killed_process_goes_on_where_its_checkpoint_stands(config, tmp_path):
     longer = dataclasses.replace(config, num_updates=4000, evaluation=EvaluationConfig(1000, 2))
     command = [
-        sys.executable, "-m", "reweigh", "train", longer.data.spec, "--algorithm", "td3-bc", "--weights", "rw",
-        "--num-updates", "4000", "--batch-size", "8", "--hidden", "8", "--eval-interval", "1000",
-        "--eval-episodes", "2", "--checkpoint-interval", "100", "--set", "log_interval=100", "--quiet",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "reweigh",
+        "train",
+        longer.data.spec,
+        "--algorithm",
+        "td3-bc",
+        "--weights",
+        "rw",
+        "--num-updates",
+        "4000",
+        "--batch-size",
+        "8",
+        "--hidden",
+        "8",
+        "--eval-interval",
+        "1000",
+        "--eval-episodes",
+        "2",
+        "--checkpoint-interval",
+        "100",
+        "--set",
+        "log_interval=100",
+        "--quiet",
+    ]
     environment = os.environ | {"JAX_DEBUG_KEY_REUSE": "false"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, "--out", str(whole)], check=True, env=environment, capture_output=True)
@@ -128,8 +149,10 @@ def test_seeds_trained_together_equal_seeds_trained_alone(config, tmp_path):
         one, other = contents(tmp_path / "together", seed), contents(tmp_path / "alone", seed)
         for key in one["checkpoint"]:
             np.testing.assert_allclose(one["checkpoint"][key], other["checkpoint"][key], rtol=1e-4, atol=1e-5)
-    assert differ(contents(tmp_path / "alone", 0)["policy"]["kernel_0"],
-                  contents(tmp_path / "alone", 1)["policy"]["kernel_0"])  # fmt: skip
+    assert differ(
+        contents(tmp_path / "alone", 0)["policy"]["kernel_0"],
+        contents(tmp_path / "alone", 1)["policy"]["kernel_0"],
+    )
 
 
 def test_a_finished_seed_is_left_alone_and_a_new_one_is_added(config, tmp_path):

@@ -72,5 +72,5 @@ def load_policy(path: Path) -> Policy:
                 action_high=file["action_high"],
                 meta=json.loads(str(file["meta"])),
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error

@@ -125,7 +125,7 @@ class SeedFolder:
             with np.load(path, allow_pickle=False) as file:
                 leaves = [file[f"leaf_{i}"] for i in range(len(file.files) - 2)]
                 return Checkpoint(int(file["update"]), int(file["metrics_bytes"]), leaves)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"expected a checkpoint at {path}, but it cannot be read. Remove {self.path} to start again."
             ) from error
@@ -174,7 +174,7 @@ class SeedFolder:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return Returns(file["update"], file["episode_return"], file["episode_length"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(f"expected evaluations at {path}, but it cannot be read.") from error
 
     def save_returns(self, returns: Returns) -> None:
