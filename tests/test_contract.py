@@ -11,7 +11,7 @@ from fakes import ALGORITHMS, SHAPES, assert_same, differ, make_data, make_minib
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.policy import Policy
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
-from reweigh.training import make_trainer
+from reweigh.training import make_trainer, run_keys
 from reweigh.types import Stage
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
@@ -22,10 +22,7 @@ def trained(name, rebalance, tables, *, updates=10, seeds=None, data=None):
     stage = Stage(name, ALGORITHMS[name](), rebalance, updates)
     count = None if seeds is None else len(seeds)
     trainer = make_trainer(stage, SHAPES, 16, tables, data, num_seeds=count)
-    if seeds is None:
-        init_key, key = jax.random.split(jax.random.key(0))
-    else:
-        init_key, key = jnp.stack([jax.random.split(jax.random.key(seed)) for seed in seeds], axis=1)
+    init_key, key = run_keys(seeds or [0], vmapped=seeds is not None)
     state, sums = trainer.init(init_key), trainer.zero_metrics()
     return trainer.run(key, state, sums, tables, data, start=0, count=updates)
 

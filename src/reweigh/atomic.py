@@ -12,7 +12,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the file shall stand; an existing file is replaced in one step.
-
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -44,7 +44,6 @@ def collect(
         ConfigError: a setting lies outside its range, or the environment fits neither us nor the policy.
         RunError: the policy cannot be read.
         DatasetError: the environment gave numbers that are not finite.
-
     """
     _check_settings(policy, num_steps, seed, action_noise)
     actor = None if policy == RANDOM else load_policy(Path(policy))
@@ -78,7 +77,6 @@ def episode_seed(seed: int, episode: int) -> int:
     Args:
         seed: of the collection.
         episode: counted from 0.
-
     """
     digest = hashlib.sha256(f"collection {seed} {episode}".encode()).digest()
     return int.from_bytes(digest[:4], "little") % (2**31 - 1)

@@ -125,7 +125,6 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
 
     Raises:
         ReweighError: they contradict one another, or the data cannot be read.
-
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
     from reweigh.preparation import with_defaults
@@ -260,7 +259,6 @@ def parse_weights(text: str) -> Any:
 
     Raises:
         ConfigError: neither.
-
     """
     from reweigh.config import WeightsPath, replace_at
 

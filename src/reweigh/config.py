@@ -193,7 +193,6 @@ def identity(config: RunConfig, dataset_digest: str) -> str:
     Args:
         config: the run.
         dataset_digest: of its transitions.
-
     """
     plain = to_dict(config)
     for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
@@ -215,7 +214,6 @@ def replace_at(config: Any, path: str, text: str) -> Any:
 
     Raises:
         ConfigError: there is no such field, or the text is no value of it.
-
     """
     name, _, rest = path.partition(".")
     known = {f.name for f in dataclasses.fields(config)}
@@ -242,7 +240,6 @@ def parse_value(text: str, kind: Any, path: str) -> Any:
 
     Raises:
         ConfigError: the text is no such value.
-
     """
     options = typing.get_args(kind)
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

@@ -28,7 +28,6 @@ def make_environment(env: str) -> Any:
 
     Raises:
         ConfigError: it is not installed, or its spaces are no boxes of one axis.
-
     """
     import gymnasium
 
@@ -59,7 +58,6 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ConfigError: as `make_environment`.
-
     """
     environment = make_environment(env)
     space = environment.action_space
@@ -74,7 +72,6 @@ def episode_seeds(seed: int, update: int, count: int) -> list[int]:
         seed: of the run.
         update: at which the policy is evaluated.
         count: episodes.
-
     """
     digest = hashlib.sha256(f"evaluation {seed} {update}".encode()).digest()
     # NumPy's generator, not Python's: its stream is fixed across versions.
@@ -92,7 +89,6 @@ def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
 
     Raises:
         ConfigError: the environment's spaces do not fit the policy.
-
     """
     states, actions = policy.normalizer.mean.shape, policy.action_low.shape
     found = environment.observation_space.shape, environment.action_space.shape

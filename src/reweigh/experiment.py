@@ -23,7 +23,7 @@ from reweigh.preparation import Prepared, load_data, prepare
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder
-from reweigh.training import MetricSums, Trainer, make_trainer
+from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Algorithm, Rebalance, Stage, TrainState
 
 # A call of the compiled loop lasts about this long: how soon an interrupt is heard and progress shown.
@@ -97,7 +97,6 @@ def train(
     Raises:
         ReweighError: something does not do.
         Interrupted: `should_stop` said so.
-
     """
     folder = RunFolder(out)
     if not [seed for seed in seeds if not folder.seed(seed).finished] and (out / "config.json").exists():
@@ -156,7 +155,7 @@ class _Session:
             prepared.data,
             num_seeds=len(self.seeds) if self.vmapped else None,
         )
-        init_key, key = self._keys()
+        init_key, key = run_keys(self.seeds, vmapped=self.vmapped)
         state = trainer.init(init_key)
         update, state, sums = self._resume(state, trainer.zero_metrics())
         returns = self.returns
@@ -191,12 +190,6 @@ class _Session:
         for row in range(len(self.seeds)):
             self.folders[row].save_policy(self._policy(state, row))
             self.folders[row].finish(self._result(returns[row]))
-
-    def _keys(self) -> tuple[jax.Array, jax.Array]:
-        keys = [jax.random.split(jax.random.key(seed)) for seed in self.seeds]
-        if not self.vmapped:
-            return keys[0][0], keys[0][1]
-        return jnp.stack([k[0] for k in keys]), jnp.stack([k[1] for k in keys])
 
     def _resume(self, state: TrainState, sums: MetricSums) -> tuple[int, TrainState, MetricSums]:
         checkpoints = [folder.load_checkpoint() for folder in self.folders]

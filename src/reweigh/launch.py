@@ -16,7 +16,9 @@ from reweigh.config import RunConfig
 from reweigh.experiment import Interrupted, train
 from reweigh.experiment import Progress as Seen
 from reweigh.parallel import Message, train_in_processes
+from reweigh.preparation import check
 from reweigh.runs import RunFolder
+from reweigh.transitions import Transitions
 
 
 def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_json: bool) -> int:
@@ -31,12 +33,15 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
 
     Raises:
         ReweighError: something does not do.
-
     """
     folder = RunFolder(out)
     before = [seed for seed in seeds if folder.seed(seed).finished]
-    if not config.evaluation.enabled and not as_json:
-        print("This run will not be scored: no environment is known, or evaluation is off.", file=sys.stderr)
+    transitions, notes = check(config)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if not quiet:
+        print(_description(config, transitions), file=sys.stderr)
+    del transitions
     with _bars(config, seeds, quiet) as listen:
         if jax.default_backend() == "cpu":
             stopped = bool(train_in_processes(config, seeds, out, listen))
@@ -53,6 +58,20 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     else:
         _print_results(out, results)
     return 0
+
+
+def _description(config: RunConfig, transitions: Transitions) -> str:
+    """What is about to be trained, in two lines."""
+    method, weights = config.rebalance, config.rebalance.weights
+    how = f"{method.kind} by {weights.method}" if weights.method != "uniform" else "uniform"
+    scored = f"scored in {config.data.env or transitions.info.env}"
+    if not config.evaluation.enabled:
+        scored = "not scored: no environment is known, or evaluation is off"
+    observations = "normalized observations" if config.normalize_observations else "observations as recorded"
+    return (
+        f"{config.algorithm.name} on {len(transitions)} transitions of {config.data.spec}, {how}, {scored};\n"
+        f"{config.num_updates} updates of {config.batch_size}, {observations}, reward: {config.reward}."
+    )
 
 
 def _train_here(config: RunConfig, seeds: list[int], out: Path, listen: Callable[[Message], None]) -> bool:

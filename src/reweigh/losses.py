@@ -13,7 +13,6 @@ def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float
     Args:
         weight: `w`, mean 1 over the data, not over the batch; 0 ignores a transition.
         loss: `l`.
-
     """
     return jnp.mean(weight * loss)
 
@@ -34,7 +33,6 @@ def td_target(
         reward: `r`.
         discount: `γ (1 - d)`: 0 at a terminal, where `next_value` is arbitrary.
         next_value: `V(s')`.
-
     """
     # A terminal's next state may be anything, also a state of infinite value: 0 * inf would be NaN.
     return reward + jnp.where(discount > 0, discount * next_value, 0.0)
@@ -51,7 +49,6 @@ def expectile_loss(difference: Float[Array, " B"], *, expectile: float) -> Float
         difference: `u`, target minus prediction: positive where the prediction is too low.
         expectile: `τ`, strictly between 0 and 1. At 0.5 the loss is half the squared error; towards 1 only
             predictions that are too low count.
-
     """
     return jnp.where(difference > 0, expectile, 1 - expectile) * difference**2
 
@@ -69,7 +66,6 @@ def exponential_advantage(
         advantage: `A`.
         inverse_temperature: `β >= 0`. 0 copies every action alike.
         limit: `c > 0`, the most one transition counts.
-
     """
     return jnp.minimum(jnp.exp(inverse_temperature * advantage), limit)
 

@@ -33,7 +33,6 @@ def polyak(target: Any, online: Any, *, rate: float) -> Any:
         target: the slow copy.
         online: the network that learns.
         rate: `τ` in [0, 1]; 1 copies the online network.
-
     """
     return jax.tree.map(lambda slow, fast: rate * fast + (1 - rate) * slow, target, online)
 

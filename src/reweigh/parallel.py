@@ -66,7 +66,6 @@ def train_in_processes(
 
     Raises:
         RunError: a worker failed; the others are stopped first, with their state saved.
-
     """
     use_one_thread()
     context = multiprocessing.get_context("spawn")

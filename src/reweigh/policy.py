@@ -59,7 +59,6 @@ def load_policy(path: Path) -> Policy:
 
     Raises:
         RunError: the file is missing or damaged.
-
     """
     try:
         with np.load(path, allow_pickle=False) as file:

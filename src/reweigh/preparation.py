@@ -41,7 +41,6 @@ def load_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
     Raises:
         DatasetError: it cannot be read, or does not fit its environment.
         ConfigError: the environment is not installed, and the run shall be evaluated.
-
     """
     notes: list[str] = []
 
@@ -78,7 +77,6 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
 
     Raises:
         WeightsError: they cannot be computed, read, or do not belong to this dataset.
-
     """
     if isinstance(weights, WeightsPath):
         path = Path(weights.path)
@@ -86,6 +84,22 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
         check_fits(file, transitions, path)
         return Weighting(file.probability)
     return probability_by_return(transitions, weights)
+
+
+def check(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
+    """Load and weigh a run's data without training, so that what does not do is said at once.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The transitions, and the notes on them and their weights.
+
+    Raises:
+        ReweighError: the data, the weights or the environment do not do.
+    """
+    transitions, notes = load_data(config)
+    return transitions, notes + compute_weights(transitions, config.rebalance.weights).notes
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -96,7 +110,6 @@ def prepare(config: RunConfig) -> Prepared:
 
     Raises:
         ReweighError: the data, the weights or the environment do not do.
-
     """
     transitions, notes = load_data(config)
     weights = config.rebalance.weights
@@ -132,7 +145,6 @@ def training_batch(
         normalizer: applied to `s` and `s'`.
         discount: `γ`; `Batch.discount` is `γ (1 - terminal)`.
         action_limit: data actions are clipped to plus or minus this.
-
     """
     live = (1 - transitions.terminal.astype(np.float32)) * np.float32(discount)
     # A terminal's next state is whatever row follows in the file; it must change no trained number.
@@ -153,7 +165,6 @@ def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
     Args:
         config: a run whose preparation is still the library's.
         env: gymnasium ID, if known.
-
     """
     defaults = config.algorithm.defaults
     locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")

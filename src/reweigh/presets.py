@@ -17,7 +17,6 @@ def for_domain(config: RunConfig, domain: str) -> RunConfig:
     Args:
         config: a run with its algorithm's defaults.
         domain: one of `DOMAINS`.
-
     """
     if domain == "antmaze":
         config = replace(config, reward="minus-one")
@@ -46,7 +45,6 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
 
     Raises:
         ConfigError: the preset belongs to another algorithm.
-
     """
     wanted = {"aw-iql": "iql", "aw-td3bc": "td3-bc"}.get(paper, config.algorithm.name)
     if config.algorithm.name != wanted:

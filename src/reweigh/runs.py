@@ -81,7 +81,6 @@ class SeedFolder:
 
         Raises:
             RunError: another process holds it, or the folder cannot be made.
-
         """
         file = None
         try:
@@ -116,7 +115,6 @@ class SeedFolder:
 
         Raises:
             RunError: it is damaged.
-
         """
         path = self.path / "checkpoint.npz"
         if not path.exists():
@@ -166,7 +164,6 @@ class SeedFolder:
 
         Raises:
             RunError: the file is damaged.
-
         """
         path = self.path / "returns.npz"
         if not path.exists():
@@ -199,7 +196,6 @@ class SeedFolder:
 
         Raises:
             RunError: it is not finished, or damaged.
-
         """
         return _read_json(self.path / "result.json")
 
@@ -220,7 +216,6 @@ class RunFolder:
 
         Raises:
             RunError: another run lives there, or it cannot be written.
-
         """
         existing = self.path / "config.json"
         if existing.exists():
@@ -245,7 +240,6 @@ class RunFolder:
 
         Raises:
             RunError: there is no run here.
-
         """
         return _read_json(self.path / "config.json")
 

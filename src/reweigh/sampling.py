@@ -34,7 +34,6 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
 
     Raises:
         WeightsError: a probability is negative or not finite, or all are 0, or there are 2^31 or more.
-
     """
     _check(probability)
     count = len(probability)
@@ -92,7 +91,6 @@ def draw_indices(
         table: which rows count how much; None: all alike.
         count: how many.
         num_rows: `N`.
-
     """
     bucket_key, coin_key = jax.random.split(key)
     bucket = jax.random.randint(bucket_key, (count,), 0, num_rows)

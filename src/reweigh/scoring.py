@@ -17,7 +17,6 @@ def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarra
 
     Raises:
         RunError: there is no policy.
-
     """
     environment = make_environment(env)
     try:

@@ -41,7 +41,6 @@ def mean(scores: np.ndarray) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrix.
-
     """
     return _of_one(_mean, scores)
 
@@ -59,7 +58,6 @@ def standard_deviation(scores: np.ndarray) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrix, or there is only one run.
-
     """
     scores = _checked(scores)
     if len(scores) < 2:
@@ -80,7 +78,6 @@ def median(scores: np.ndarray) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrix.
-
     """
     return _of_one(_median, scores)
 
@@ -98,7 +95,6 @@ def iqm(scores: np.ndarray) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrix.
-
     """
     return _of_one(_iqm, scores)
 
@@ -116,7 +112,6 @@ def optimality_gap(scores: np.ndarray, *, gamma: float = 100.0) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrix, or `gamma` is not finite.
-
     """
     if not np.isfinite(gamma):
         raise ConfigError(f"expected a finite gamma, but found {gamma}. 100 is the expert's score.")
@@ -137,7 +132,6 @@ def performance_profile(scores: np.ndarray, tau: np.ndarray) -> Float64[np.ndarr
 
     Raises:
         ConfigError: the scores are no finite, filled matrix, or `tau` is no finite vector.
-
     """
     scores = _checked(scores)
     tau = np.asarray(tau, np.float64)
@@ -163,7 +157,6 @@ def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
 
     Raises:
         ConfigError: the scores are no finite, filled matrices, or their tasks differ in number.
-
     """
     x, y = _checked_pair(x, y)
     return float(_wins(x, y).mean())
@@ -196,7 +189,6 @@ def stratified_bootstrap(
 
     Raises:
         ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
-
     """
     scores = _checked(scores)
     _check_settings(seed, num_resamples, level)
@@ -225,7 +217,6 @@ def interval(
 
     Raises:
         ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
-
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"expected a statistic among {', '.join(STATISTICS)}, but found {statistic!r}.")
@@ -249,7 +240,6 @@ def improvement_interval(
     Raises:
         ConfigError: the scores are no finite, filled matrices, their tasks differ in number, or a setting
             lies outside its range.
-
     """
     x, y = _checked_pair(x, y)
     _check_settings(seed, num_resamples, level)

@@ -4,7 +4,7 @@ Update `t` uses `fold_in(key, t)`, so a run resumed at `t` continues exactly. Th
 argument of the compiled program: however a run is cut into calls, each update is the same arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -55,7 +55,6 @@ class Trainer:
             data: the whole dataset, on the device.
             start: updates done, a multiple of the period.
             count: updates to do, a multiple of the period.
-
         """
         state, sums = self._run(key, state, sums, tables, data, jnp.int32(start), jnp.int32(count))
         return jax.block_until_ready((state, sums))
@@ -81,7 +80,6 @@ def make_trainer(
         data: for its shapes.
         previous: last algorithm state of the stage before.
         num_seeds: seeds side by side in one program; None: one seed without a seed axis.
-
     """
     updates = stage.algorithm.updates
 
@@ -144,3 +142,18 @@ def make_trainer(
     names = sorted(jax.eval_shape(period, one_key, first, tables, data, update)[1])
     compiled_init = jax.jit(init_all)
     return Trainer(len(updates), lambda key: compiled_init(key, previous), zero_metrics, jax.jit(run_all))
+
+
+def run_keys(seeds: Sequence[int], *, vmapped: bool) -> tuple[Key[Array, "..."], Key[Array, "..."]]:
+    """The key that initialises a run and the key of its updates, each with a seed axis when vmapped.
+
+    Args:
+        seeds: of the runs; one without `vmapped`.
+        vmapped: side by side in one program.
+    """
+    if not vmapped:
+        init_key, key = jax.random.split(jax.random.key(seeds[0]))
+        return init_key, key
+    split = jax.vmap(lambda seed: tuple(jax.random.split(jax.random.key(seed))))
+    init_keys, keys = split(jnp.asarray(seeds, jnp.uint32))
+    return init_keys, keys

@@ -23,7 +23,6 @@ def require(condition: bool, name: str, expected: str, found: object) -> None:
 
     Raises:
         ConfigError: `condition` is false.
-
     """
     if not condition:
         raise ConfigError(f"expected {name} {expected}, but found {found!r}.")

@@ -81,7 +81,6 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: not used; every algorithm is made alike.
-
     """
     del num_updates
     optimizer = optax.adam(config.learning_rate)

@@ -122,7 +122,6 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: over which the actor's learning rate falls to 0.
-
     """
     optimizer = optax.adam(config.learning_rate)
     actor_optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))

@@ -89,7 +89,6 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
     Args:
         config: its settings.
         num_updates: not used; every algorithm is made alike.
-
     """
     del num_updates
     optimizer = optax.adam(config.learning_rate)

@@ -16,7 +16,6 @@ def bandit_rows(*, rows_per_arm: int = 2500, seed: int = 0) -> Rows:
     Args:
         rows_per_arm: transitions of each arm.
         seed: of the noise on actions and rewards.
-
     """
     rng = np.random.default_rng(seed)
     arm = np.repeat(np.arange(4), rows_per_arm)

@@ -28,7 +28,6 @@ def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndar
     Args:
         terminal: (M,), the environment ended at this row.
         limit: the environment's episode limit, in steps, at least 1.
-
     """
     timeout = np.zeros(len(terminal), bool)
     ends = np.append(np.flatnonzero(terminal) + 1, len(terminal))
@@ -70,7 +69,6 @@ def return_to_go(
         reward: `r`, (N,).
         episode_end: `e`, (N,): the row is the last of its episode.
         discount: `γ` in [0, 1]. 0 returns the reward, 1 the undiscounted rest.
-
     """
     # All episodes go back one step at a time, side by side: as many turns as the longest has rows.
     starts = episode_starts(episode_end)
@@ -111,7 +109,6 @@ def transitions_from_rows(
 
     Raises:
         DatasetError: nothing is left.
-
     """
     timeout = rows.timeout
     if timeout is None:

@@ -1,5 +1,6 @@
 """One verb: from what a user names, or holds in memory, to `Transitions`."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,6 @@ def load(
     Raises:
         DatasetError: the data cannot be read or is no dataset.
         ConfigError: an option has no meaning.
-
     """
     if episode_ends not in (None, "flags", "discontinuity"):
         raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
@@ -96,10 +96,12 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
 
     Raises:
         DatasetError: the data cannot be read or is no dataset.
-
     """
     if isinstance(data, Mapping):
-        arrays = {name: np.asarray(array) for name, array in data.items()}
+        try:
+            arrays = {name: np.asarray(array) for name, array in data.items()}
+        except ValueError as error:
+            raise DatasetError(f"expected arrays, but found rows of unequal length ({error}).") from error
         return "arrays", checked_rows(arrays, where="the arrays"), False
     spec = str(data)
     kind, colon, name = spec.partition(":")
@@ -108,14 +110,14 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
             raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
         return spec, BUILTINS[name](), False
     path = Path(spec)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
     if path.suffix not in (".hdf5", ".h5", ".npz"):
         raise DatasetError(
             f"expected a file ending in .hdf5 or .npz, or builtin:NAME, but found {spec!r}. "
             "Write D4RL's arrays with h5py or numpy.savez."
         )
-    if not path.exists():
+    if not os.path.exists(path):
         raise DatasetError(f"expected a dataset at {spec}, but there is no such file. Check the path.")
     if path.suffix == ".npz":
         return spec, read_npz(path), False

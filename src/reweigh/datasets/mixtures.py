@@ -65,7 +65,6 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
 
     Raises:
         DatasetError: the sources do not fit together, or a draw without replacement runs out.
-
     """
     for name in ("observation", "action"):
         one, other = getattr(good, name).shape[1], getattr(bad, name).shape[1]
@@ -76,7 +75,7 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
     rng = np.random.default_rng(recipe.seed)
     good_target = recipe.ratio * recipe.size
     good_pieces, good_rows = _draw(good, good_target, recipe, rng, "good")
-    bad_pieces, bad_rows = _draw(bad, recipe.size - good_rows, recipe, rng, "bad")
+    bad_pieces, bad_rows = _draw(bad, float(recipe.size - good_rows), recipe, rng, "bad")
     parts = [_take(good, good_pieces), _take(bad, bad_pieces)]
     labels = [np.ones(good_rows, np.int8), np.zeros(bad_rows, np.int8)]
     rows = Rows(
@@ -115,7 +114,6 @@ def with_timeouts(rows: Rows, limit: int | None) -> Rows:
 
     Raises:
         DatasetError: there are no `timeouts` and no limit.
-
     """
     if rows.timeout is not None:
         return rows

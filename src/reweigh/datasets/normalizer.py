@@ -24,7 +24,6 @@ def fit_normalizer(observation: Float32[np.ndarray, "N S"], *, floor: float = 1e
     Args:
         observation: `s` of every transition.
         floor: added to the standard deviation, so that a constant dimension stays finite.
-
     """
     mean = observation.mean(axis=0, dtype=np.float64)
     scale = observation.std(axis=0, dtype=np.float64) + floor

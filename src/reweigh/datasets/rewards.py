@@ -22,7 +22,6 @@ def transform_reward(
         transitions: the dataset.
         transform: which one.
         kept_rows_only: `G` sums only rows that are transitions, as the authors' code does.
-
     """
     raw = transitions.raw_reward
     if transform == "minus-one":

@@ -48,14 +48,13 @@ def checked_rows(
 
     Raises:
         DatasetError: a key is missing, a shape, length or type is wrong, or a number is not finite.
-
     """
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
         raise DatasetError(
             f"expected the keys {', '.join(REQUIRED)}, but {', '.join(map(repr, missing))} "
             f"{'is' if len(missing) == 1 else 'are'} missing in {where} "
-            f"(found: {', '.join(sorted(arrays)) or 'none'}). Rename the arrays or add them."
+            f"(found: {', '.join(map(repr, sorted(arrays))) or 'none'}). Rename the arrays or add them."
         )
     observation = _matrix(arrays["observations"], "observations", where)
     count = len(observation)
@@ -113,7 +112,6 @@ def bounded_actions(
 
     Raises:
         DatasetError: actions lie outside and `clip` is false.
-
     """
     action = rows.action
     if low is not None and high is not None:

@@ -51,7 +51,6 @@ def reference_of_env(env: str) -> tuple[float, float] | None:
 
     Args:
         env: gymnasium ID; the version after `-v` does not matter.
-
     """
     pairs = {
         (entry.reference_min, entry.reference_max)
@@ -85,7 +84,6 @@ def normalized_score(
     Args:
         episode_return: `G`, undiscounted.
         reference: `G_random`, `G_expert`.
-
     """
     low, high = reference
     return 100.0 * (np.asarray(episode_return, np.float64) - low) / (high - low)

@@ -126,7 +126,6 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
 
     Raises:
         WeightsError: no transition would count.
-
     """
     episode, count = transitions.episode, len(transitions)
     if isinstance(method, Uniform):
@@ -168,7 +167,6 @@ def oper_r_probability(
         returns: `G` of each transition's episode.
         base: what the worst episode gets; the best gets `1 + base`.
         inverse: `1 - (...) + base` instead.
-
     """
     x = min_max(returns)
     if x is None:
@@ -187,7 +185,6 @@ def rw_probability(returns: Float64[np.ndarray, " N"], *, temperature: float) ->
     Args:
         returns: `G` of each transition's episode.
         temperature: `T`.
-
     """
     x = min_max(returns)
     if x is None:
@@ -212,7 +209,6 @@ def aw_probability(
         temperature: `T`.
         guard: with fewer than S + 2 episodes, where least squares interpolates and its residuals are
             noise, or with residuals that are rounding alone, fall back to RW.
-
     """
     count, size = first_observation.shape
     if guard and (returns.max() == returns.min()):
@@ -252,7 +248,6 @@ def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, 
         returns: `G` of each episode.
         episode: row of `returns` of each transition, (N,).
         fraction: `q`.
-
     """
     kept = max(1, int(len(returns) * fraction))
     best = np.zeros(len(returns), bool)
@@ -274,7 +269,6 @@ def softmax(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
 
     Raises:
         WeightsError: it is not finite.
-
     """
     exponential = np.exp(x - x.max())
     total = exponential.sum()

@@ -44,7 +44,6 @@ def weights_of(
         probability: `p`, sums to 1.
         transitions: the dataset they belong to.
         meta: method, settings, summary.
-
     """
     info = transitions.info
     return WeightsFile(
@@ -66,7 +65,6 @@ def write_weights(path: Path, weights: WeightsFile) -> None:
 
     Raises:
         WeightsError: the ending is another one, the folder is missing, or pyarrow is.
-
     """
     columns: dict[str, Any] = {
         "index": np.arange(len(weights.weight), dtype=np.int64),
@@ -99,7 +97,6 @@ def read_weights(path: Path) -> WeightsFile:
 
     Raises:
         WeightsError: it is missing, damaged, or holds no weights.
-
     """
     if not path.is_file():
         raise WeightsError(
@@ -131,7 +128,6 @@ def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> No
 
     Raises:
         WeightsError: the number of transitions or the dataset's digest differs.
-
     """
     if len(weights.weight) != len(transitions):
         raise WeightsError(

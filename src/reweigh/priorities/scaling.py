@@ -29,7 +29,6 @@ def linear_probability(
 
     Raises:
         ConfigError: the result would be negative, because `std` is given without `eps`.
-
     """
     count = len(weight)
     shifted = weight - weight.min()
@@ -59,7 +58,6 @@ def exponential_probability(
     Args:
         weight: `w`, any real numbers.
         inverse_temperature: `λ`; 0 is uniform.
-
     """
     scale = np.abs(weight).mean()
     exponent = inverse_temperature * (weight / scale if scale > 0 else weight)
@@ -76,7 +74,6 @@ def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Flo
 
     Raises:
         ConfigError: a weight is negative, or all are 0.
-
     """
     if weight.min() < 0 or not weight.max() > 0:
         raise ConfigError("expected non-negative weights, not all 0, for the power transform; shift them.")
@@ -104,7 +101,6 @@ def find_setting(
 
     Raises:
         ConfigError: no setting gives it.
-
     """
     if not 0 < target_ess < 1:
         raise ConfigError(f"expected target_ess strictly between 0 and 1, but found {target_ess}.")

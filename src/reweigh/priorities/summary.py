@@ -19,7 +19,6 @@ def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) 
     Args:
         probability: `p`, sums to 1.
         transitions: the dataset.
-
     """
     weight = probability * len(probability)
     returns = transitions.episodes.whole_return[transitions.episode]
@@ -46,7 +45,6 @@ def auc(weight: Float64[np.ndarray, " N"], source: Int8[np.ndarray, " N"]) -> fl
     Args:
         weight: any numbers.
         source: 1 good, 0 bad, -1 left out.
-
     """
     known = source >= 0
     _, rank_group, group_size = np.unique(weight[known], return_inverse=True, return_counts=True)

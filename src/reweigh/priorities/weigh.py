@@ -68,7 +68,6 @@ def weigh(
     Raises:
         ConfigError: no setting reaches the target.
         WeightsError: no transition would count.
-
     """
     scaling = scaling or Scaling()
     settings = {f.name: getattr(method, f.name) for f in fields(method)}

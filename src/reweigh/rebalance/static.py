@@ -48,7 +48,6 @@ def resample(batch_size: int, *, terms: ResampleTerms = "all") -> Rebalance:
         batch_size: `B`, of each batch.
         terms: `all` (coupled), `policy` (improvement and constraint see the prioritised batch, evaluation a
             uniform one: OPER's decoupled form) or `evaluation` (the other way round).
-
     """
 
     def draw(key: PRNGKeyArray, tables: ResampleTables, data: Batch, update: Array) -> Minibatch:
@@ -80,7 +79,6 @@ def reweight(
         evaluation: weigh the losses of critics and values.
         improvement: weigh the term that seeks value.
         constraint: weigh the term that stays near the data.
-
     """
 
     def draw(key: PRNGKeyArray, tables: ReweightTables, data: Batch, update: Array) -> Minibatch:
