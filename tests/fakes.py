@@ -12,11 +12,11 @@ from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
 SHAPES = Shapes(3, 2)
 
 ALGORITHMS = {
-    "bc": lambda: make_bc(BCConfig(hidden=(16, 16), learning_rate=1e-3), 100),
+    "bc": lambda: make_bc(BCConfig(hidden=(16,), learning_rate=1e-3), 100),
     "bc-truncated": lambda: make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
     "bc-deterministic": lambda: make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
-    "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16, 16)), 100),
-    "iql": lambda: make_iql(IQLConfig(hidden=(16, 16)), 100),
+    "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
+    "iql": lambda: make_iql(IQLConfig(hidden=(16,)), 100),
 }
 
 

@@ -204,11 +204,6 @@ def test_text_in_place_of_numbers_is_refused(name, tmp_path):
     assert f"expected numbers in '{name}'" in refusal(write(tmp_path / "rows.hdf5", fixed))
 
 
-def test_rows_of_unequal_length_in_memory_are_refused():
-    with pytest.raises(DatasetError, match="rows of unequal length"):
-        load({**good_arrays(), "observations": [[1.0], [1.0, 2.0]]})
-
-
 def test_records_of_several_fields_are_refused(tmp_path):
     fields = np.zeros(ROWS, [("x", np.float32), ("y", np.int32)])
     for ending in ENDINGS:
@@ -319,7 +314,7 @@ def test_a_damaged_file_loads_or_is_refused_and_nothing_else(kind, tmp_path):
     path = write(tmp_path / f"rows.{kind}", good_arrays(), **options)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    refused = 0
+    messages = []
     for _ in range(200):
         damaged = np.frombuffer(content, np.uint8).copy()
         damaged[rng.integers(len(damaged), size=rng.integers(1, 4))] ^= np.uint8(1 << rng.integers(8))
@@ -327,10 +322,9 @@ def test_a_damaged_file_loads_or_is_refused_and_nothing_else(kind, tmp_path):
         try:
             load(path)
         except DatasetError as error:
-            refused += 1
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-    assert refused > 20, "the damage does not reach what is read"
+            messages.append(str(error))
+    assert len(messages) > 20, "the damage does not reach what is read"
+    assert all(str(path) in message and "\n" not in message for message in messages)
 
 
 def test_a_real_file_with_actions_beyond_the_bounds_says_so(real_data):

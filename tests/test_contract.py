@@ -133,7 +133,8 @@ def test_each_term_is_weighted_only_where_it_is_switched_on(name, term):
         assert critic_moved
     else:
         assert actor_moved
-        assert not critic_moved
+        # TD3+BC's critics learn from its target actor, IQL's from the data alone.
+        assert critic_moved == (name == "td3-bc")
 
 
 @pytest.mark.parametrize("name", ["td3-bc", "iql"])

@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_mix(commands)
+    _add_collect(commands)
     return parser
 
 
@@ -250,6 +251,29 @@ def _add_mix(commands: Any) -> None:
     parser.add_argument(
         "--max-episode-steps", type=int, metavar="N", help="limit of sources without time-outs"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_collect(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "collect",
+        "record a dataset in an environment",
+        "reweigh collect --env Hopper-v4 --policy runs/aw --num-steps 100000 --out mine.hdf5",
+    )
+    parser.add_argument("--env", required=True, metavar="ID", help="gymnasium ID")
+    parser.add_argument(
+        "--policy", required=True, metavar="random|RUN", help="uniform actions, or a run's policy"
+    )
+    parser.add_argument("--num-steps", type=int, required=True, metavar="N", help="rows to record")
+    parser.add_argument("--out", required=True, metavar="F.hdf5", help="file to write")
+    parser.add_argument(
+        "--policy-seed", type=int, metavar="K", help="which seed of the run (default: the first)"
+    )
+    parser.add_argument(
+        "--action-noise", type=float, default=0.0, metavar="S", help="deviation added to actions in [-1, 1]"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same call, same bytes")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

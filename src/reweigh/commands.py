@@ -196,11 +196,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def mix_command(arguments: argparse.Namespace) -> int:
     """Make an imbalanced dataset."""
-    out = Path(arguments.out)
-    if out.suffix not in (".hdf5", ".h5"):
-        raise ConfigError(f"expected --out ending in .hdf5, but found {arguments.out!r}.")
-    if not out.parent.is_dir():
-        raise DatasetError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    out = _hdf5_out(arguments.out)
     sources = []
     for spec in (arguments.good, arguments.bad):
         _, rows, _ = load_rows(spec)
@@ -225,7 +221,51 @@ def mix_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"inspect": inspect, "weigh": weigh, "train": train, "evaluate": evaluate, "mix": mix_command}
+def collect_command(arguments: argparse.Namespace) -> int:
+    """Record a dataset."""
+    from reweigh.collection import collect
+    from reweigh.runs import RunFolder
+
+    out = _hdf5_out(arguments.out)
+    policy: str | Path = arguments.policy
+    if policy != "random":
+        seeds = RunFolder(Path(policy)).seeds()
+        wanted = [seed for seed in seeds if arguments.policy_seed in (None, seed.seed)]
+        if not wanted:
+            raise ConfigError(
+                f"expected --policy random or a run with trained seeds, but {arguments.policy} has "
+                f"{'no such seed' if seeds else 'none'}."
+            )
+        policy = wanted[0].path / "policy.npz"
+    rows, attributes = collect(
+        arguments.env, policy, arguments.num_steps, arguments.seed, action_noise=arguments.action_noise
+    )
+    write_hdf5(out, rows, attributes)
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **attributes}, indent=2))
+    else:
+        _print_table({"dataset": arguments.out, **attributes})
+    return 0
+
+
+COMMANDS = {
+    "inspect": inspect,
+    "weigh": weigh,
+    "train": train,
+    "evaluate": evaluate,
+    "mix": mix_command,
+    "collect": collect_command,
+}
+
+
+def _hdf5_out(text: str) -> Path:
+    """A path that a dataset can be written to."""
+    out = Path(text)
+    if out.suffix not in (".hdf5", ".h5"):
+        raise ConfigError(f"expected --out ending in .hdf5, but found {text!r}.")
+    if not out.parent.is_dir():
+        raise DatasetError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    return out
 
 
 def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:

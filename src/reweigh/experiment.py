@@ -22,7 +22,7 @@ from reweigh.policy import Policy
 from reweigh.preparation import Prepared, load_data, prepare
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, reweight
-from reweigh.runs import Returns, RunFolder
+from reweigh.runs import Checkpoint, Returns, RunFolder
 from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Algorithm, Rebalance, Stage, TrainState
 
@@ -99,9 +99,9 @@ def train(
         Interrupted: `should_stop` said so.
     """
     folder = RunFolder(out)
-    if not [seed for seed in seeds if not folder.seed(seed).finished] and (out / "config.json").exists():
-        prepared_identity = identity(config, load_data(config)[0].info.digest)
-        folder.claim(to_dict(config), prepared_identity, {})
+    if all(folder.seed(seed).finished for seed in seeds):
+        transitions, _ = load_data(config)
+        folder.claim(to_dict(config), identity(config, transitions.info.digest), environment_record())
         return
     prepared = prepare(config)
     folder.claim(to_dict(config), prepared.identity, environment_record())
@@ -140,6 +140,8 @@ class _Session:
         with contextlib.ExitStack() as held:
             for folder in self.folders:
                 held.enter_context(folder.locked())
+            if all(folder.finished for folder in self.folders):
+                return  # by the writer that held the lock before
             environment = make_environment(self.env) if self.env else None
             if environment is not None:
                 held.callback(environment.close)
@@ -157,8 +159,7 @@ class _Session:
         )
         init_key, key = run_keys(self.seeds, vmapped=self.vmapped)
         state = trainer.init(init_key)
-        update, state, sums = self._resume(state, trainer.zero_metrics())
-        returns = self.returns
+        update, state, sums, returns = self._resume(state, trainer.zero_metrics())
         scores = [self._score(r) for r in returns]
         call = trainer.period * 50
         while update < config.num_updates:
@@ -191,14 +192,19 @@ class _Session:
             self.folders[row].save_policy(self._policy(state, row))
             self.folders[row].finish(self._result(returns[row]))
 
-    def _resume(self, state: TrainState, sums: MetricSums) -> tuple[int, TrainState, MetricSums]:
-        checkpoints = [folder.load_checkpoint() for folder in self.folders]
-        self.returns = [
-            folder.rewind(checkpoint) for folder, checkpoint in zip(self.folders, checkpoints, strict=True)
-        ]
-        saved = [checkpoint for checkpoint in checkpoints if checkpoint is not None]
+    def _resume(
+        self, state: TrainState, sums: MetricSums
+    ) -> tuple[int, TrainState, MetricSums, list[Returns]]:
+        """Where the folders stand: the update, the state, metrics since the last row, all evaluations."""
+        saved: list[Checkpoint] = []
+        returns: list[Returns] = []
+        for folder in self.folders:
+            checkpoint = folder.load_checkpoint()
+            returns.append(folder.rewind(checkpoint))
+            if checkpoint is not None:
+                saved.append(checkpoint)
         if len(saved) < len(self.seeds):
-            return 0, state, sums
+            return 0, state, sums, returns
         leaves, structure = jax.tree.flatten((state, sums))
         per_seed = [checkpoint.leaves for checkpoint in saved]
         stacked = [np.stack(group) if self.vmapped else group[0] for group in zip(*per_seed, strict=True)]
@@ -208,7 +214,8 @@ class _Session:
                 "another. Remove the folder to start again."
             )
         restored = [jnp.asarray(new, old.dtype) for new, old in zip(stacked, leaves, strict=True)]
-        return saved[0].update, *jax.tree.unflatten(structure, restored)
+        state, sums = jax.tree.unflatten(structure, restored)
+        return saved[0].update, state, sums, returns
 
     def _next_mark(self, update: int) -> int:
         config = self.config
@@ -265,9 +272,9 @@ class _Session:
             seeds = episode_seeds(seed, update, self.config.evaluation.episodes)
             found = evaluate(environment, policy, seeds)
             record = returns[row].with_evaluation(update, found.episode_return, found.episode_length)
-            evaluated.append(record)
-            folder.save_returns(evaluated[row])
+            folder.save_returns(record)
             folder.save_policy(policy)
+            evaluated.append(record)
         return evaluated
 
     def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:
@@ -283,7 +290,7 @@ class _Session:
     def _result(self, returns: Returns) -> dict[str, Any]:
         result: dict[str, Any] = {
             "num_updates": self.config.num_updates,
-            "training_seconds": self.seconds,
+            # Since the last start; compilation and evaluation are not in it.
             "updates_per_second": (self.trained / self.seconds) if self.seconds else None,
             "env": self.env,
         }

@@ -98,10 +98,7 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
         DatasetError: the data cannot be read or is no dataset.
     """
     if isinstance(data, Mapping):
-        try:
-            arrays = {name: np.asarray(array) for name, array in data.items()}
-        except ValueError as error:
-            raise DatasetError(f"expected arrays, but found rows of unequal length ({error}).") from error
+        arrays = {name: np.asarray(array) for name, array in data.items()}
         return "arrays", checked_rows(arrays, where="the arrays"), False
     spec = str(data)
     kind, colon, name = spec.partition(":")

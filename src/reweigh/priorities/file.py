@@ -1,8 +1,6 @@
 """The weights file: its only reader and writer."""
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,18 +105,20 @@ def read_weights(path: Path) -> WeightsFile:
     if weight is None or weight.ndim != 1 or weight.dtype.kind not in "fiu":
         raise WeightsError(f"expected an array 'weight' of shape (N,), but {path} has none.")
     weight = weight.astype(np.float64)
-    index = columns.get("index", np.arange(len(weight)))
-    if not np.array_equal(np.sort(index), np.arange(len(weight))):
-        raise WeightsError(f"expected each 'index' from 0 to {len(weight) - 1} once in {path}.")
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
+    count = len(weight)
+    index = columns.get("index", np.arange(count))
+    if index.shape != (count,) or not np.array_equal(np.sort(index), np.arange(count)):
+        raise WeightsError(f"expected each 'index' from 0 to {count - 1} once in {path}.")
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not ((weight >= 0).all() and 0 < total < np.inf):
         raise WeightsError(f"expected finite, non-negative weights, not all 0, but {path} holds others.")
     order = np.argsort(index, kind="stable")
-    absent = np.full(len(weight), -1, np.int64)
     return WeightsFile(
-        weight=(weight / weight.mean())[order],
-        raw_index=columns.get("raw_index", absent).astype(np.int64)[order],
-        episode=columns.get("episode", absent).astype(np.int64)[order],
-        priority=columns.get("priority"),
+        weight=(weight / (total / count))[order],
+        raw_index=_integers(columns, "raw_index", count, path)[order],
+        episode=_integers(columns, "episode", count, path)[order],
+        priority=_priority(columns, count, path, order),
         meta=meta,
     )
 
@@ -143,12 +143,39 @@ def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> No
         )
 
 
+def _integers(columns: dict[str, np.ndarray], name: str, count: int, path: Path) -> Int64[np.ndarray, " N"]:
+    column = columns.get(name)
+    if column is None:
+        return np.full(count, -1, np.int64)
+    if column.shape != (count,) or column.dtype.kind not in "iu":
+        raise WeightsError(
+            f"expected integers '{name}' of shape ({count},), but found {column.dtype} of shape "
+            f"{column.shape} in {path}. Leave the array out or mend it."
+        )
+    return column.astype(np.int64)
+
+
+def _priority(
+    columns: dict[str, np.ndarray], count: int, path: Path, order: np.ndarray
+) -> Float64[np.ndarray, "seeds stages N"] | None:
+    priority = columns.get("priority")
+    if priority is None:
+        return None
+    if priority.ndim != 3 or priority.shape[2] != count or priority.dtype.kind != "f":
+        raise WeightsError(
+            f"expected 'priority' of shape (seeds, stages, {count}), but found {priority.dtype} of shape "
+            f"{priority.shape} in {path}. Leave the array out or mend it."
+        )
+    return priority.astype(np.float64)[:, :, order]
+
+
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
-        meta = json.loads(str(columns.pop("meta"))) if "meta" in columns else {}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+        # A stream of our own, because NumPy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            columns = {name: np.asarray(file[name]) for name in file.files}
+        meta = _meta(str(columns.pop("meta"))) if "meta" in columns else {}
+    except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
             f"expected a complete weights file, but {path} cannot be read ({text})."
@@ -157,14 +184,21 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    pyarrow, parquet = _pyarrow()
+    _, parquet = _pyarrow()
     try:
         table = parquet.read_table(path)
         columns = {name: table[name].to_numpy() for name in table.column_names}
-        meta = json.loads((table.schema.metadata or {}).get(b"reweigh", b"{}"))
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        meta = _meta((table.schema.metadata or {}).get(b"reweigh", b"{}"))
+    except Exception as error:  # on damaged bytes, pyarrow raises almost anything
         raise WeightsError(f"expected a complete parquet file, but {path} cannot be read.") from error
     return columns, meta
+
+
+def _meta(text: str | bytes) -> dict[str, Any]:
+    meta = json.loads(text)
+    if not isinstance(meta, dict):
+        raise ValueError("'meta' is no JSON object")
+    return meta
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -1,0 +1,275 @@
+"""Updates per second of our compiled loop and of plain PyTorch loops, side by side on one core.
+
+python benchmarks/updates_per_second.py --out docs/results/speed.md
+
+Every contestant is a process of its own with one thread, all pinned to the same core. They train by turns,
+so that whatever else the machine does meets all of them, and a rate is updates per second of CPU time. Only
+ratios within a run mean something: a rate depends on the machine.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+ROWS, STATES, ACTIONS, BATCH = 1_000_000, 11, 3, 256
+MFLOP = {"td3-bc": 403, "iql": 524}
+"""Multiplications and additions of the matrix products of one update, in millions."""
+SIZE = 256
+PRODUCTS = 2000  # matrix products that a measurement of the limit times
+SECTION = "Updates per second, one core"
+
+
+def main() -> None:
+    """Measure, print and perhaps write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--updates", type=int, default=1000, help="of each contestant in each round")
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="Markdown file whose section is replaced or added")
+    parser.add_argument(
+        "--worker", nargs=3, metavar=("SIDE", "ALGORITHM", "SAMPLING"), help=argparse.SUPPRESS
+    )
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(*arguments.worker, arguments.core)
+        return
+    load = os.getloadavg()[0]
+    rates = {name: by_turns(name, arguments.rounds, arguments.updates, arguments.core) for name in MFLOP}
+    text = "\n".join([*describe_machine("jax", "jaxlib", "torch"), *table(rates, arguments.updates, load)])
+    print(text)
+    if arguments.out:
+        write_section(arguments.out, SECTION, text)
+
+
+def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, list[float]]:
+    """Rates of every contestant in every round, and GFLOP/s of matrix products under `limit`."""
+    sides = [f"{side} {sampling}" for side in ("reweigh", "torch") for sampling in ("weighted", "uniform")]
+    command = [sys.executable, __file__, "--core", str(core), "--worker"]
+    workers = {}
+    for name in [*sides, "limit -"]:
+        side, sampling = name.split()
+        workers[name] = subprocess.Popen(
+            [*command, side, algorithm, sampling], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        ask(workers[name], 20)  # compilation, and memory touched for the first time
+    found: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(rounds):
+        for name in list(workers)[:: 1 if turn % 2 == 0 else -1]:
+            found[name].append(ask(workers[name], updates))
+        print(f"{algorithm}: round {turn + 1} of {rounds}", file=sys.stderr)
+    for worker in workers.values():
+        worker.communicate()
+    return found
+
+
+def ask(worker: subprocess.Popen, updates: int) -> float:
+    """Let a worker train, and hear its rate."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(f"{updates}\n")
+    worker.stdin.flush()
+    return float(worker.stdout.readline())
+
+
+def work(side: str, algorithm: str, sampling: str, core: int) -> None:
+    """A worker's life: read how many updates, do them, answer with the rate."""
+    pin(core)
+    if side == "limit":
+        run, scale = matrix_products(), 2 * SIZE**3 / 1e9 * PRODUCTS
+        for _ in sys.stdin:
+            started = time.process_time()
+            run()
+            print(scale / (time.process_time() - started), flush=True)
+        return
+    columns = hopper_like()
+    probability = None
+    if sampling == "weighted":
+        probability = np.random.default_rng(1).exponential(size=ROWS)
+        probability /= probability.sum()
+    prepare = ours if side == "reweigh" else reference
+    train = prepare(algorithm, columns, probability)
+    for line in sys.stdin:
+        started = time.process_time()
+        train(int(line))
+        print(int(line) / (time.process_time() - started), flush=True)
+
+
+def pin(core: int) -> None:
+    """One core and one thread for this process, before anything starts threads."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def hopper_like() -> dict[str, np.ndarray]:
+    """Random transitions of Hopper's shapes."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    return {
+        "observation": normal(ROWS, STATES),
+        "action": np.tanh(normal(ROWS, ACTIONS)),
+        "reward": normal(ROWS),
+        "discount": np.full(ROWS, 0.99, np.float32),
+        "next_observation": normal(ROWS, STATES),
+    }
+
+
+def ours(
+    algorithm: str, columns: dict[str, np.ndarray], probability: np.ndarray | None
+) -> Callable[[int], None]:
+    """The loop that `reweigh train` runs."""
+    import jax
+    import jax.numpy as jnp
+
+    from reweigh.algorithms.iql import IQLConfig, make_iql
+    from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
+    from reweigh.rebalance.static import resample, resample_tables
+    from reweigh.training import make_trainer
+    from reweigh.types import Batch, Shapes, Stage
+
+    num_updates = 1_000_000
+    if algorithm == "iql":
+        made = make_iql(IQLConfig(), num_updates)
+    else:
+        made = make_td3_bc(TD3BCConfig(), num_updates)
+    data = Batch(
+        **{name: jnp.asarray(column) for name, column in columns.items()},
+        next_action=jnp.asarray(columns["action"]),
+    )
+    tables = resample_tables(probability)
+    stage = Stage(algorithm, made, resample(BATCH), num_updates)
+    trainer = make_trainer(stage, Shapes(STATES, ACTIONS), BATCH, tables, data)
+    key, done = jax.random.key(0), 0
+    state, sums = trainer.init(jax.random.key(1)), trainer.zero_metrics()
+
+    def train(count: int) -> None:
+        nonlocal state, sums, done
+        state, sums = trainer.run(key, state, sums, tables, data, start=done, count=count)
+        done += count
+
+    return train
+
+
+def reference(
+    algorithm: str, columns: dict[str, np.ndarray], probability: np.ndarray | None
+) -> Callable[[int], None]:
+    """The plain loop of `torch_reference.py`."""
+    import torch
+
+    from torch_reference import ALGORITHMS, Sampler
+
+    torch.set_num_threads(1)
+    sampler = Sampler(columns, probability, BATCH)
+    agent = ALGORITHMS[algorithm](STATES, ACTIONS)
+
+    def train(count: int) -> None:
+        for _ in range(count):
+            agent.update(*sampler.batch())
+
+    return train
+
+
+def matrix_products() -> Callable[[], None]:
+    """Products of the size that nearly all of an update consists of, by NumPy's BLAS."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, SIZE, SIZE), dtype=np.float32)
+    product = np.empty_like(left)
+
+    def run() -> None:
+        for _ in range(PRODUCTS):
+            np.matmul(left, right, out=product)
+
+    return run
+
+
+def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -> list[str]:
+    """The measurements as Markdown."""
+    rounds = len(next(iter(rates.values()))["limit -"])
+    limits = [median(found["limit -"]) for found in rates.values()]
+    lines = [
+        f"1M random transitions of Hopper's shapes, batch {BATCH}, two hidden layers of 256, float32; one "
+        f"thread. {rounds} rounds of {updates} updates, all contestants by turns on one core (load "
+        f"average at the start {load:.1f}, hence CPU time). Rates are medians over rounds, "
+        "ratios medians of the rounds' ratios, with their range.",
+        "",
+        "| | sampling | reweigh, updates/s | plain PyTorch, updates/s | ratio | range |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    for algorithm, found in rates.items():
+        for sampling in ("weighted", "uniform"):
+            our, their = found[f"reweigh {sampling}"], found[f"torch {sampling}"]
+            lines.append(
+                f"| {algorithm} | {sampling} | {median(our):.0f} | {median(their):.0f} | "
+                f"{ratio_and_range(our, their)} |"
+            )
+    lines += ["", "| | weighted against uniform sampling, ours | range |", "|---|--:|---|"]
+    for algorithm, found in rates.items():
+        pair = found["reweigh weighted"], found["reweigh uniform"]
+        lines.append(f"| {algorithm} | {ratio_and_range(*pair)} |")
+    lines += [
+        "",
+        f"| | MFLOP an update | limit, updates/s (products of {SIZE}x{SIZE}: {median(limits):.0f} GFLOP/s) "
+        "| our share of it |",
+        "|---|--:|--:|--:|",
+    ]
+    for (algorithm, found), gflops in zip(rates.items(), limits, strict=True):
+        limit = gflops * 1e3 / MFLOP[algorithm]
+        share = median(found["reweigh weighted"]) / limit
+        lines.append(f"| {algorithm} | {MFLOP[algorithm]} | {limit:.0f} | {share:.2f} |")
+    return lines
+
+
+def ratio_and_range(ours: list[float], theirs: list[float]) -> str:
+    """Two cells: the median of the rounds' ratios, and the smallest and largest."""
+    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    return f"{median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def describe_machine(*packages: str) -> list[str]:
+    """Date, processor and versions."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", *packages))
+    return [
+        f"{datetime.datetime.now(datetime.UTC).date()}, {names[0] if names else platform.processor()} with "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
+        "",
+    ]
+
+
+def write_section(path: Path, title: str, text: str) -> None:
+    """Replace a section of a Markdown file, or add it.
+
+    Args:
+        path: made if it is missing.
+        title: of the section.
+        text: its content.
+
+    """
+    before = path.read_text() if path.exists() else "# Speed\n\nMeasured by the scripts in `benchmarks/`.\n"
+    head, *sections = re.split(r"^## ", before, flags=re.MULTILINE)
+    kept = {section.partition("\n")[0]: section.partition("\n")[2].strip() for section in sections}
+    kept[title] = text.strip()
+    parts = [head.strip(), *(f"## {name}\n{content}" for name, content in kept.items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
