@@ -23,11 +23,12 @@ class AliasTable(eqx.Module):
 
 
 def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
-    """Build the table in O(N), so exactly that every row's probability can be read back.
+    """Build the table, so exactly that every row's probability can be read back.
 
     Rows below the average fill a bucket of their own in part; the rest of those buckets is dealt out to the
     rows above it, in order. Both sides are prefix sums, in integers, so no rounding accumulates.
-    (Walker 1977; the bookkeeping by prefix sums instead of two stacks is what NumPy can do at once.)
+    (Walker 1977. Two searches among sorted numbers replace the usual two stacks: linear time but for a
+    logarithm, and NumPy does each at once.)
 
     Args:
         probability: `p`, (N,), non-negative, any positive sum; 0 is never drawn.
