@@ -72,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_mix(commands)
     _add_collect(commands)
+    _add_plot(commands)
     return parser
 
 
@@ -275,6 +276,21 @@ def _add_collect(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same call, same bytes")
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_plot(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "plot",
+        "draw weights files or the learning curves of runs",
+        "reweigh plot weights aw.npz oper-r.npz --out weights.png",
+    )
+    parser.add_argument("what", choices=("weights", "runs"), help="what the files are")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="weights files, or run folders")
+    parser.add_argument("--out", default="plot.png", metavar="F.png", help=".png, .pdf or .svg")
+    parser.add_argument(
+        "--data", metavar="DATA", help="dataset of the weights (default: the one in the file)"
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from reweigh.priorities.by_return import (
     Top,
     Uniform,
 )
-from reweigh.priorities.file import weights_of, write_weights
+from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
@@ -248,6 +248,30 @@ def collect_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def plot(arguments: argparse.Namespace) -> int:
+    """Draw weights or learning curves."""
+    from reweigh.report.curves import plot_runs
+    from reweigh.report.weights_figure import plot_weights
+    from reweigh.runs import RunFolder
+
+    out = Path(arguments.out)
+    if arguments.what == "runs":
+        plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
+    else:
+        named = []
+        for name in arguments.files:
+            weights = read_weights(Path(name))
+            data = arguments.data or weights.meta.get("dataset")
+            if data is None:
+                raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
+            transitions = load(data, clip_actions=True)
+            check_fits(weights, transitions, Path(name))
+            named.append((Path(name).stem, weights, transitions))
+        plot_weights(named, out)
+    print(out)
+    return 0
+
+
 COMMANDS = {
     "inspect": inspect,
     "weigh": weigh,
@@ -255,6 +279,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "mix": mix_command,
     "collect": collect_command,
+    "plot": plot,
 }
 
 

@@ -16,6 +16,7 @@ from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
 from reweigh.rebalance.static import ResampleTerms
+from reweigh.transitions import DatasetInfo
 
 AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig)}
@@ -185,14 +186,14 @@ def to_dict(config: Any) -> Any:
     return config
 
 
-def identity(config: RunConfig, dataset_digest: str) -> str:
+def identity(config: RunConfig, info: DatasetInfo) -> str:
     """What makes two runs the same but for their seed: a hash of everything that changes numbers.
 
     Paths, logging, evaluation and seeds are left out; a weights file counts by its content.
 
     Args:
         config: the run.
-        dataset_digest: of its transitions.
+        info: of its transitions: the digest of the record, and what actions are scaled by.
     """
     plain = to_dict(config)
     for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
@@ -200,7 +201,8 @@ def identity(config: RunConfig, dataset_digest: str) -> str:
     weights = plain["rebalance"]["weights"]
     if weights["type"] == WeightsPath.method:
         weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
-    text = json.dumps({"dataset": dataset_digest, **plain}, sort_keys=True)
+    bounds = [info.action_low.tolist(), info.action_high.tolist()]
+    text = json.dumps({"dataset": info.digest, "action_bounds": bounds, **plain}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

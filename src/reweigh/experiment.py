@@ -101,7 +101,7 @@ def train(
     folder = RunFolder(out)
     if all(folder.seed(seed).finished for seed in seeds):
         transitions, _ = load_data(config)
-        folder.claim(to_dict(config), identity(config, transitions.info.digest), environment_record())
+        folder.claim(to_dict(config), identity(config, transitions.info), environment_record())
         return
     prepared = prepare(config)
     folder.claim(to_dict(config), prepared.identity, environment_record())

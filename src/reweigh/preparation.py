@@ -130,7 +130,7 @@ def prepare(config: RunConfig) -> Prepared:
         tables=tables,
         shapes=Shapes(transitions.observation_size, transitions.action_size),
         normalizer=normalizer,
-        identity=identity(config, transitions.info.digest),
+        identity=identity(config, transitions.info),
         notes=notes + weighting.notes,
     )
 

@@ -115,6 +115,7 @@ def _check(probability: np.ndarray) -> None:
             f"expected finite, non-negative probabilities, but item {row} of {len(probability)} is "
             f"{probability[row]}. Shift or clip the priorities before normalizing them."
         )
-    total = probability.sum()
+    with np.errstate(over="ignore"):
+        total = probability.sum()
     if not (0 < total < np.inf):
         raise WeightsError(f"expected probabilities with a positive finite sum, but it is {total}.")

@@ -60,6 +60,8 @@ def load(
     low = high = None
     if rows.env is not None and bounds_of is not None:
         low, high = bounds_of(rows.env)
+    # The digest is of the record, so that weights fit whichever environment scales its actions.
+    recorded = rows
     rows, bounds = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
     keep_all = rows.next_observation is not None and not always_d4rl
     if episode_ends is None:
@@ -80,7 +82,7 @@ def load(
         rows,
         spec=spec,
         keep_all=keep_all,
-        digest=rows_digest(rows, row_rule),
+        digest=rows_digest(recorded, row_rule),
         row_rule=row_rule,
         episode_ends=episode_ends,
         max_episode_steps=limit,

@@ -73,7 +73,7 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
                 f"expected sources of equal {name} width, but the good one has {one} and the bad one {other}."
             )
     rng = np.random.default_rng(recipe.seed)
-    good_target = recipe.ratio * recipe.size
+    good_target = round(recipe.ratio * recipe.size, 6)  # 0.07 * 100 shall be 7, not a little more
     good_pieces, good_rows = _draw(good, good_target, recipe, rng, "good")
     bad_pieces, bad_rows = _draw(bad, float(recipe.size - good_rows), recipe, rng, "bad")
     parts = [_take(good, good_pieces), _take(bad, bad_pieces)]

@@ -1,0 +1,1 @@
+"""Runs and weights -> figures and tables."""

@@ -1,0 +1,68 @@
+"""Learning curves: one line a run, with the interval over its seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.errors import RunError
+from reweigh.report.style import COLORS, pyplot, save
+from reweigh.runs import RunFolder
+from reweigh.statistics import interval
+
+_RESAMPLES = 2000
+
+
+def learning_curve(folder: RunFolder) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Scores of all seeds at the updates that every seed has reached.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        Updates (V,), mean scores of each seed (V, seeds), and whether scores are normalised.
+
+    Raises:
+        RunError: no seed has been evaluated.
+    """
+    seeds = folder.seeds()
+    returns = [seed.load_returns() for seed in seeds]
+    if not returns or min(len(r.update) for r in returns) == 0:
+        raise RunError(f"expected evaluated seeds in {folder.path}, but at least one has no evaluation.")
+    common = returns[0].update
+    for other in returns[1:]:
+        common = np.intersect1d(common, other.update)
+    env = seeds[0].load_policy().meta.get("env")
+    reference = reference_of_env(env) if env else None
+    columns = [r.episode_return[np.isin(r.update, common)].mean(axis=1) for r in returns]
+    scores = np.stack(columns, axis=1)
+    return common, normalized_score(scores, reference) if reference else scores, reference is not None
+
+
+def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
+    """IQM of each run over its seeds at every evaluation, with a 95 % bootstrap interval.
+
+    Args:
+        folders: the runs.
+        path: of the figure.
+
+    Raises:
+        RunError: a run has no evaluations, or the figure cannot be written.
+    """
+    plt = pyplot()
+    curves = [(folder, *learning_curve(folder)) for folder in folders]
+    if len({normalized for *_, normalized in curves}) > 1:
+        raise RunError("expected runs that are all normalised or all not. Plot them apart.")
+    figure, axis = plt.subplots(figsize=(6.5, 4))
+    for number, (folder, update, scores, _) in enumerate(curves):
+        color = COLORS[number % len(COLORS)]
+        found = [interval(row[:, None], "iqm", seed=0, num_resamples=_RESAMPLES) for row in scores]
+        label = f"{folder.path.name} ({scores.shape[1]} seed{'s' if scores.shape[1] > 1 else ''})"
+        axis.plot(update, [i.estimate for i in found], color=color, label=label)
+        axis.fill_between(update, [i.low for i in found], [i.high for i in found], color=color, alpha=0.15)
+    normalized = curves[0][3]
+    axis.set(xlabel="updates", ylabel="normalised score" if normalized else "return")
+    axis.set_title("IQM over seeds, 95 % bootstrap interval")
+    axis.legend()
+    save(figure, path)

@@ -1,0 +1,75 @@
+"""What weights look like: how they spread, and which episodes they favour."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reweigh.priorities.file import WeightsFile
+from reweigh.priorities.summary import summarize
+from reweigh.report.style import COLORS, pyplot, save
+from reweigh.transitions import Transitions
+
+# More points than this are sampled: a picture of a million dots shows no more and takes minutes.
+_MOST_POINTS = 5000
+
+
+def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Path) -> None:
+    """Four panels: histograms (linear and logarithmic), weight against return, weight along an episode.
+
+    Args:
+        named: a label, weights and their dataset, each.
+        path: of the figure.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.5))
+    for number, (label, weights, transitions) in enumerate(named):
+        color = COLORS[number % len(COLORS)]
+        summary = summarize(weights.probability, transitions)
+        text = f"{label}: ESS/N {summary['ess_fraction']:.3g}, std {summary['std']:.2g}"
+        if "auc" in summary:
+            text += f", AUC {summary['auc']:.3f}, good mass {summary['good_mass']:.2f}"
+        _histograms(axes[0], weights.weight, text, color)
+        _against_return(axes[1, 0], weights, transitions, color)
+        _along_episode(axes[1, 1], weights, transitions, color)
+    axes[0, 0].set(title="Weights (share of transitions)", xlabel="weight (mean 1)", ylabel="share")
+    axes[0, 1].set(title="The same, logarithmic", xlabel="log10 weight", ylabel="share", yscale="log")
+    axes[1, 0].set(title="Mean weight of each episode", xlabel="episode return", ylabel="weight")
+    axes[1, 0].set_yscale("symlog", linthresh=1e-3)
+    axes[1, 1].set(
+        title="Along an episode (mean over episodes)", xlabel="share of the episode", ylabel="weight"
+    )
+    axes[1, 1].set_ylim(bottom=0)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    save(figure, path)
+
+
+def _histograms(axes: Any, weight: np.ndarray, text: str, color: str) -> None:
+    share = np.full(len(weight), 1 / len(weight))
+    limit = max(2.0, float(np.quantile(weight, 0.999)))
+    style = {"histtype": "step", "color": color, "linewidth": 1.5}
+    axes[0].hist(np.minimum(weight, limit), bins=60, weights=share, label=text, **style)
+    positive = weight > 0
+    axes[1].hist(np.log10(weight[positive]), bins=60, weights=share[positive], **style)
+
+
+def _against_return(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:
+    episodes = transitions.episodes
+    mean = np.bincount(transitions.episode, weights=weights.weight, minlength=len(episodes))
+    mean /= episodes.kept_length
+    rng = np.random.default_rng(0)
+    shown = rng.permutation(len(episodes))[:_MOST_POINTS]
+    axis.scatter(episodes.whole_return[shown], mean[shown], s=6, alpha=0.5, color=color, linewidths=0)
+
+
+def _along_episode(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:
+    position = (transitions.step + 0.5) / transitions.episodes.whole_length[transitions.episode]
+    cell = np.minimum((position * 20).astype(int), 19)
+    total = np.bincount(cell, weights=weights.weight, minlength=20)
+    count = np.bincount(cell, minlength=20)
+    known = count > 0
+    axis.plot((np.arange(20)[known] + 0.5) / 20, total[known] / count[known], color=color, marker=".")
