@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reweigh import ConfigError, DatasetError, load
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import read_hdf5, write_hdf5
-from reweigh.datasets.mixtures import LONGEST_SEGMENT, SHORTEST_SEGMENT, MixRecipe, mix, with_timeouts
+from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
 from reweigh.datasets.rows import Rows
 
 
@@ -144,12 +144,19 @@ def test_segments_are_short_stretches_whose_cut_ends_are_time_outs():
         for piece in pieces_of(rows, label):
             assert (np.diff(piece) == 1).all()
             assert not source_ends[piece[:-1]].any(), "a stretch runs across an end"
-            assert len(piece) >= SHORTEST_SEGMENT or source_ends[piece[-1]]
+            assert len(piece) >= 5 or source_ends[piece[-1]]
             lengths.append(len(piece))
-        assert 450 < max(lengths) <= LONGEST_SEGMENT == 499
+        assert 450 < max(lengths) <= 499
     after = [column for source in (good, bad) for column in (source.terminal, source.timeout)]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_segments_of_a_long_episode_have_every_length_from_5_to_499():
+    source = make_source([50_000])
+    rows, _ = mix(source, source, MixRecipe(ratio=0.99, size=2_000_000, kind="segments"))
+    lengths = {len(piece) for piece in pieces_of(rows, 1) if piece[-1] < 49_999}
+    assert lengths == set(range(5, 500))
 
 
 def test_segments_start_anywhere_in_an_episode():

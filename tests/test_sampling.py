@@ -1,6 +1,7 @@
 """The alias table, row by row against the probabilities it was built from."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -67,6 +68,15 @@ def test_a_row_of_probability_zero_is_never_drawn():
     drawn = np.asarray(draw_indices(jax.random.key(2), table, MILLION, count))
     assert (p[drawn] > 0).all()
     assert (drawn == 2).mean() == pytest.approx(p[2] / p.sum(), abs=0.005)
+
+
+@pytest.mark.parametrize("coin", [0, 2**32 - 1])
+def test_not_even_an_extreme_coin_draws_a_row_of_probability_zero(coin, monkeypatch):
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.full(shape, coin, dtype))
+    p = np.where(np.arange(100) % 3 == 0, 0.0, np.arange(100.0))
+    drawn = np.asarray(draw_indices(jax.random.key(0), build_alias_table(p), 10_000, 100))
+    assert (p[drawn] > 0).all()
+    assert len(np.unique(drawn)) > 20
 
 
 def test_all_but_one_row_at_zero_leave_that_one():

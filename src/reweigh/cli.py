@@ -73,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_mix(commands)
     _add_collect(commands)
     _add_plot(commands)
+    doctor = _command(commands, "doctor", "look for what could stand in the way here", "reweigh doctor")
+    doctor.add_argument("--out", default=".", metavar="DIR", help="folder that runs will be written in")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

@@ -272,6 +272,21 @@ def plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look for what could stand in the way; 1 where something does."""
+    from reweigh.doctor import examine
+
+    findings = examine(Path(arguments.out))
+    if arguments.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.status:<8} {finding.what:<12} {finding.found}")
+            if finding.remedy:
+                print(f"{'':<21} -> {finding.remedy}")
+    return int(any(finding.status == "problem" for finding in findings))
+
+
 COMMANDS = {
     "inspect": inspect,
     "weigh": weigh,
@@ -280,6 +295,7 @@ COMMANDS = {
     "mix": mix_command,
     "collect": collect_command,
     "plot": plot,
+    "doctor": doctor,
 }
 
 
