@@ -48,8 +48,6 @@ class _Pieces:
 
     start: list[int] = field(default_factory=list)
     length: list[int] = field(default_factory=list)
-    cut: list[bool] = field(default_factory=list)
-    """The stretch ends before its episode does."""
 
 
 def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
@@ -141,15 +139,13 @@ def _draw(
                 f"{total}. Draw with replacement, or lower --size or the ratio."
             )
         episode = int(order[drawn]) if order is not None else int(rng.integers(len(starts)))
-        start, length, cut = int(starts[episode]), int(lengths[episode]), False
+        start, length = int(starts[episode]), int(lengths[episode])
         if recipe.kind == "segments":
             wanted = int(rng.integers(SHORTEST_SEGMENT, LONGEST_SEGMENT + 1))
             offset = int(rng.integers(length))
-            cut = offset + wanted < length
             start, length = start + offset, min(wanted, length - offset)
         pieces.start.append(start)
         pieces.length.append(length)
-        pieces.cut.append(cut)
         total += length
         drawn += 1
     return pieces, total
