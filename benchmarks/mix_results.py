@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reweigh.commands import describe
+from reweigh.datasets.describe import describe
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.runs import RunFolder

@@ -14,7 +14,8 @@ ORDER = [
     "errors", "atomic", "transitions", "datasets", "types", "networks", "losses", "optim", "sampling",
     "rebalance", "algorithms", "training", "priorities", "config", "presets", "policy", "evaluation",
     "collection", "runs", "statistics", "scoring", "preparation", "provenance", "experiment", "parallel",
-    "report", "doctor", "launch", "commands", "cli", "__main__",
+    "quickstart",
+    "report", "doctor", "launch", "arguments", "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
                "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip

@@ -43,6 +43,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted."""
     arguments = make_parser().parse_args(argv)
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     # Imported late, so that --help answers at once.
     from reweigh import commands
 
@@ -66,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_quickstart(commands)
     _add_inspect(commands)
     _add_weigh(commands)
     _add_train(commands)
@@ -92,7 +94,7 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:bandit")
+    parser.add_argument("data", metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:NAME")
     _add_reading(parser)
 
 
@@ -109,6 +111,23 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         choices=("flags", "discontinuity"),
         help="trust terminals and time-outs, or compare states (default: flags where there are any)",
     )
+
+
+def _add_quickstart(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "quickstart",
+        "train with and without weights on a shipped dataset, and compare: a few minutes",
+        "reweigh quickstart",
+    )
+    parser.add_argument(
+        "--out", default="quickstart", metavar="DIR", help="folder of the runs and the figure"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="K", help="of each way of weighing"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_inspect(commands: Any) -> None:

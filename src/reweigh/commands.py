@@ -2,38 +2,25 @@
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
+from reweigh.arguments import default_out, return_method, run_config
+from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
 from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
-from reweigh.datasets.scores import limit_of, normalized_score, reference_of_env
+from reweigh.datasets.scores import limit_of
 from reweigh.errors import ConfigError, DatasetError
-from reweigh.priorities.by_return import (
-    AW,
-    RW,
-    FromReturns,
-    OperR,
-    ReturnMethod,
-    RewardWeights,
-    Top,
-    Uniform,
-)
+from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
-
-if TYPE_CHECKING:
-    from reweigh.config import RunConfig
-
-METHODS: dict[str, type[ReturnMethod]] = {c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights)}
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -47,49 +34,13 @@ def inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def describe(transitions: Transitions) -> dict[str, Any]:
-    """Counts, returns, ends and ranges of a dataset."""
-    episodes, info = transitions.episodes, transitions.info
-    returns = episodes.whole_return
-    best = np.sort(returns)[-max(1, len(returns) // 10) :]
-    found: dict[str, Any] = {
-        "dataset": info.spec,
-        "environment": info.env or "unknown: policies will not be scored (name one with --env)",
-        "recorded rows": info.num_rows,
-        "transitions": len(transitions),
-        "row rule": info.row_rule,
-        "observation size": transitions.observation_size,
-        "action size": transitions.action_size,
-        "episodes": len(episodes),
-        "ended by terminal": int(episodes.terminated.sum()),
-        "ended by time-out": int(episodes.timed_out.sum()),
-        "unfinished": int((~episodes.terminated & ~episodes.timed_out).sum()),
-        "episode length": _range(episodes.whole_length),
-        "episode return": _range(returns),
-        "return deviation": float(returns.std()),
-        "top-decile return": float(best.mean()),
-    }
-    reference = reference_of_env(info.env) if info.env else None
-    if reference:
-        found["normalized return"] = _range(normalized_score(returns, reference))
-    found |= {
-        "reward": _range(transitions.raw_reward),
-        "observation": _range(transitions.observation),
-        "action": _range(transitions.action),
-    }
-    if (transitions.source >= 0).any():
-        found["good share"] = float((transitions.source == 1).mean())
-    found["digest"] = info.digest
-    return found
-
-
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them."""
     out = Path(arguments.out)
     if out.suffix not in (".npz", ".parquet"):
         raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
     transitions = _load(arguments)
-    method = _method(arguments)
+    method = return_method(arguments)
     if arguments.paper and isinstance(method, FromReturns):
         method = replace(method, kept_rows_only=True)
     scaling = Scaling(**{f.name: getattr(arguments, f.name) for f in fields(Scaling)})
@@ -113,57 +64,10 @@ def train(arguments: argparse.Namespace) -> int:
     use_one_thread()  # before JAX is imported
     from reweigh.launch import launch
 
-    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
-        raise ConfigError(f"expected different --seeds of at least 0, but found {arguments.seeds}.")
+    _check_seeds(arguments.seeds)
     config = run_config(arguments)
-    out = Path(arguments.out or _default_out(arguments))
+    out = Path(arguments.out or default_out(arguments))
     return launch(config, arguments.seeds, out, quiet=arguments.quiet, as_json=arguments.json)
-
-
-def run_config(arguments: argparse.Namespace) -> "RunConfig":
-    """The run that the flags of `train` describe.
-
-    Raises:
-        ReweighError: they contradict one another, or the data cannot be read.
-    """
-    from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
-    from reweigh.preparation import with_defaults
-    from reweigh.presets import for_domain, for_paper
-
-    algorithm = ALGORITHMS[arguments.algorithm]()
-    if arguments.hidden:
-        algorithm = replace(algorithm, hidden=tuple(arguments.hidden))
-    _, rows, _ = load_rows(arguments.data)
-    env = arguments.env or rows.env
-    del rows
-    config = RunConfig(
-        data=DataConfig(
-            spec=arguments.data,
-            env=arguments.env,
-            episode_ends=arguments.episode_ends,
-            max_episode_steps=arguments.max_episode_steps,
-            clip_actions=arguments.clip_actions,
-        ),
-        algorithm=algorithm,
-        rebalance=_rebalance(arguments),
-        num_updates=_given(arguments.num_updates, algorithm.defaults.num_updates),
-        batch_size=_given(arguments.batch_size, algorithm.defaults.batch_size),
-        evaluation=EvaluationConfig(
-            arguments.eval_interval, arguments.eval_episodes, not arguments.no_evaluate and env is not None
-        ),
-        checkpoint_interval=arguments.checkpoint_interval,
-    )
-    config = with_defaults(config, env)
-    if arguments.preset:
-        config = for_domain(config, arguments.preset)
-    if arguments.paper:
-        config = for_paper(config, arguments.paper, env)
-    for assignment in arguments.fields:
-        path, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"expected --set PATH=VALUE, but found {assignment!r}.")
-        config = replace_at(config, path, value)
-    return config
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -202,7 +106,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
         _, rows, _ = load_rows(spec)
         limit = arguments.max_episode_steps or limit_of(Path(spec).name, rows.env)
         sources.append(with_timeouts(rows, limit))
-    size = _given(arguments.size, len(sources[0]))
+    size = len(sources[0]) if arguments.size is None else arguments.size
     recipe = MixRecipe(
         ratio=arguments.ratio,
         size=size,
@@ -212,7 +116,13 @@ def mix_command(arguments: argparse.Namespace) -> int:
         overshoot=arguments.overshoot,
     )
     rows, made = mix(sources[0], sources[1], recipe)
-    made = {"mix_good": Path(arguments.good).name, "mix_bad": Path(arguments.bad).name, **made}
+    histories = [str(rows.attributes["history"]) for rows in sources if "history" in rows.attributes]
+    made = {
+        "mix_good": Path(arguments.good).name,
+        "mix_bad": Path(arguments.bad).name,
+        **made,
+        "history": _history(arguments, histories),
+    }
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
     if arguments.json:
         print(json.dumps({"out": arguments.out, **made}, indent=2))
@@ -228,6 +138,7 @@ def collect_command(arguments: argparse.Namespace) -> int:
 
     out = _hdf5_out(arguments.out)
     policy: str | Path = arguments.policy
+    histories: list[str] = []
     if policy != "random":
         seeds = RunFolder(Path(policy)).seeds()
         wanted = [seed for seed in seeds if arguments.policy_seed in (None, seed.seed)]
@@ -237,15 +148,31 @@ def collect_command(arguments: argparse.Namespace) -> int:
                 f"{'no such seed' if seeds else 'none'}."
             )
         policy = wanted[0].path / "policy.npz"
+        trained_by = RunFolder(Path(arguments.policy)).environment().get("command")
+        histories += [trained_by] if trained_by else []
     rows, attributes = collect(
         arguments.env, policy, arguments.num_steps, arguments.seed, action_noise=arguments.action_noise
     )
+    attributes["history"] = _history(arguments, histories)
     write_hdf5(out, rows, attributes)
     if arguments.json:
         print(json.dumps({"out": arguments.out, **attributes}, indent=2))
     else:
         _print_table({"dataset": arguments.out, **attributes})
     return 0
+
+
+def quickstart(arguments: argparse.Namespace) -> int:
+    """Compare three ways of weighing the shipped dataset."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch_quickstart
+
+    _check_seeds(arguments.seeds)
+    return launch_quickstart(
+        Path(arguments.out), arguments.seeds, quiet=arguments.quiet, as_json=arguments.json
+    )
 
 
 def plot(arguments: argparse.Namespace) -> int:
@@ -288,6 +215,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "quickstart": quickstart,
     "inspect": inspect,
     "weigh": weigh,
     "train": train,
@@ -297,6 +225,25 @@ COMMANDS = {
     "plot": plot,
     "doctor": doctor,
 }
+
+
+def _history(arguments: argparse.Namespace, earlier: list[str]) -> str:
+    """The commands that led to a file, oldest first, a line each, without folders and the last one's --out.
+
+    Equal commands on equal files give equal bytes, wherever they are written.
+    """
+    words, skip = ["reweigh"], False
+    for word in arguments.argv:
+        if not skip and word != "--out":
+            words.append(Path(word).name if Path(word).exists() else word)
+        skip = word == "--out"
+    lines = [line for history in earlier for line in history.splitlines()]
+    return "\n".join(dict.fromkeys([*lines, shlex.join(words)]))
+
+
+def _check_seeds(seeds: list[int]) -> None:
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"expected different --seeds of at least 0, but found {seeds}.")
 
 
 def _hdf5_out(text: str) -> Path:
@@ -319,107 +266,16 @@ def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
     )
 
 
-def _method(arguments: argparse.Namespace) -> ReturnMethod:
-    """The method of `weigh`, refusing flags that belong to another one."""
-    kind = METHODS[arguments.method]
-    own = {f.name for f in fields(kind)}
-    given: dict[str, Any] = {
-        name: getattr(arguments, name)
-        for name in ("base", "temperature", "fraction")
-        if getattr(arguments, name) is not None
-    }
-    given |= {name: True for name in ("inverse", "by_length") if getattr(arguments, name)}
-    for name in given:
-        if name not in own:
-            raise ConfigError(f"--{name.replace('_', '-')} has no meaning for --method {arguments.method}.")
-    return kind(**given)
-
-
-def parse_weights(text: str) -> Any:
-    """`METHOD[:key=value,...]` or a weights file.
-
-    Raises:
-        ConfigError: neither.
-    """
-    from reweigh.config import WeightsPath, replace_at
-
-    name, colon, settings = text.partition(":")
-    if name not in METHODS:
-        if text.endswith((".npz", ".parquet")):
-            if not Path(text).is_file():
-                raise ConfigError(
-                    f"expected a weights file at {text}, but there is none. Make it with weigh."
-                )
-            return WeightsPath(text)
-        raise ConfigError(
-            f"expected --weights to be one of {', '.join(METHODS)}, or a .npz or .parquet file, "
-            f"but found {text!r}."
-        )
-    method: Any = METHODS[name]()
-    for assignment in settings.split(",") if colon else ():
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"expected --weights {name}:key=value, but found {assignment!r}.")
-        method = replace_at(method, key.replace("-", "_"), value)
-    return method
-
-
-def _rebalance(arguments: argparse.Namespace) -> Any:
-    from reweigh.config import Resample, Reweight
-
-    weights = parse_weights(arguments.weights)
-    terms = arguments.terms
-    parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
-        terms, set(terms.split(","))
-    )
-    unknown = parts - {"evaluation", "improvement", "constraint"}
-    if unknown:
-        raise ConfigError(
-            "expected --terms all, policy, or some of evaluation,improvement,constraint, "
-            f"but found {terms!r}."
-        )
-    if arguments.rebalance == "reweight":
-        return Reweight(weights, *(name in parts for name in ("evaluation", "improvement", "constraint")))
-    for name, members in (
-        ("all", {"evaluation", "improvement", "constraint"}),
-        ("policy", {"improvement", "constraint"}),
-        ("evaluation", {"evaluation"}),
-    ):
-        if parts == members:
-            return Resample(weights, name)  # type: ignore[arg-type]
-    raise ConfigError(
-        "expected --terms all, policy or evaluation for resampling, which draws at most two batches, "
-        f"but found {terms!r}. Single terms can be weighted with --rebalance reweight."
-    )
-
-
-def _default_out(arguments: argparse.Namespace) -> str:
-    data = Path(arguments.data.replace(":", "-")).stem
-    weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
-    return f"runs/{data}-{arguments.algorithm}-{weights}-{arguments.rebalance}-{arguments.terms}"
-
-
-def _given(value: Any, default: Any) -> Any:
-    return default if value is None else value
-
-
 def _words(method: ReturnMethod) -> str:
     settings = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
     return f"{method.method} ({settings})" if settings else method.method
 
 
-def _range(values: np.ndarray) -> dict[str, float]:
-    return {
-        "min": float(values.min()),
-        "mean": float(values.mean(dtype=np.float64)),
-        "max": float(values.max()),
-    }
-
-
 def _print_table(found: dict[str, Any]) -> None:
     width = max(len(name) for name in found)
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
+        text = _text(value).replace("\n", "\n" + " " * (width + 2))
+        print(f"{name.replace('_', ' '):<{width}}  {text}")
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from reweigh import quickstart
 from reweigh.config import RunConfig
 from reweigh.experiment import Interrupted, train
 from reweigh.experiment import Progress as Seen
-from reweigh.parallel import Message, train_in_processes
+from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check
+from reweigh.report.quickstart_figure import plot_quickstart
 from reweigh.runs import RunFolder
 from reweigh.transitions import Transitions
 
@@ -42,11 +44,8 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     if not quiet:
         print(_description(config, transitions), file=sys.stderr)
     del transitions
-    with _bars(config, seeds, quiet) as listen:
-        if jax.default_backend() == "cpu":
-            stopped = bool(train_in_processes(config, seeds, out, listen))
-        else:
-            stopped = _train_here(config, seeds, out, listen)
+    jobs = [Job(config, seed, out) for seed in seeds]
+    stopped = run_jobs(jobs, [f"seed {seed}" for seed in seeds], quiet=quiet)
     if stopped:
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
@@ -57,6 +56,39 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
         print(json.dumps({"run": str(out), "seeds": results}, indent=2))
     else:
         _print_results(out, results)
+    return 0
+
+
+def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool) -> int:
+    """Train the arms of quickstart on every seed, print the table, draw the figure; return the exit code.
+
+    Args:
+        out: folder of the runs and the figure.
+        seeds: of each arm.
+        quiet: no progress bar.
+        as_json: print the table as JSON.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    transitions = quickstart.load_shipped()
+    data = quickstart.data_scores(transitions)
+    compared = quickstart.arms(out)
+    jobs, labels = quickstart.jobs(compared, seeds)
+    if not quiet:
+        print(quickstart.introduction(transitions, data, len(jobs)), file=sys.stderr)
+    if run_jobs(jobs, labels, quiet=quiet):
+        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    rows = quickstart.results(compared, seeds, transitions)
+    figure = out / "quickstart.png"
+    plot_quickstart(compared, seeds, transitions, figure)
+    if as_json:
+        print(json.dumps({"figure": str(figure), **quickstart.as_json(data, rows)}, indent=2))
+        return 0
+    print(quickstart.as_text(data, rows))
+    print(f"figure: {figure}    runs: {out}/{{{','.join(arm.out.name for arm in compared)}}}\n")
+    print(quickstart.EPILOGUE)
     return 0
 
 
@@ -74,20 +106,43 @@ def _description(config: RunConfig, transitions: Transitions) -> str:
     )
 
 
-def _train_here(config: RunConfig, seeds: list[int], out: Path, listen: Callable[[Message], None]) -> bool:
-    """All seeds in this process; true when stopped by a signal."""
+def run_jobs(jobs: Sequence[Job], labels: Sequence[str], *, quiet: bool) -> bool:
+    """Train every job that is not finished, with a progress bar; true when stopped by a signal.
+
+    Args:
+        jobs: seeds of one run stand side by side.
+        labels: of the bars.
+        quiet: no progress bar.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    with _Bars(jobs, labels, quiet) as bars:
+        if jax.default_backend() == "cpu":
+            return bool(train_in_processes(jobs, bars.listen))
+        for out in dict.fromkeys(job.out for job in jobs):
+            group = {number: job for number, job in enumerate(jobs) if job.out == out}
+            if _train_here(group, bars.listen):
+                return True
+    return False
+
+
+def _train_here(jobs: dict[int, Job], listen: Callable[[Message], None]) -> bool:
+    """The seeds of one run in this process; true when stopped by a signal."""
     asked: list[int] = []
     before = {
         n: signal.signal(n, lambda number, frame: asked.append(number))
         for n in (signal.SIGINT, signal.SIGTERM)
     }
+    number_of = {job.seed: number for number, job in jobs.items()}
+    first = next(iter(jobs.values()))
 
     def report(progress: Seen) -> None:
         content = (progress.update, progress.updates_per_second, progress.score)
-        listen(Message(progress.seed, "progress", content))
+        listen(Message(number_of[progress.seed], "progress", content))
 
     try:
-        train(config, seeds, out, report=report, should_stop=lambda: bool(asked))
+        train(first.config, list(number_of), first.out, report=report, should_stop=lambda: bool(asked))
     except Interrupted:
         return True
     finally:
@@ -96,14 +151,16 @@ def _train_here(config: RunConfig, seeds: list[int], out: Path, listen: Callable
     return False
 
 
-class _bars:  # noqa: N801 - used as a function
-    """A bar a seed on standard error, where that is a terminal; else a line now and then."""
+class _Bars:
+    """A bar a job on standard error, where that is a terminal; else a line now and then."""
 
-    def __init__(self, config: RunConfig, seeds: list[int], quiet: bool):
-        self.total, self.quiet = config.num_updates, quiet
+    def __init__(self, jobs: Sequence[Job], labels: Sequence[str], quiet: bool):
+        self.labels = labels
+        self.totals = [job.config.num_updates for job in jobs]
         console = Console(stderr=True)
         self.plain = not quiet and not console.is_terminal
         self.last_line = time.monotonic()
+        self.done = 0
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -113,29 +170,35 @@ class _bars:  # noqa: N801 - used as a function
             console=console,
             disable=quiet or self.plain,
         )
-        self.tasks = {
-            seed: self.progress.add_task(f"seed {seed}", total=self.total, rate="-", score="-")
-            for seed in seeds
-        }
+        self.tasks: dict[int, Any] = {}
 
-    def __enter__(self) -> Callable[[Message], None]:
+    def __enter__(self) -> "_Bars":
         self.progress.start()
-        return self.listen
+        return self
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
     def listen(self, message: Message) -> None:
+        number = message.job
         if message.kind == "done":
-            self.progress.update(self.tasks[message.seed], completed=self.total)
+            self.done += 1
+            if number in self.tasks:
+                self.progress.update(self.tasks[number], completed=self.totals[number])
         if message.kind != "progress":
             return
         update, rate, score = message.content
         shown = "-" if score is None else f"{score:.1f}"
-        self.progress.update(self.tasks[message.seed], completed=update, rate=f"{rate:.0f}", score=shown)
+        if number not in self.tasks:
+            label = self.labels[number]
+            self.tasks[number] = self.progress.add_task(label, total=self.totals[number], rate="-", score="-")
+        self.progress.update(self.tasks[number], completed=update, rate=f"{rate:.0f}", score=shown)
         if self.plain and time.monotonic() - self.last_line > 30:
             self.last_line = time.monotonic()
-            text = f"seed {message.seed}: update {update} of {self.total}, {rate:.0f}/s, score {shown}"
+            place = f"update {update} of {self.totals[number]}"
+            text = f"{self.labels[number]}: {place}, {rate:.0f}/s, score {shown}"
+            if len(self.labels) > 1:
+                text += f" ({self.done} of {len(self.labels)} done)"
             print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Several seeds on a CPU: one single-threaded process a core and seed, started before JAX is imported.
+"""Several runs on a CPU: one single-threaded process a core and seed, started before JAX is imported.
 
 One core trains these small networks 1.4 times as fast per core as two do together, and a seed that always
 has one thread gives the same numbers however many run beside it.
@@ -26,10 +26,20 @@ _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1
 
 
 @dataclass(frozen=True)
+class Job:
+    """One seed of one run."""
+
+    config: "RunConfig"
+    seed: int
+    out: Path
+
+
+@dataclass(frozen=True)
 class Message:
     """From a worker: `progress` (update, rate, score), `stopped` (update), `failed` (text), `done`."""
 
-    seed: int
+    job: int
+    """Its place in the list of jobs."""
     kind: str
     content: Any = None
 
@@ -50,19 +60,15 @@ def available_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def train_in_processes(
-    config: "RunConfig", seeds: Sequence[int], out: Path, listen: Callable[[Message], None]
-) -> list[Message]:
-    """Train each seed in a process of its own, as many at a time as there are cores.
+def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> list[Message]:
+    """Train each job in a process of its own, as many at a time as there are cores.
 
     Args:
-        config: the run.
-        seeds: which.
-        out: the run's folder.
+        jobs: what to train, in the order of starting.
         listen: called with every message.
 
     Returns:
-        The `stopped` messages, empty when all seeds are done.
+        The `stopped` messages, empty when all jobs are done.
 
     Raises:
         RunError: a worker failed; the others are stopped first, with their state saved.
@@ -72,18 +78,18 @@ def train_in_processes(
     messages = context.Queue()
     stop = context.Event()
     cores = available_cores()
-    free, waiting = list(cores), list(seeds)
+    free, waiting = list(cores), list(range(len(jobs)))
     running: dict[int, tuple[Any, int]] = {}
     stopped: list[Message] = []
     failure: str | None = None
     with _interrupts_set(stop):
         while running or (waiting and not stop.is_set()):
             while free and waiting and not stop.is_set():
-                seed, core = waiting.pop(0), free.pop(0)
-                arguments = (config, seed, out, core, messages, stop, os.getpid())
+                number, core = waiting.pop(0), free.pop(0)
+                arguments = (number, jobs[number], core, messages, stop, os.getpid())
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
-                running[seed] = (process, core)
+                running[number] = (process, core)
             with contextlib.suppress(queue.Empty):
                 message = messages.get(timeout=0.2)
                 if message.kind == "stopped":
@@ -92,14 +98,14 @@ def train_in_processes(
                     failure = failure or message.content
                     stop.set()
                 listen(message)
-            for seed, (process, core) in list(running.items()):
+            for number, (process, core) in list(running.items()):
                 if not process.is_alive():
-                    del running[seed]
+                    del running[number]
                     free.append(core)
                     if process.exitcode != 0 and failure is None:
                         failure = (
-                            f"the process of seed {seed} ended with code {process.exitcode} (killed, or "
-                            "out of memory?). Run the same command again to go on."
+                            f"the process of seed {jobs[number].seed} ended with code {process.exitcode} "
+                            "(killed, or out of memory?). Run the same command again to go on."
                         )
                         stop.set()
     while not messages.empty():
@@ -111,8 +117,7 @@ def train_in_processes(
         listen(message)
     if failure is not None:
         raise RunError(failure)
-    interrupted = {message.seed for message in stopped}
-    return [*stopped, *(Message(s, "stopped", 0) for s in waiting if s not in interrupted)]
+    return [*stopped, *(Message(number, "stopped", 0) for number in waiting)]
 
 
 @contextlib.contextmanager
@@ -134,9 +139,7 @@ def _interrupts_set(stop: Any) -> Any:
             signal.signal(number, handler)
 
 
-def _work(
-    config: "RunConfig", seed: int, out: Path, core: int, messages: Any, stop: Any, parent: int
-) -> None:
+def _work(number: int, job: Job, core: int, messages: Any, stop: Any, parent: int) -> None:
     """A worker's life. It stops by itself when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -153,14 +156,14 @@ def _work(
 
     def report(progress: Progress) -> None:
         content = (progress.update, progress.updates_per_second, progress.score)
-        messages.put(Message(seed, "progress", content))
+        messages.put(Message(number, "progress", content))
 
     try:
-        train(config, [seed], out, report=report, should_stop=orphaned)
-        messages.put(Message(seed, "done"))
+        train(job.config, [job.seed], job.out, report=report, should_stop=orphaned)
+        messages.put(Message(number, "done"))
     except Interrupted as interrupted:
-        messages.put(Message(seed, "stopped", interrupted.update))
+        messages.put(Message(number, "stopped", interrupted.update))
     except ReweighError as error:
-        messages.put(Message(seed, "failed", str(error)))
+        messages.put(Message(number, "failed", str(error)))
     except Exception as error:
-        messages.put(Message(seed, "failed", f"{error!r}\n{traceback.format_exc()}"))
+        messages.put(Message(number, "failed", f"{error!r}\n{traceback.format_exc()}"))

@@ -1,9 +1,11 @@
-"""What a result depends on beside its config: versions, commit, machine."""
+"""What a result depends on beside its config: command, versions, commit, machine."""
 
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import jax
 
 
 def environment_record() -> dict[str, Any]:
-    """Versions, commit and machine, for RUN/environment.json."""
+    """Command, versions, commit and machine, for RUN/environment.json."""
     packages = ("reweigh", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco", "h5py")
     versions = {}
     for package in packages:
@@ -20,6 +22,7 @@ def environment_record() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": versions,
         "python": platform.python_version(),
         "commit": _commit(),

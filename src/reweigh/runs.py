@@ -206,6 +206,14 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
 
+    def environment(self) -> dict[str, Any]:
+        """The command, versions and machine that made it.
+
+        Raises:
+            RunError: the record is missing or damaged.
+        """
+        return _read_json(self.path / "environment.json")
+
     def claim(self, config: dict[str, Any], identity: str, environment: dict[str, Any]) -> None:
         """Make the folder this run's own.
 

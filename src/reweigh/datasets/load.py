@@ -15,7 +15,9 @@ from reweigh.datasets.scores import limit_of
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.transitions import Transitions
 
-BUILTINS = {"bandit": bandit_rows}
+# A file follows D4RL's row rule, as it would under its own path.
+SHIPPED = {"hopper-random-expert": Path(__file__).parent / "hopper-random-expert.hdf5"}
+BUILTINS = ("bandit", *SHIPPED)
 
 
 def load(
@@ -107,7 +109,9 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
     if colon and kind == "builtin":
         if name not in BUILTINS:
             raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
-        return spec, BUILTINS[name](), False
+        if name in SHIPPED:
+            return spec, read_hdf5(SHIPPED[name]), True
+        return spec, bandit_rows(), False
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from reweigh.statistics import interval
 _RESAMPLES = 2000
 
 
-def learning_curve(folder: RunFolder) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Scores of all seeds at the updates that every seed has reached.
+def learning_curve(
+    folder: RunFolder, only: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Scores of a run's seeds at the updates that every one of them has reached.
 
     Args:
         folder: of the run.
+        only: these seeds; None: all.
 
     Returns:
         Updates (V,), mean scores of each seed (V, seeds), and whether scores are normalised.
@@ -26,7 +30,7 @@ def learning_curve(folder: RunFolder) -> tuple[np.ndarray, np.ndarray, bool]:
     Raises:
         RunError: no seed has been evaluated.
     """
-    seeds = folder.seeds()
+    seeds = [seed for seed in folder.seeds() if only is None or seed.seed in only]
     returns = [seed.load_returns() for seed in seeds]
     if not returns or min(len(r.update) for r in returns) == 0:
         raise RunError(f"expected evaluated seeds in {folder.path}, but at least one has no evaluation.")
@@ -38,6 +42,28 @@ def learning_curve(folder: RunFolder) -> tuple[np.ndarray, np.ndarray, bool]:
     columns = [r.episode_return[np.isin(r.update, common)].mean(axis=1) for r in returns]
     scores = np.stack(columns, axis=1)
     return common, normalized_score(scores, reference) if reference else scores, reference is not None
+
+
+def draw_curve(
+    axis: Any, folder: RunFolder, color: str, label: str, only: Sequence[int] | None = None
+) -> None:
+    """IQM of a run over its seeds at every evaluation, with a 95 % bootstrap interval.
+
+    Args:
+        axis: to draw on.
+        folder: of the run.
+        color: of the line.
+        label: for the legend; the number of seeds is added.
+        only: these seeds; None: all.
+
+    Raises:
+        RunError: no seed has been evaluated.
+    """
+    update, scores, _ = learning_curve(folder, only)
+    found = [interval(row[:, None], "iqm", seed=0, num_resamples=_RESAMPLES) for row in scores]
+    label = f"{label} ({scores.shape[1]} seed{'s' if scores.shape[1] > 1 else ''})"
+    axis.plot(update, [i.estimate for i in found], color=color, label=label)
+    axis.fill_between(update, [i.low for i in found], [i.high for i in found], color=color, alpha=0.15)
 
 
 def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
@@ -55,12 +81,8 @@ def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
     if len({normalized for *_, normalized in curves}) > 1:
         raise RunError("expected runs that are all normalised or all not. Plot them apart.")
     figure, axis = plt.subplots(figsize=(6.5, 4))
-    for number, (folder, update, scores, _) in enumerate(curves):
-        color = COLORS[number % len(COLORS)]
-        found = [interval(row[:, None], "iqm", seed=0, num_resamples=_RESAMPLES) for row in scores]
-        label = f"{folder.path.name} ({scores.shape[1]} seed{'s' if scores.shape[1] > 1 else ''})"
-        axis.plot(update, [i.estimate for i in found], color=color, label=label)
-        axis.fill_between(update, [i.low for i in found], [i.high for i in found], color=color, alpha=0.15)
+    for number, (folder, *_) in enumerate(curves):
+        draw_curve(axis, folder, COLORS[number % len(COLORS)], folder.path.name)
     normalized = curves[0][3]
     axis.set(xlabel="updates", ylabel="normalised score" if normalized else "return")
     axis.set_title("IQM over seeds, 95 % bootstrap interval")

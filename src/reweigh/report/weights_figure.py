@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from reweigh.priorities.file import WeightsFile
 from reweigh.priorities.summary import summarize
@@ -34,7 +35,7 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
         if "auc" in summary:
             text += f", AUC {summary['auc']:.3f}, good mass {summary['good_mass']:.2f}"
         _histograms(axes[0], weights.weight, text, color)
-        _against_return(axes[1, 0], weights, transitions, color)
+        draw_against_return(axes[1, 0], weights.weight, transitions, color)
         _along_episode(axes[1, 1], weights, transitions, color)
     axes[0, 0].set(title="Weights (share of transitions)", xlabel="weight (mean 1)", ylabel="share")
     axes[0, 1].set(title="The same, logarithmic", xlabel="log10 weight", ylabel="share", yscale="log")
@@ -57,13 +58,30 @@ def _histograms(axes: Any, weight: np.ndarray, text: str, color: str) -> None:
     axes[1].hist(np.log10(weight[positive]), bins=60, weights=share[positive], **style)
 
 
-def _against_return(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:
+def draw_against_return(
+    axis: Any,
+    weight: Float64[np.ndarray, " N"],
+    transitions: Transitions,
+    color: str,
+    label: str | None = None,
+) -> None:
+    """A dot an episode: its mean weight over its return.
+
+    Args:
+        axis: to draw on.
+        weight: mean 1.
+        transitions: the dataset.
+        color: of the dots.
+        label: for the legend.
+    """
     episodes = transitions.episodes
-    mean = np.bincount(transitions.episode, weights=weights.weight, minlength=len(episodes))
+    mean = np.bincount(transitions.episode, weights=weight, minlength=len(episodes))
     mean /= episodes.kept_length
     rng = np.random.default_rng(0)
     shown = rng.permutation(len(episodes))[:_MOST_POINTS]
-    axis.scatter(episodes.whole_return[shown], mean[shown], s=6, alpha=0.5, color=color, linewidths=0)
+    axis.scatter(
+        episodes.whole_return[shown], mean[shown], s=6, alpha=0.5, color=color, linewidths=0, label=label
+    )
 
 
 def _along_episode(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:

@@ -1,0 +1,56 @@
+"""What a dataset holds, in numbers."""
+
+from typing import Any
+
+import numpy as np
+
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.transitions import Transitions
+
+
+def describe(transitions: Transitions) -> dict[str, Any]:
+    """Counts, returns, ends and ranges of a dataset.
+
+    Args:
+        transitions: the dataset.
+    """
+    episodes, info = transitions.episodes, transitions.info
+    returns = episodes.whole_return
+    best = np.sort(returns)[-max(1, len(returns) // 10) :]
+    found: dict[str, Any] = {
+        "dataset": info.spec,
+        "environment": info.env or "unknown: policies will not be scored (name one with --env)",
+        "recorded rows": info.num_rows,
+        "transitions": len(transitions),
+        "row rule": info.row_rule,
+        "observation size": transitions.observation_size,
+        "action size": transitions.action_size,
+        "episodes": len(episodes),
+        "ended by terminal": int(episodes.terminated.sum()),
+        "ended by time-out": int(episodes.timed_out.sum()),
+        "unfinished": int((~episodes.terminated & ~episodes.timed_out).sum()),
+        "episode length": _range(episodes.whole_length),
+        "episode return": _range(returns),
+        "return deviation": float(returns.std()),
+        "top-decile return": float(best.mean()),
+    }
+    reference = reference_of_env(info.env) if info.env else None
+    if reference:
+        found["normalized return"] = _range(normalized_score(returns, reference))
+    found |= {
+        "reward": _range(transitions.raw_reward),
+        "observation": _range(transitions.observation),
+        "action": _range(transitions.action),
+    }
+    if (transitions.source >= 0).any():
+        found["good share"] = float((transitions.source == 1).mean())
+    found["digest"] = info.digest
+    return found
+
+
+def _range(values: np.ndarray) -> dict[str, float]:
+    return {
+        "min": float(values.min()),
+        "mean": float(values.mean(dtype=np.float64)),
+        "max": float(values.max()),
+    }

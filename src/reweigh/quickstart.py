@@ -1,0 +1,187 @@
+"""The first five minutes: one shipped dataset, three ways of weighing it, several seeds, one table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reweigh.algorithms.bc import BCConfig
+from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
+from reweigh.datasets.load import load
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.evaluation import action_bounds
+from reweigh.parallel import Job
+from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform, probability_by_return
+from reweigh.priorities.summary import summarize
+from reweigh.runs import RunFolder
+from reweigh.statistics import interval
+from reweigh.transitions import Transitions
+
+DATA = "builtin:hopper-random-expert"
+NUM_UPDATES = 20_000
+EPILOGUE = """\
+This is the easiest case there is: returns tell good episodes from bad ones, so weights act as a filter. Where
+all episodes are alike, or good transitions hide in bad episodes, such weights bring little or nothing.
+
+Next, on your own data (D4RL's HDF5 layout, or .npz with the same names):
+  reweigh inspect DATA                                  what it holds, how uneven it is
+  reweigh weigh DATA --method aw --out w.npz            what weights would do to it
+  reweigh train DATA --algorithm iql --weights aw --seeds 0 1 2 --out runs/aw
+  reweigh train DATA --algorithm iql --seeds 0 1 2 --out runs/uniform     the honest comparison"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of weighing the data."""
+
+    label: str
+    weights: ReturnMethod
+    out: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """Behaviour cloning small enough for a few seconds a seed."""
+        return RunConfig(
+            data=DataConfig(DATA),
+            algorithm=BCConfig(policy="deterministic", hidden=(64, 64), learning_rate=3e-4),
+            rebalance=Resample(self.weights),
+            num_updates=NUM_UPDATES,
+            batch_size=256,
+            evaluation=EvaluationConfig(interval=5000, episodes=10),
+        )
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What came of an arm."""
+
+    label: str
+    scores: list[float]
+    """Normalised, of the last evaluation, one a seed."""
+    iqm: float
+    low: float
+    """Ends of the 95 % bootstrap interval over seeds."""
+    high: float
+    good_mass: float
+    """Share of the drawn transitions that come from the good policy."""
+    ess_fraction: float
+
+
+@dataclass(frozen=True)
+class DataScores:
+    """The dataset's own episodes, normalised."""
+
+    mean: float
+    top_decile: float
+    best: float
+
+
+def arms(out: Path) -> list[Arm]:
+    """What quickstart compares.
+
+    Args:
+        out: folder of the runs.
+    """
+    return [
+        Arm("uniform", Uniform(), out / "uniform"),
+        Arm("OPER-R", OperR(), out / "oper-r"),
+        Arm("AW", AW(), out / "aw"),
+    ]
+
+
+def jobs(compared: Sequence[Arm], seeds: Sequence[int]) -> tuple[list[Job], list[str]]:
+    """Every training of the comparison, and its label.
+
+    Args:
+        compared: the arms.
+        seeds: of each arm.
+    """
+    pairs = [(arm, seed) for arm in compared for seed in seeds]
+    return [Job(arm.config, seed, arm.out) for arm, seed in pairs], [f"{a.label}, seed {s}" for a, s in pairs]
+
+
+def load_shipped() -> Transitions:
+    """The shipped dataset, as its runs see it."""
+    return load(DATA, bounds_of=action_bounds)
+
+
+def data_scores(transitions: Transitions) -> DataScores:
+    """How the dataset's own episodes score.
+
+    Args:
+        transitions: the dataset, of an environment that D4RL knows.
+    """
+    returns = np.sort(transitions.episodes.whole_return)
+    top = returns[-max(1, len(returns) // 10) :]
+    reference = reference_of_env(transitions.info.env or "")
+    assert reference is not None
+    scores = normalized_score(np.array([returns.mean(), top.mean(), returns[-1]]), reference)
+    return DataScores(*scores.tolist())
+
+
+def introduction(transitions: Transitions, data: DataScores, num_jobs: int) -> str:
+    """What is about to be compared.
+
+    Args:
+        transitions: the dataset.
+        data: its scores.
+        num_jobs: trainings.
+    """
+    share = float((transitions.source == 1).mean())
+    return (
+        f"{DATA}: {len(transitions)} transitions of {transitions.info.env} in {len(transitions.episodes)} "
+        f"episodes,\n{100 * share:.0f} % of them from a good policy, the others from random actions. "
+        f"Its mean episode scores {data.mean:.1f}, its best {data.best:.1f}\n"
+        f"(normalised: 0 is a random policy, 100 D4RL's expert). "
+        f"Training behaviour cloning {num_jobs} times, a few minutes:"
+    )
+
+
+def results(compared: Sequence[Arm], seeds: Sequence[int], transitions: Transitions) -> list[ArmResult]:
+    """The comparison's table.
+
+    Args:
+        compared: the arms, trained.
+        seeds: of each arm.
+        transitions: the dataset.
+    """
+    rows = []
+    for arm in compared:
+        folder = RunFolder(arm.out)
+        scores = [float(folder.seed(seed).result()["final_score"]) for seed in seeds]
+        found = interval(np.array(scores)[:, None], "iqm", seed=0, num_resamples=50_000)
+        summary = summarize(probability_by_return(transitions, arm.weights).probability, transitions)
+        rows.append(
+            ArmResult(
+                label=arm.label,
+                scores=scores,
+                iqm=found.estimate,
+                low=found.low,
+                high=found.high,
+                good_mass=summary["good_mass"],
+                ess_fraction=summary["ess_fraction"],
+            )
+        )
+    return rows
+
+
+def as_json(data: DataScores, rows: Sequence[ArmResult]) -> dict:
+    """The table for machines."""
+    return {"data": asdict(data), "arms": [asdict(row) for row in rows]}
+
+
+def as_text(data: DataScores, rows: Sequence[ArmResult]) -> str:
+    """The table for people."""
+    lines = [
+        f"{'normalised score':<17} {'IQM':>6}    {'95 % interval':<17} {'seeds':<35} good share of batches",
+    ]
+    for row in rows:
+        seeds = " ".join(f"{score:.1f}" for score in row.scores)
+        span = f"[{row.low:.1f}, {row.high:.1f}]"
+        lines.append(f"{row.label:<17} {row.iqm:>6.1f}    {span:<17} {seeds:<35} {100 * row.good_mass:.0f} %")
+    lines.append(
+        f"the data itself: mean episode {data.mean:.1f}, top decile {data.top_decile:.1f}, "
+        f"best {data.best:.1f}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""What quickstart shows: how episodes spread, whom the weights favour, what training made of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reweigh.priorities.by_return import probability_by_return
+from reweigh.quickstart import Arm
+from reweigh.report.curves import draw_curve
+from reweigh.report.style import COLORS, pyplot, save
+from reweigh.report.weights_figure import draw_against_return
+from reweigh.runs import RunFolder
+from reweigh.transitions import Transitions
+
+
+def plot_quickstart(
+    compared: Sequence[Arm], seeds: Sequence[int], transitions: Transitions, path: Path
+) -> None:
+    """Three panels: episode returns by source, weight by return, learning curves with intervals.
+
+    Args:
+        compared: the arms, trained.
+        seeds: of each arm.
+        transitions: the dataset.
+        path: of the figure.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    plt = pyplot()
+    figure, (data, weights, curves) = plt.subplots(1, 3, figsize=(12, 3.6))
+    episodes = transitions.episodes
+    # An episode is of one source: that of its first kept transition.
+    first = np.unique(transitions.episode, return_index=True)[1]
+    good = transitions.source[first] == 1
+    share = [
+        np.full(int(part.sum()), episodes.kept_length[part] / len(transitions)) for part in (~good, good)
+    ]
+    data.hist(
+        [episodes.whole_return[~good], episodes.whole_return[good]],
+        bins=40,
+        weights=share,
+        stacked=True,
+        color=["#999999", COLORS[2]],
+        label=["random actions", "good policy"],
+    )
+    data.set(title="The data", xlabel="episode return", ylabel="share of transitions", yscale="log")
+    data.legend()
+    for number, arm in enumerate(compared):
+        weight = probability_by_return(transitions, arm.weights).probability * len(transitions)
+        draw_against_return(weights, weight, transitions, COLORS[number], arm.label)
+    weights.set(title="What the weights make of it", xlabel="episode return", ylabel="weight (mean 1)")
+    weights.set_yscale("symlog", linthresh=1e-3)
+    weights.legend()
+    for number, arm in enumerate(compared):
+        draw_curve(curves, RunFolder(arm.out), COLORS[number], arm.label, only=seeds)
+    curves.set(title="Training: IQM over seeds, 95 % interval", xlabel="updates", ylabel="normalised score")
+    curves.set_ylim(bottom=0)
+    curves.legend()
+    save(figure, path)
