@@ -13,9 +13,8 @@ ROOT = Path(reweigh.__file__).parent
 ORDER = [
     "errors", "atomic", "transitions", "datasets", "types", "networks", "losses", "optim", "sampling",
     "rebalance", "algorithms", "training", "priorities", "config", "presets", "policy", "evaluation",
-    "collection", "runs", "statistics", "scoring", "preparation", "provenance", "experiment", "parallel",
-    "quickstart",
-    "report", "doctor", "launch", "arguments", "commands", "cli", "__main__",
+    "collection", "runs", "statistics", "scoring", "preparation", "provenance", "session", "experiment",
+    "parallel", "quickstart", "report", "doctor", "launch", "arguments", "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
                "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip

@@ -14,9 +14,10 @@ from fakes import differ
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import RunError
-from reweigh.experiment import Interrupted, train
+from reweigh.experiment import train
 from reweigh.priorities.by_return import RW
 from reweigh.runs import RunFolder
+from reweigh.session import Interrupted
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from reweigh import quickstart
 from reweigh.config import RunConfig
-from reweigh.experiment import Interrupted, train
-from reweigh.experiment import Progress as Seen
+from reweigh.experiment import train_jobs
 from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check
 from reweigh.report.quickstart_figure import plot_quickstart
 from reweigh.runs import RunFolder
+from reweigh.session import Interrupted
+from reweigh.session import Progress as Seen
 from reweigh.transitions import Transitions
 
 
@@ -44,8 +45,7 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     if not quiet:
         print(_description(config, transitions), file=sys.stderr)
     del transitions
-    jobs = [Job(config, seed, out) for seed in seeds]
-    stopped = run_jobs(jobs, [f"seed {seed}" for seed in seeds], quiet=quiet)
+    stopped = run_jobs(train_jobs(config, seeds, out), quiet=quiet)
     if stopped:
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
@@ -74,10 +74,10 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     transitions = quickstart.load_shipped()
     data = quickstart.data_scores(transitions)
     compared = quickstart.arms(out)
-    jobs, labels = quickstart.jobs(compared, seeds)
+    jobs = quickstart.jobs(compared, seeds)
     if not quiet:
-        print(quickstart.introduction(transitions, data, len(jobs)), file=sys.stderr)
-    if run_jobs(jobs, labels, quiet=quiet):
+        print(quickstart.introduction(transitions, data, len(compared) * len(seeds)), file=sys.stderr)
+    if run_jobs(jobs, quiet=quiet):
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
     rows = quickstart.results(compared, seeds, transitions)
@@ -106,57 +106,45 @@ def _description(config: RunConfig, transitions: Transitions) -> str:
     )
 
 
-def run_jobs(jobs: Sequence[Job], labels: Sequence[str], *, quiet: bool) -> bool:
-    """Train every job that is not finished, with a progress bar; true when stopped by a signal.
+def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
+    """Run every job that is not finished, with progress bars; true when stopped by a signal.
 
     Args:
-        jobs: seeds of one run stand side by side.
-        labels: of the bars.
+        jobs: on a CPU each gets a process, as many at a time as there are cores.
         quiet: no progress bar.
 
     Raises:
         ReweighError: something does not do.
     """
-    with _Bars(jobs, labels, quiet) as bars:
+    with _Bars(jobs, quiet) as bars:
         if jax.default_backend() == "cpu":
             return bool(train_in_processes(jobs, bars.listen))
-        for out in dict.fromkeys(job.out for job in jobs):
-            group = {number: job for number, job in enumerate(jobs) if job.out == out}
-            if _train_here(group, bars.listen):
-                return True
-    return False
+        return any(_stopped_here(number, job, bars.listen) for number, job in enumerate(jobs))
 
 
-def _train_here(jobs: dict[int, Job], listen: Callable[[Message], None]) -> bool:
-    """The seeds of one run in this process; true when stopped by a signal."""
+def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:
+    """Run a job in this process; true when stopped by a signal."""
     asked: list[int] = []
     before = {
         n: signal.signal(n, lambda number, frame: asked.append(number))
         for n in (signal.SIGINT, signal.SIGTERM)
     }
-    number_of = {job.seed: number for number, job in jobs.items()}
-    first = next(iter(jobs.values()))
-
-    def report(progress: Seen) -> None:
-        content = (progress.update, progress.updates_per_second, progress.score)
-        listen(Message(number_of[progress.seed], "progress", content))
-
     try:
-        train(first.config, list(number_of), first.out, report=report, should_stop=lambda: bool(asked))
+        job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(asked))
+        listen(Message(number, "done"))
     except Interrupted:
         return True
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for n, handler in before.items():
+            signal.signal(n, handler)
     return False
 
 
 class _Bars:
     """A bar a job on standard error, where that is a terminal; else a line now and then."""
 
-    def __init__(self, jobs: Sequence[Job], labels: Sequence[str], quiet: bool):
-        self.labels = labels
-        self.totals = [job.config.num_updates for job in jobs]
+    def __init__(self, jobs: Sequence[Job], quiet: bool):
+        self.jobs = jobs
         console = Console(stderr=True)
         self.plain = not quiet and not console.is_terminal
         self.last_line = time.monotonic()
@@ -165,7 +153,7 @@ class _Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[rate]} updates/s, score {task.fields[score]}"),
+            TextColumn("{task.fields[rate]} updates/s{task.fields[score]}"),
             TimeRemainingColumn(),
             console=console,
             disable=quiet or self.plain,
@@ -180,25 +168,24 @@ class _Bars:
         self.progress.stop()
 
     def listen(self, message: Message) -> None:
-        number = message.job
+        number, job = message.job, self.jobs[message.job]
         if message.kind == "done":
             self.done += 1
             if number in self.tasks:
-                self.progress.update(self.tasks[number], completed=self.totals[number])
+                self.progress.update(self.tasks[number], completed=job.num_updates)
         if message.kind != "progress":
             return
-        update, rate, score = message.content
-        shown = "-" if score is None else f"{score:.1f}"
+        seen: Seen = message.content
+        score = "" if seen.score is None else f", score {seen.score:.1f}"
         if number not in self.tasks:
-            label = self.labels[number]
-            self.tasks[number] = self.progress.add_task(label, total=self.totals[number], rate="-", score="-")
-        self.progress.update(self.tasks[number], completed=update, rate=f"{rate:.0f}", score=shown)
+            self.tasks[number] = self.progress.add_task(job.label, total=job.num_updates, rate="-", score="")
+        rate = f"{seen.updates_per_second:.0f}"
+        self.progress.update(self.tasks[number], completed=seen.update, rate=rate, score=score)
         if self.plain and time.monotonic() - self.last_line > 30:
             self.last_line = time.monotonic()
-            place = f"update {update} of {self.totals[number]}"
-            text = f"{self.labels[number]}: {place}, {rate:.0f}/s, score {shown}"
-            if len(self.labels) > 1:
-                text += f" ({self.done} of {len(self.labels)} done)"
+            text = f"{job.label}: update {seen.update} of {job.num_updates}, {rate}/s{score}"
+            if len(self.jobs) > 1:
+                text += f" ({self.done} of {len(self.jobs)} finished)"
             print(text, file=sys.stderr, flush=True)
 
 

@@ -13,30 +13,44 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
 
-if TYPE_CHECKING:  # the parent never imports JAX
-    from reweigh.config import RunConfig
+if TYPE_CHECKING:  # JAX must be imported after `use_one_thread`
+    from reweigh.session import Progress
 
 _PR_SET_PDEATHSIG = 1
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One seed of one run."""
+@runtime_checkable
+class Job(Protocol):
+    """Something that trains for a while, resumable: it can be sent to another process."""
 
-    config: "RunConfig"
-    seed: int
-    out: Path
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        ...
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """What it trains side by side."""
+        ...
+
+    @property
+    def num_updates(self) -> int:
+        """Of each seed."""
+        ...
+
+    def run(self, report: Callable[["Progress"], None], should_stop: Callable[[], bool]) -> None:
+        """Train what is not finished; raise `Interrupted` when stopped."""
+        ...
 
 
 @dataclass(frozen=True)
 class Message:
-    """From a worker: `progress` (update, rate, score), `stopped` (update), `failed` (text), `done`."""
+    """From a worker: `progress` (a `Progress`), `stopped` (update), `failed` (text), `done`."""
 
     job: int
     """Its place in the list of jobs."""
@@ -104,7 +118,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                     free.append(core)
                     if process.exitcode != 0 and failure is None:
                         failure = (
-                            f"the process of seed {jobs[number].seed} ended with code {process.exitcode} "
+                            f"the process of {jobs[number].label} ended with code {process.exitcode} "
                             "(killed, or out of memory?). Run the same command again to go on."
                         )
                         stop.set()
@@ -147,19 +161,18 @@ def _work(number: int, job: Job, core: int, messages: Any, stop: Any, parent: in
         # Linux ends this process with its parent, also one that was killed; elsewhere `orphaned` sees it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.sched_setaffinity(0, {core})
-    from reweigh.experiment import Interrupted, Progress, train
+    from reweigh.session import Interrupted
 
     def orphaned() -> bool:
         if os.getppid() != parent:
             os._exit(1)
         return stop.is_set()
 
-    def report(progress: Progress) -> None:
-        content = (progress.update, progress.updates_per_second, progress.score)
-        messages.put(Message(number, "progress", content))
+    def report(progress: "Progress") -> None:
+        messages.put(Message(number, "progress", progress))
 
     try:
-        train(job.config, [job.seed], job.out, report=report, should_stop=orphaned)
+        job.run(report, orphaned)
         messages.put(Message(number, "done"))
     except Interrupted as interrupted:
         messages.put(Message(number, "stopped", interrupted.update))

@@ -11,7 +11,7 @@ from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import action_bounds
-from reweigh.parallel import Job
+from reweigh.experiment import TrainJob, train_jobs
 from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform, probability_by_return
 from reweigh.priorities.summary import summarize
 from reweigh.runs import RunFolder
@@ -90,15 +90,15 @@ def arms(out: Path) -> list[Arm]:
     ]
 
 
-def jobs(compared: Sequence[Arm], seeds: Sequence[int]) -> tuple[list[Job], list[str]]:
-    """Every training of the comparison, and its label.
+def jobs(compared: Sequence[Arm], seeds: Sequence[int]) -> list[TrainJob]:
+    """Every training of the comparison.
 
     Args:
         compared: the arms.
         seeds: of each arm.
     """
-    pairs = [(arm, seed) for arm in compared for seed in seeds]
-    return [Job(arm.config, seed, arm.out) for arm, seed in pairs], [f"{a.label}, seed {s}" for a, s in pairs]
+    spread = [train_jobs(arm.config, seeds, arm.out, name=f"{arm.label}, ") for arm in compared]
+    return [job for part in spread for job in part]
 
 
 def load_shipped() -> Transitions:

@@ -81,9 +81,9 @@ class Algorithm(NamedTuple):
     """(key, batch size, shapes) -> the random numbers of one update. The key is consumed."""
     updates: tuple[Callable[[State, Minibatch, Noise], tuple[State, Metrics]], ...]
     """One period, without randomness of its own: IQL (update,), TD3+BC (critic, critic and actor)."""
-    act: Callable[[State, Float[Array, "*B S"]], Float[Array, "*B A"]]
-    """(state, observation) -> the deterministic action in [-1, 1]."""
-    actor: Callable[[State], ActorNetwork]
+    act: Callable[[State, Float[Array, "*B S"]], Float[Array, "*B A"]] | None = None
+    """(state, observation) -> the deterministic action in [-1, 1]; None: it learns no policy."""
+    actor: Callable[[State], ActorNetwork] | None = None
     """state -> the same policy as layers."""
 
 

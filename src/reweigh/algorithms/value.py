@@ -1,0 +1,150 @@
+"""The value of the policy that recorded the data: what OPER-A's advantages are measured against.
+
+One loss serves every target: `Batch` holds its reward, discount and next state (`reweigh.datasets.views`).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from reweigh.algorithms.base import check_widths, require
+from reweigh.losses import squared_error, td_target, weighted_mean
+from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
+from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.types import Algorithm, Metrics, Minibatch, Shapes
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """Settings of the value networks."""
+
+    critic: Literal["v", "doublev", "vq"] = "doublev"
+    """One network; the smaller of two; or one that follows the smaller of two action values."""
+    target_rate: float = 0.005
+    """`τ` of the slow copies, in (0, 1]."""
+    learning_rate: float = 3e-4
+    """Of Adam; follows a cosine to 0 over each stage."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+
+    name: ClassVar[str] = "value"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        critics = ("v", "doublev", "vq")
+        require(self.critic in critics, "critic", f"to be one of {critics}", self.critic)
+        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check_widths(self.hidden)
+
+
+class Value(eqx.Module):
+    """`V(s)`, the smallest of one or two heads."""
+
+    heads: tuple[MLP, ...]
+
+    def each(self, observation: Float[Array, "*B S"]) -> tuple[Float[Array, "*B"], ...]:
+        """Every head's value."""
+        return tuple(head(observation)[..., 0] for head in self.heads)
+
+    def __call__(self, observation: Float[Array, "*B S"]) -> Float[Array, "*B"]:
+        """The value that targets and advantages use."""
+        smallest, *others = self.each(observation)
+        for other in others:
+            smallest = jnp.minimum(smallest, other)
+        return smallest
+
+
+class ValueState(eqx.Module):
+    """The value with its slow copy, and for `vq` the action values with theirs."""
+
+    value: Trained
+    target: Value
+    critic: Trained | None
+    target_critic: TwinQ | None
+
+
+def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
+    """Policy evaluation as pure functions. It has no policy of its own to act with.
+
+    Args:
+        config: its settings.
+        num_updates: over which the learning rate falls to 0.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> ValueState:
+        value_key, critic_key = jax.random.split(key)
+        states, actions = shapes
+        keys = jax.random.split(value_key, 2 if config.critic == "doublev" else 1)
+        value = Value(tuple(make_mlp(k, states, config.hidden, 1) for k in keys))
+        critic = make_twin_q(critic_key, states + actions, config.hidden) if config.critic == "vq" else None
+        return ValueState(
+            trained(value, optimizer),
+            copy_of(value),
+            None if critic is None else trained(critic, optimizer),
+            copy_of(critic),
+        )
+
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
+        del key, batch_size, shapes  # Nothing here is random.
+        return ()
+
+    def critic_update(state: Trained, minibatch: Minibatch, target: Array) -> tuple[Trained, Metrics]:
+        batch = minibatch.evaluation
+
+        def objective(critic: TwinQ) -> Float[Array, ""]:
+            q1, q2 = critic(batch.observation, batch.action)
+            loss = squared_error(q1, target) + squared_error(q2, target)
+            return weighted_mean(minibatch.weight.evaluation, loss)
+
+        loss, gradient = jax.value_and_grad(objective)(state.model)
+        return step(optimizer, state, gradient), {"critic/loss": loss}
+
+    def value_update(state: Trained, minibatch: Minibatch, target: Array) -> tuple[Trained, Metrics]:
+        def objective(value: Value) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            heads = value.each(minibatch.evaluation.observation)
+            losses = [weighted_mean(minibatch.weight.evaluation, squared_error(v, target)) for v in heads]
+            return jnp.stack(losses).sum(), heads[0].mean()
+
+        (loss, mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.model)
+        return step(optimizer, state, gradient), {"value/loss": loss, "value/mean": mean}
+
+    def update(state: ValueState, minibatch: Minibatch, noise: tuple[()]) -> tuple[ValueState, Metrics]:
+        del noise
+        batch = minibatch.evaluation
+        target = td_target(batch.reward, batch.discount, state.target(batch.next_observation))
+        critic, target_critic, metrics = state.critic, state.target_critic, {}
+        if critic is not None and target_critic is not None:
+            q = jnp.minimum(*target_critic(batch.observation, batch.action))
+            critic, metrics = critic_update(critic, minibatch, target)
+            target_critic = polyak(target_critic, critic.model, rate=config.target_rate)
+            target = q
+        value, value_metrics = value_update(state.value, minibatch, target)
+        slow = polyak(state.target, value.model, rate=config.target_rate)
+        return ValueState(value, slow, critic, target_critic), metrics | value_metrics
+
+    return Algorithm(init, noise, (update,))
+
+
+def next_stage(config: ValueConfig, num_updates: int, previous: ValueState) -> ValueState:
+    """The first state of a stage: the networks go on, optimiser and schedule start again.
+
+    Args:
+        config: settings of the value networks.
+        num_updates: of the new stage.
+        previous: the last state of the stage before.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))
+    critic = previous.critic
+    return ValueState(
+        trained(previous.value.model, optimizer),
+        previous.target,
+        None if critic is None else trained(critic.model, optimizer),
+        previous.target_critic,
+    )

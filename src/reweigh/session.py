@@ -1,0 +1,210 @@
+"""One stage trained to its end for some seeds, resumable: what every training here goes through."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reweigh.errors import RunError
+from reweigh.runs import Checkpoint, Returns, SeedFolder
+from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
+from reweigh.types import Batch, Shapes, Stage, State, Tables, TrainState
+
+# A call of the compiled loop lasts about this long: how soon an interrupt is heard and progress shown.
+_CALL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training says of itself about once a second."""
+
+    seed: int
+    update: int
+    updates_per_second: float
+    score: float | None = None
+    """Of the last evaluation: normalised where D4RL knows the task, else the mean return."""
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: a request that was met
+    """Training was asked to stop and has saved its state."""
+
+    def __init__(self, update: int):
+        super().__init__(f"stopped after {update} updates")
+        self.update = update
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained, on which data."""
+
+    stage: Stage
+    shapes: Shapes
+    batch_size: int
+    tables: Tables
+    data: Batch
+    log_interval: int
+    checkpoint_interval: int
+    previous: State = None
+    """Last algorithm state of the stage before, with a seed axis when there are several seeds."""
+
+
+@runtime_checkable
+class Hooks(Protocol):
+    """What a training does beside training."""
+
+    @property
+    def interval(self) -> int | None:
+        """Updates between evaluations; None: no evaluation."""
+        ...
+
+    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+        """Try a seed's policy; return its evaluations, the new one included."""
+        ...
+
+    def score(self, returns: Returns) -> float | None:
+        """The last evaluation in one number."""
+        ...
+
+    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+        """Write what a seed ends with; `rate` is in updates per second since the last start."""
+        ...
+
+
+class Session:
+    """Seeds at the same update, trained side by side to the end."""
+
+    def __init__(
+        self,
+        work: Work,
+        folders: list[SeedFolder],
+        hooks: Hooks,
+        report: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+    ):
+        self.work, self.folders, self.hooks = work, folders, hooks
+        self.report, self.should_stop = report, should_stop
+        self.num_updates = work.stage.num_updates
+        self.vmapped = len(folders) > 1
+        self.seconds, self.trained, self.called = 0.0, 0, False
+
+    def run(self) -> None:
+        """Train what is not finished.
+
+        Raises:
+            RunError: a folder is in use or damaged, or training has diverged.
+            Interrupted: asked to stop; the state is saved.
+        """
+        with contextlib.ExitStack() as held:
+            for folder in self.folders:
+                held.enter_context(folder.locked())
+            if not all(folder.finished for folder in self.folders):  # by whoever held the lock before
+                self._train()
+
+    def _train(self) -> None:
+        work = self.work
+        trainer = make_trainer(
+            work.stage,
+            work.shapes,
+            work.batch_size,
+            work.tables,
+            work.data,
+            previous=work.previous,
+            num_seeds=len(self.folders) if self.vmapped else None,
+        )
+        init_key, key = run_keys([folder.seed for folder in self.folders], vmapped=self.vmapped)
+        state = trainer.init(init_key)
+        update, state, sums, returns = self._resume(state, trainer.zero_metrics())
+        call = trainer.period * 50
+        while update < self.num_updates:
+            mark = self._next_mark(update)
+            count = min(call, mark - update)
+            began = time.perf_counter()
+            state, sums = trainer.run(key, state, sums, work.tables, work.data, start=update, count=count)
+            took = time.perf_counter() - began
+            update += count
+            if self.called:  # the first call compiles
+                self.seconds += took
+                self.trained += count
+                call = self._call_length(trainer, count, took)
+            self.called = True
+            if update == mark:
+                self._record_metrics(update, sums)
+                sums = trainer.zero_metrics()
+                if self.hooks.interval and self._is_due(update, self.hooks.interval):
+                    returns = [
+                        self.hooks.evaluate(folder, self._row(state.algorithm, row), update, returns[row])
+                        for row, folder in enumerate(self.folders)
+                    ]
+            for folder, found in zip(self.folders, returns, strict=True):
+                self.report(Progress(folder.seed, update, count / took, self.hooks.score(found)))
+            stop = update < self.num_updates and self.should_stop()
+            if stop or (update == mark and self._is_due(update, work.checkpoint_interval)):
+                self._checkpoint(update, (state, sums))
+            if stop:
+                raise Interrupted(update)
+        rate = self.trained / self.seconds if self.seconds else None
+        for row, folder in enumerate(self.folders):
+            self.hooks.finish(folder, self._row(state.algorithm, row), returns[row], rate)
+
+    def _resume(
+        self, state: TrainState, sums: MetricSums
+    ) -> tuple[int, TrainState, MetricSums, list[Returns]]:
+        """Where the folders stand: the update, the state, metrics since the last row, all evaluations."""
+        saved: list[Checkpoint] = []
+        returns: list[Returns] = []
+        for folder in self.folders:
+            checkpoint = folder.load_checkpoint()
+            returns.append(folder.rewind(checkpoint))
+            if checkpoint is not None:
+                saved.append(checkpoint)
+        if len(saved) < len(self.folders):
+            return 0, state, sums, returns
+        leaves, structure = jax.tree.flatten((state, sums))
+        per_seed = [checkpoint.leaves for checkpoint in saved]
+        stacked = [np.stack(group) if self.vmapped else group[0] for group in zip(*per_seed, strict=True)]
+        if [leaf.shape for leaf in stacked] != [leaf.shape for leaf in leaves]:
+            raise RunError(
+                f"expected a checkpoint of this run's shapes in {self.folders[0].path}, but found "
+                "another. Remove the folder to start again."
+            )
+        restored = [jnp.asarray(new, old.dtype) for new, old in zip(stacked, leaves, strict=True)]
+        state, sums = jax.tree.unflatten(structure, restored)
+        return saved[0].update, state, sums, returns
+
+    def _next_mark(self, update: int) -> int:
+        intervals = [self.work.log_interval, self.work.checkpoint_interval]
+        if self.hooks.interval:
+            intervals.append(self.hooks.interval)
+        return min(self.num_updates, *((update // interval + 1) * interval for interval in intervals))
+
+    def _is_due(self, update: int, interval: int) -> bool:
+        return update % interval == 0 or update == self.num_updates
+
+    @staticmethod
+    def _call_length(trainer: Trainer, count: int, took: float) -> int:
+        periods = max(1, round(count / trainer.period * _CALL_S / max(took, 1e-9)))
+        return periods * trainer.period
+
+    def _row(self, tree: Any, row: int) -> Any:
+        return jax.tree.map(lambda leaf: np.asarray(leaf[row] if self.vmapped else leaf), tree)
+
+    def _record_metrics(self, update: int, sums: MetricSums) -> None:
+        for row, folder in enumerate(self.folders):
+            own = self._row(sums, row)
+            metrics = {name: float(total / own.periods) for name, total in sorted(own.total.items())}
+            bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+            if bad:
+                raise RunError(
+                    f"expected finite metrics, but {bad[0]} of seed {folder.seed} is {metrics[bad[0]]} "
+                    f"before update {update}: training has diverged. Lower the learning rate."
+                )
+            folder.append_metrics(update, metrics)
+
+    def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:
+        for row, folder in enumerate(self.folders):
+            folder.save_checkpoint(update, jax.tree.leaves(self._row(tree, row)))
