@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from reweigh.parallel import available_cores
 from updates_per_second import describe_machine
 
 SEEDS = 5
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs; finished ones are kept")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    cores = len(available_cores())
     lines = [
         "# Quickstart, repeated with other seeds",
         "",
@@ -30,7 +32,7 @@ def main() -> None:
         "twice. IQM of the last evaluation (10 episodes a seed) with its 95 % bootstrap interval over seeds; "
         "`clear` where the intervals of both weighted arms lie above that of uniform.",
         "",
-        "| seeds | uniform | OPER-R | AW | clear | seconds |",
+        f"| seeds | uniform | OPER-R | AW | clear | seconds on {cores} core{'s' if cores > 1 else ''} |",
         "|---|--:|--:|--:|---|--:|",
     ]
     clear = 0

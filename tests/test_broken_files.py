@@ -265,7 +265,9 @@ def test_names_that_lead_to_no_dataset_are_refused(tmp_path):
     assert "there is no such file" in refusal(tmp_path / f"{'long' * 100}.npz")
     (tmp_path / "rows.csv").write_text("1,2")
     assert "ending in .hdf5 or .npz" in refusal(tmp_path / "rows.csv")
-    assert "expected builtin:bandit, but found 'builtin:chess'" in refusal("builtin:chess")
+    assert "expected builtin:bandit or builtin:hopper-random-expert, but found 'builtin:chess'" in refusal(
+        "builtin:chess"
+    )
 
 
 class Trap:

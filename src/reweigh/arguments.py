@@ -16,11 +16,15 @@ from reweigh.priorities.by_return import (
     Top,
     Uniform,
 )
+from reweigh.priorities.oper_a import OperA, ValueLearning, as_published, oper_a_for
+from reweigh.priorities.weigh import Scaling
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
 
-METHODS: dict[str, type[ReturnMethod]] = {c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights)}
+ALL_METHODS: dict[str, type[ReturnMethod | OperA]] = {
+    c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, OperA)
+}
 
 
 def run_config(arguments: argparse.Namespace) -> "RunConfig":
@@ -58,43 +62,88 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     )
     config = with_defaults(config, env)
     if arguments.preset:
-        config = for_domain(config, arguments.preset)
+        unsaid = arguments.terms is None and arguments.rebalance is None
+        config = for_domain(config, arguments.preset, published_terms=unsaid)
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
     for assignment in arguments.fields:
-        path, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"expected --set PATH=VALUE, but found {assignment!r}.")
+        path, value = split_assignment(assignment)
         config = replace_at(config, path, value)
     return config
 
 
-def return_method(arguments: argparse.Namespace) -> ReturnMethod:
-    """The method of `weigh`, refusing flags that belong to another one."""
-    kind = METHODS[arguments.method]
+def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA, Scaling]:
+    """The method of `weigh` and its scaling, refusing flags that belong to another one."""
+    kind = ALL_METHODS[arguments.method]
     own = {f.name for f in fields(kind)}
+    if arguments.method == OperA.method:
+        own |= {f.name for f in fields(ValueLearning)}
     given: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("base", "temperature", "fraction")
+        for name in ("base", "temperature", "fraction", "iteration", "solver")
         if getattr(arguments, name) is not None
     }
     given |= {name: True for name in ("inverse", "by_length") if getattr(arguments, name)}
     for name in given:
         if name not in own:
             raise ConfigError(f"--{name.replace('_', '-')} has no meaning for --method {arguments.method}.")
-    return kind(**given)
+    scaling = {f.name: getattr(arguments, f.name) for f in fields(Scaling)}
+    if arguments.method != OperA.method:
+        for name in ("preset", "fields"):
+            if getattr(arguments, name):
+                flag = {"fields": "set"}.get(name, name)
+                raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
+        return kind(**given), Scaling(**scaling)
+    return _oper_a(arguments, given, scaling)
+
+
+def _oper_a(
+    arguments: argparse.Namespace, given: dict[str, Any], scaling: dict[str, Any]
+) -> tuple[OperA, Scaling]:
+    """OPER-A always stretches linearly; another transform takes its place."""
+    method = oper_a_for(OperA(), arguments.preset) if arguments.preset else OperA()
+    if arguments.paper:
+        method = as_published(method)
+    for name, value in given.items():
+        method = set_field(method, name, str(value))
+    for assignment in arguments.fields:
+        path, value = split_assignment(assignment)
+        method = set_field(method, path, value)
+    if arguments.transform in (None, "linear"):
+        for name in ("std", "eps", "eps_max"):
+            if scaling[name] is not None:
+                method = replace(method, **{name: scaling.pop(name)})
+                scaling[name] = None
+        scaling["transform"] = None
+    return method, Scaling(**scaling)
+
+
+def split_assignment(text: str) -> tuple[str, str]:
+    """`PATH=VALUE` of `--set`.
+
+    Raises:
+        ConfigError: there is no `=`.
+    """
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"expected --set PATH=VALUE, but found {text!r}.")
+    return path, value
 
 
 def parse_weights(text: str) -> Any:
-    """`METHOD[:key=value,...]` or a weights file.
+    """`METHOD[:key=value,...]`, a weights file, or a mixture `0.7*aw+0.3*uniform`.
 
     Raises:
-        ConfigError: neither.
+        ConfigError: none of them.
     """
-    from reweigh.config import WeightsPath, replace_at
+    from reweigh.config import Mixture, WeightsPath
 
+    share, star, rest = text.partition("*")
+    if star:
+        first, second = _mixed_parts(text, rest)
+        return Mixture(_number(share, text), parse_weights(first), parse_weights(second))
     name, colon, settings = text.partition(":")
-    if name not in METHODS:
+    if name not in ALL_METHODS:
         if text.endswith((".npz", ".parquet")):
             if not Path(text).is_file():
                 raise ConfigError(
@@ -102,23 +151,61 @@ def parse_weights(text: str) -> Any:
                 )
             return WeightsPath(text)
         raise ConfigError(
-            f"expected --weights to be one of {', '.join(METHODS)}, or a .npz or .parquet file, "
+            f"expected --weights to be one of {', '.join(ALL_METHODS)}, or a .npz or .parquet file, "
             f"but found {text!r}."
         )
-    method: Any = METHODS[name]()
+    method: Any = ALL_METHODS[name]()
     for assignment in settings.split(",") if colon else ():
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"expected --weights {name}:key=value, but found {assignment!r}.")
-        method = replace_at(method, key.replace("-", "_"), value)
+        method = set_field(method, key.replace("-", "_"), value)
     return method
+
+
+def set_field(method: Any, path: str, text: str) -> Any:
+    """A method with one field changed; those of OPER-A's value learning need no prefix.
+
+    Args:
+        method: a frozen dataclass.
+        path: of the field.
+        text: the value as typed.
+
+    Raises:
+        ConfigError: there is no such field, or the text is no value of it.
+    """
+    from reweigh.config import replace_at
+
+    learned = {f.name for f in fields(ValueLearning)}
+    if isinstance(method, OperA) and path in learned - {f.name for f in fields(OperA)}:
+        path = f"learning.{path}"
+    return replace_at(method, path, text)
+
+
+def _mixed_parts(text: str, rest: str) -> tuple[str, str]:
+    """`aw+0.3*uniform` -> `aw`, `uniform`, once the shares add up."""
+    first, plus, last = rest.rpartition("+")
+    other, star, second = last.partition("*")
+    shares = text.partition("*")[0], other
+    if not (plus and star) or abs(sum(_number(share, text) for share in shares) - 1) > 1e-9:
+        raise ConfigError(
+            f"expected a mixture like 0.7*aw+0.3*uniform, whose shares add up to 1, but found {text!r}."
+        )
+    return first, second
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"expected a number before * in {where!r}, but found {text!r}.") from error
 
 
 def _rebalance(arguments: argparse.Namespace) -> Any:
     from reweigh.config import Resample, Reweight
 
     weights = parse_weights(arguments.weights)
-    terms = arguments.terms
+    terms = arguments.terms or "all"
     parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
         terms, set(terms.split(","))
     )
@@ -147,7 +234,8 @@ def default_out(arguments: argparse.Namespace) -> str:
     """The folder of a run whose flags name none."""
     data = Path(arguments.data.replace(":", "-")).stem
     weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
-    return f"runs/{data}-{arguments.algorithm}-{weights}-{arguments.rebalance}-{arguments.terms}"
+    how = f"{arguments.rebalance or 'resample'}-{arguments.terms or 'all'}"
+    return f"runs/{data}-{arguments.algorithm}-{weights}-{how}"
 
 
 def _given(value: Any, default: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 
-METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward")
+METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward", "oper-a")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -164,6 +164,17 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--paper", choices=("oper", "aw-iql", "aw-td3bc"), help="returns as that paper's code sums them"
     )
+    learned = parser.add_argument_group("oper-a")
+    learned.add_argument(
+        "--solver", choices=("published", "fast"), help="how values are learned (published: 15 million steps)"
+    )
+    learned.add_argument("--iteration", type=int, metavar="J", help="which stage's weights (the last)")
+    learned.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
+    learned.add_argument(
+        "--set", dest="fields", action="append", default=[], metavar="FIELD=VALUE",
+        help="any field of the value learning, for example stage_updates=100000; may be repeated",
+    )  # fmt: skip
+    learned.add_argument("--quiet", action="store_true", help="no progress bar")
     scaling = parser.add_argument_group("scaling")
     scaling.add_argument("--transform", choices=("linear", "exp", "power"), help="reshape the weights")
     scaling.add_argument("--std", type=float, metavar="S", help="linear: deviation of mean-1 weights")
@@ -194,13 +205,13 @@ def _add_train(commands: Any) -> None:
         help=f"{', '.join(METHODS)}, or a weights file",
     )
     weights.add_argument(
-        "--rebalance", choices=("resample", "reweight"), default="resample", help="how they act"
+        "--rebalance", choices=("resample", "reweight"), help="how they act (default: resample)"
     )
     weights.add_argument(
         "--terms",
-        default="all",
         metavar="TERMS",
-        help="which loss terms see them: all, policy, or some of evaluation,improvement,constraint",
+        help="which loss terms see them: all, policy, or some of evaluation,improvement,constraint (default: "
+        "all; with oper-a and --preset, as published)",
     )
     settings = parser.add_argument_group("settings")
     settings.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from reweigh.arguments import default_out, return_method, run_config
+from reweigh.arguments import default_out, run_config, weigh_method
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
@@ -17,8 +17,8 @@ from reweigh.datasets.scores import limit_of
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
+from reweigh.priorities.oper_a import OperA, summarize_stages
 from reweigh.priorities.summary import summarize
-from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
@@ -40,14 +40,20 @@ def weigh(arguments: argparse.Namespace) -> int:
     if out.suffix not in (".npz", ".parquet"):
         raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
     transitions = _load(arguments)
-    method = return_method(arguments)
-    if arguments.paper and isinstance(method, FromReturns):
+    method, scaling = weigh_method(arguments)
+    priority = None
+    if isinstance(method, OperA):
+        priority = _learned(arguments, transitions, method)
+        if priority is None:
+            return 130
+    elif arguments.paper and isinstance(method, FromReturns):
         method = replace(method, kept_rows_only=True)
-    scaling = Scaling(**{f.name: getattr(arguments, f.name) for f in fields(Scaling)})
-    weighting, settings = compute(transitions, method, scaling)
+    weighting, settings = compute(transitions, method, scaling, priority)
     summary = summarize(weighting.probability, transitions)
+    if priority is not None:
+        summary |= summarize_stages(priority)
     meta = {"method": method.method, "settings": settings, "summary": summary, "notes": list(weighting.notes)}
-    write_weights(out, weights_of(weighting.probability, transitions, meta))
+    write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
     for note in weighting.notes:
         print(f"note: {note}", file=sys.stderr)
     if arguments.json:
@@ -55,6 +61,26 @@ def weigh(arguments: argparse.Namespace) -> int:
     else:
         _print_table({"weights": arguments.out, "method": _words(method), **summary})
     return 0
+
+
+def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
+    """OPER-A's weights of every value seed and stage; None when interrupted."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.config import DataConfig
+    from reweigh.launch import learn_priorities
+    from reweigh.value_runs import learned_priority
+
+    data = DataConfig(
+        spec=arguments.data,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+    if not learn_priorities(data, transitions, method, quiet=arguments.quiet):
+        return None
+    return learned_priority(transitions, method)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -266,7 +292,7 @@ def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
     )
 
 
-def _words(method: ReturnMethod) -> str:
+def _words(method: ReturnMethod | OperA) -> str:
     settings = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
     return f"{method.method} ({settings})" if settings else method.method
 

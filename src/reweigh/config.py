@@ -15,6 +15,7 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
+from reweigh.priorities.oper_a import OperA
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
@@ -31,8 +32,24 @@ class WeightsPath:
     method: ClassVar[str] = "file"
 
 
-Weights = Uniform | OperR | RW | AW | Top | RewardWeights | WeightsPath
-WEIGHTS: dict[str, type[Weights]] = {c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights)}
+@dataclass(frozen=True)
+class Mixture:
+    """`p = m p1 + (1 - m) p2`."""
+
+    share: float
+    """`m` in [0, 1]."""
+    first: "Weights"
+    second: "Weights"
+
+    method: ClassVar[str] = "mixture"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"expected a share in [0, 1], but found {self.share}.")
+
+
+Weights = Uniform | OperR | RW | AW | Top | RewardWeights | OperA | WeightsPath | Mixture
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,14 @@ class Resample:
     """`all`: one batch for every term. `policy`: a prioritised batch for improvement and constraint, a
     uniform one for evaluation. `evaluation`: the other way round."""
 
+    progressive_updates: int | None = None
+    """`M`: at update `t` a row is drawn by the weights with probability `min(t / M, 1)`, else uniformly."""
+
     kind: ClassVar[str] = "resample"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_progressive(self.progressive_updates)
 
 
 @dataclass(frozen=True)
@@ -59,15 +83,24 @@ class Reweight:
     constraint: bool = True
     """Weigh the term that stays near the data."""
 
+    progressive_updates: int | None = None
+    """`M`: at update `t` weights are `1 + min(t / M, 1) (w - 1)`."""
+
     kind: ClassVar[str] = "reweight"
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        _check_progressive(self.progressive_updates)
         if not (self.evaluation or self.improvement or self.constraint):
             raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
 
 
 RebalanceConfig = Resample | Reweight
+
+
+def _check_progressive(updates: int | None) -> None:
+    if updates is not None and updates < 1:
+        raise ConfigError(f"expected progressive_updates of at least 1, but found {updates}.")
 
 
 @dataclass(frozen=True)
@@ -198,12 +231,19 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
     plain = to_dict(config)
     for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
         del plain[name]
-    weights = plain["rebalance"]["weights"]
-    if weights["type"] == WeightsPath.method:
-        weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
+    _hash_weights_files(plain["rebalance"]["weights"])
     bounds = [info.action_low.tolist(), info.action_high.tolist()]
     text = json.dumps({"dataset": info.digest, "action_bounds": bounds, **plain}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_weights_files(weights: dict[str, Any]) -> None:
+    """A weights file counts by its content, wherever it lies."""
+    if weights["type"] == WeightsPath.method:
+        weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
+    if weights["type"] == Mixture.method:
+        _hash_weights_files(weights["first"])
+        _hash_weights_files(weights["second"])
 
 
 def replace_at(config: Any, path: str, text: str) -> Any:

@@ -15,8 +15,9 @@ from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 from reweigh.config import AlgorithmConfig, Resample, RunConfig, identity, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
+from reweigh.loading import load_data
 from reweigh.policy import Policy
-from reweigh.preparation import Prepared, load_data, prepare
+from reweigh.preparation import Prepared, prepare
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder, SeedFolder
@@ -37,12 +38,13 @@ def make_rebalance(config: RunConfig) -> Rebalance:
     """The rebalancing method of a config."""
     method = config.rebalance
     if isinstance(method, Resample):
-        return resample(config.batch_size, terms=method.terms)
+        return resample(config.batch_size, terms=method.terms, progressive_updates=method.progressive_updates)
     return reweight(
         config.batch_size,
         evaluation=method.evaluation,
         improvement=method.improvement,
         constraint=method.constraint,
+        progressive_updates=method.progressive_updates,
     )
 
 
@@ -75,7 +77,7 @@ def train(
     """
     folder = RunFolder(out)
     if all(folder.seed(seed).finished for seed in seeds):
-        transitions, _ = load_data(config)
+        transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
         folder.claim(to_dict(config), identity(config, transitions.info), environment_record())
         return
     prepared = prepare(config)

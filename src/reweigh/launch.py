@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reweigh import quickstart
-from reweigh.config import RunConfig
+from reweigh.config import DataConfig, Mixture, RunConfig, Weights
 from reweigh.experiment import train_jobs
+from reweigh.loading import load_data
 from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check
+from reweigh.priorities.oper_a import OperA
 from reweigh.report.quickstart_figure import plot_quickstart
 from reweigh.runs import RunFolder
 from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
 from reweigh.transitions import Transitions
+from reweigh.value_runs import ValueJob, is_learned, learning_folder
 
 
 def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_json: bool) -> int:
@@ -39,6 +42,10 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     """
     folder = RunFolder(out)
     before = [seed for seed in seeds if folder.seed(seed).finished]
+    for method in learned_methods(config.rebalance.weights):
+        transitions, _ = load_data(config.data, must_exist=False)
+        if not learn_priorities(config.data, transitions, method, quiet=quiet):
+            return 130
     transitions, notes = check(config)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -57,6 +64,39 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     else:
         _print_results(out, results)
     return 0
+
+
+def learned_methods(weights: Weights) -> list[OperA]:
+    """The weights that must be learned before training can begin."""
+    if isinstance(weights, Mixture):
+        return learned_methods(weights.first) + learned_methods(weights.second)
+    return [weights] if isinstance(weights, OperA) else []
+
+
+def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, *, quiet: bool) -> bool:
+    """Learn what the cache lacks of OPER-A's values, one process a seed on a CPU; false when interrupted.
+
+    Args:
+        data: the dataset, for other processes.
+        transitions: the same, loaded.
+        method: which learning and seeds.
+        quiet: no progress bar.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    folder = learning_folder(transitions, method.learning)
+    missing = [seed for seed in method.value_seeds if not is_learned(folder, method.learning, seed)]
+    if not missing:
+        return True
+    if not quiet:
+        print(f"learning values for oper-a, kept in {folder}:", file=sys.stderr)
+    if run_jobs([ValueJob(data, method.learning, seed) for seed in missing], quiet=quiet):
+        print(
+            f"Stopped; the state is saved in {folder}. Run the same command again to go on.", file=sys.stderr
+        )
+        return False
+    return True
 
 
 def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool) -> int:

@@ -6,17 +6,19 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from reweigh.config import Resample, RunConfig, Weights, WeightsPath, identity
-from reweigh.datasets.load import load, load_rows
+from reweigh.config import Mixture, Resample, RunConfig, Weights, WeightsPath, identity
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
-from reweigh.errors import ConfigError
-from reweigh.evaluation import action_bounds
+from reweigh.loading import load_data
+from reweigh.presets import with_weights
 from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
 from reweigh.priorities.file import check_fits, read_weights
+from reweigh.priorities.oper_a import OperA, weighting_by_advantage
+from reweigh.priorities.scaling import mixture
 from reweigh.rebalance.static import resample_tables, reweight_tables
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Shapes, Tables
+from reweigh.value_runs import learned_priority
 
 
 @dataclass(frozen=True)
@@ -30,42 +32,6 @@ class Prepared:
     normalizer: Normalizer
     identity: str
     notes: tuple[str, ...]
-
-
-def load_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
-    """Load a run's dataset, with actions scaled from its environment's bounds.
-
-    Args:
-        config: the run.
-
-    Raises:
-        DatasetError: it cannot be read, or does not fit its environment.
-        ConfigError: the environment is not installed, and the run shall be evaluated.
-    """
-    notes: list[str] = []
-
-    def bounds_of(env: str) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return action_bounds(env)
-        except ConfigError:
-            if config.evaluation.enabled:
-                raise
-            notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
-            ones = np.ones(action_size, np.float32)
-            return -ones, ones
-
-    data = config.data
-    _, rows, _ = loaded = load_rows(data.spec)
-    action_size = rows.action.shape[1]
-    transitions = load(
-        loaded,
-        env=data.env,
-        episode_ends=data.episode_ends,
-        max_episode_steps=data.max_episode_steps,
-        bounds_of=bounds_of,
-        clip_actions=data.clip_actions,
-    )
-    return transitions, tuple(notes)
 
 
 def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
@@ -83,6 +49,13 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
         file = read_weights(path)
         check_fits(file, transitions, path)
         return Weighting(file.probability)
+    if isinstance(weights, OperA):
+        return weighting_by_advantage(learned_priority(transitions, weights), weights)
+    if isinstance(weights, Mixture):
+        first, second = (compute_weights(transitions, part) for part in (weights.first, weights.second))
+        return Weighting(
+            mixture(first.probability, second.probability, share=weights.share), first.notes + second.notes
+        )
     return probability_by_return(transitions, weights)
 
 
@@ -98,7 +71,7 @@ def check(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
     Raises:
         ReweighError: the data, the weights or the environment do not do.
     """
-    transitions, notes = load_data(config)
+    transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
     return transitions, notes + compute_weights(transitions, config.rebalance.weights).notes
 
 
@@ -111,7 +84,7 @@ def prepare(config: RunConfig) -> Prepared:
     Raises:
         ReweighError: the data, the weights or the environment do not do.
     """
-    transitions, notes = load_data(config)
+    transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
     weights = config.rebalance.weights
     weighting = compute_weights(transitions, weights)
     trained_on = transform_reward(transitions, config.reward)
@@ -167,6 +140,10 @@ def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
         env: gymnasium ID, if known.
     """
     defaults = config.algorithm.defaults
+    weights = config.rebalance.weights
+    if isinstance(weights, OperA) and weights.iteration is None:
+        stage = min(defaults.oper_a_iteration, weights.learning.stages)
+        config = with_weights(config, replace(weights, iteration=stage))
     locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")
     return replace(
         config,

@@ -3,26 +3,37 @@
 from dataclasses import replace
 
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import Resample, RunConfig
+from reweigh.config import Resample, Reweight, RunConfig
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, FromReturns, OperR
+from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
 
 DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
 PAPERS = ("oper", "aw-iql", "aw-td3bc")
 
 
-def for_domain(config: RunConfig, domain: str) -> RunConfig:
-    """D4RL's domains (spec of the papers): IQL's settings, AntMaze's reward and OPER-R's base.
+def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False) -> RunConfig:
+    """D4RL's domains: IQL's settings, AntMaze's reward, OPER-R's base, OPER-A's recipe.
 
     Args:
         config: a run with its algorithm's defaults.
         domain: one of `DOMAINS`.
+        published_terms: with OPER-A, also how its authors let the weights act: resampling the policy's terms
+            on MuJoCo and AntMaze (IQL there: reweighting them), all terms elsewhere.
     """
     if domain == "antmaze":
         config = replace(config, reward="minus-one")
         weights = config.rebalance.weights
         if isinstance(weights, OperR) and weights.base == 0:
             config = with_weights(config, replace(weights, base=0.2))
+    weights = config.rebalance.weights
+    if isinstance(weights, OperA):
+        weights = oper_a_for(weights, domain)
+        if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
+            weights = replace(weights, iteration=3)
+        config = with_weights(config, weights)
+        if published_terms:
+            config = replace(config, rebalance=_published_rebalance(config, domain))
     if isinstance(config.algorithm, IQLConfig):
         expectile, inverse_temperature = {
             "mujoco": (0.7, 3.0),
@@ -30,9 +41,18 @@ def for_domain(config: RunConfig, domain: str) -> RunConfig:
             "kitchen": (0.7, 0.5),
             "adroit": (0.7, 0.5),
         }[domain]
+        if isinstance(weights, OperA) and domain == "mujoco":
+            inverse_temperature = 1.0
         algorithm = replace(config.algorithm, expectile=expectile, inverse_temperature=inverse_temperature)
         config = replace(config, algorithm=algorithm)
     return config
+
+
+def _published_rebalance(config: RunConfig, domain: str) -> Resample | Reweight:
+    weights = config.rebalance.weights
+    if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
+        return Reweight(weights, evaluation=False)
+    return Resample(weights, "policy" if domain in ("mujoco", "antmaze") else "all")
 
 
 def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
@@ -54,6 +74,8 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
     weights = config.rebalance.weights
     if isinstance(weights, FromReturns):
         weights = replace(weights, kept_rows_only=True)
+    elif isinstance(weights, OperA):
+        weights = as_published(weights)
     elif paper.startswith("aw"):
         weights = AW(kept_rows_only=True)
     elif paper == "oper":

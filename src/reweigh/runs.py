@@ -187,6 +187,26 @@ class SeedFolder:
         """The policy of the last evaluation or of the end."""
         return load_policy(self.path / "policy.npz")
 
+    def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Replace NAME.npz: what a training leaves beside its policy."""
+        with atomic_path(self.path / f"{name}.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+    def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of NAME.npz.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        path = self.path / f"{name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"expected arrays at {path}, but it cannot be read. Remove {self.path}."
+            ) from error
+
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which ends this seed."""
         write_text(self.path / "result.json", json.dumps(result, indent=2) + "\n")

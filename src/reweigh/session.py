@@ -51,6 +51,8 @@ class Work:
     checkpoint_interval: int
     previous: State = None
     """Last algorithm state of the stage before, with a seed axis when there are several seeds."""
+    number: int = 0
+    """Of the stage, from 1, where there are several: each draws its own random numbers."""
 
 
 @runtime_checkable
@@ -116,7 +118,8 @@ class Session:
             previous=work.previous,
             num_seeds=len(self.folders) if self.vmapped else None,
         )
-        init_key, key = run_keys([folder.seed for folder in self.folders], vmapped=self.vmapped)
+        seeds = [folder.seed for folder in self.folders]
+        init_key, key = run_keys(seeds, vmapped=self.vmapped, stage=work.number)
         state = trainer.init(init_key)
         update, state, sums, returns = self._resume(state, trainer.zero_metrics())
         call = trainer.period * 50

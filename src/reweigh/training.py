@@ -144,16 +144,24 @@ def make_trainer(
     return Trainer(len(updates), lambda key: compiled_init(key, previous), zero_metrics, jax.jit(run_all))
 
 
-def run_keys(seeds: Sequence[int], *, vmapped: bool) -> tuple[Key[Array, "..."], Key[Array, "..."]]:
+def run_keys(
+    seeds: Sequence[int], *, vmapped: bool, stage: int = 0
+) -> tuple[Key[Array, "..."], Key[Array, "..."]]:
     """The key that initialises a run and the key of its updates, each with a seed axis when vmapped.
 
     Args:
         seeds: of the runs; one without `vmapped`.
         vmapped: side by side in one program.
+        stage: stages of one seed draw differently; 0 is a run of one stage.
     """
+
+    def keys_of(seed: int | Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+        key = jax.random.key(seed)
+        if stage:
+            key = jax.random.fold_in(key, stage)
+        init_key, update_key = jax.random.split(key)
+        return init_key, update_key
+
     if not vmapped:
-        init_key, key = jax.random.split(jax.random.key(seeds[0]))
-        return init_key, key
-    split = jax.vmap(lambda seed: tuple(jax.random.split(jax.random.key(seed))))
-    init_keys, keys = split(jnp.asarray(seeds, jnp.uint32))
-    return init_keys, keys
+        return keys_of(seeds[0])
+    return jax.vmap(keys_of)(jnp.asarray(seeds, jnp.uint32))

@@ -39,7 +39,7 @@ class TD3BCConfig:
     """Constraint weights below 1 become 1 (hard) or their square root: OPER's code has both."""
 
     name: ClassVar[str] = "td3-bc"
-    defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True)
+    defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True, oper_a_iteration=5)
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

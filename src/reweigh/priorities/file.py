@@ -34,7 +34,10 @@ class WeightsFile:
 
 
 def weights_of(
-    probability: Float64[np.ndarray, " N"], transitions: Transitions, meta: dict[str, Any]
+    probability: Float64[np.ndarray, " N"],
+    transitions: Transitions,
+    meta: dict[str, Any],
+    priority: Float64[np.ndarray, "seeds stages N"] | None = None,
 ) -> WeightsFile:
     """Weights with what identifies their dataset.
 
@@ -42,12 +45,14 @@ def weights_of(
         probability: `p`, sums to 1.
         transitions: the dataset they belong to.
         meta: method, settings, summary.
+        priority: of every stage and value seed, where the method has them.
     """
     info = transitions.info
     return WeightsFile(
         weight=probability * len(probability),
         raw_index=transitions.raw_index,
         episode=transitions.episode,
+        priority=priority,
         meta={
             "format_version": FORMAT_VERSION,
             "dataset": info.spec,

@@ -82,6 +82,19 @@ def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Flo
     return scaled / scaled.sum()
 
 
+def mixture(
+    first: Float64[np.ndarray, " N"], second: Float64[np.ndarray, " N"], *, share: float
+) -> Float64[np.ndarray, " N"]:
+    """`p = m p1 + (1 - m) p2`.
+
+    Args:
+        first: `p1`, sums to 1.
+        second: `p2`, sums to 1.
+        share: `m` in [0, 1]; 1 is `p1` alone.
+    """
+    return share * first + (1 - share) * second
+
+
 def ess_fraction(probability: Float64[np.ndarray, " N"]) -> float:
     """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition."""
     return float(probability.sum() ** 2 / ((probability**2).sum() * len(probability)))

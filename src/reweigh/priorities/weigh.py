@@ -1,6 +1,6 @@
 """A method, then the scaling that was asked for: what `reweigh weigh` computes."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from jaxtyping import Float64
@@ -8,6 +8,13 @@ from numpy import ndarray
 
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, ReturnMethod, RewardWeights, Weighting, probability_by_return
+from reweigh.priorities.oper_a import (
+    OperA,
+    agreement_notes,
+    average_over_seeds,
+    stage_index,
+    weighting_by_advantage,
+)
 from reweigh.priorities.scaling import (
     exponential_probability,
     find_setting,
@@ -56,29 +63,46 @@ class Scaling:
 
 
 def weigh(
-    transitions: Transitions, method: ReturnMethod, scaling: Scaling | None = None
+    transitions: Transitions,
+    method: ReturnMethod | OperA,
+    scaling: Scaling | None = None,
+    priority: Float64[ndarray, "seeds stages N"] | None = None,
 ) -> tuple[Weighting, dict[str, Any]]:
     """Probabilities of a method after scaling, and every setting that gave them.
 
     Args:
         transitions: the dataset.
         method: which, with its settings.
-        scaling: how the weights are reshaped.
+        scaling: how the weights are reshaped; for OPER-A in place of its own std and eps.
+        priority: of OPER-A's stages and value seeds.
 
     Raises:
         ConfigError: no setting reaches the target.
         WeightsError: no transition would count.
     """
     scaling = scaling or Scaling()
-    settings = {f.name: getattr(method, f.name) for f in fields(method)}
-    weighting = probability_by_return(transitions, method)
+    settings = asdict(method)
+    if isinstance(method, OperA):
+        if priority is None:
+            raise ConfigError("expected the learned priorities of oper-a, but found none. Learn them first.")
+        if scaling == Scaling():
+            return weighting_by_advantage(priority, method), settings
+        weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)
+        weighting = Weighting(weight / len(weight), agreement_notes(priority, method))
+        settings |= {"std": None, "eps": None, "eps_max": None}
+    else:
+        weighting = probability_by_return(transitions, method)
     if scaling == Scaling():
         return weighting, settings
-    tempered = isinstance(method, RW | AW | RewardWeights)
-    if scaling.target_ess is not None and scaling.transform is None and tempered:
+    if (
+        isinstance(method, RW | AW | RewardWeights)
+        and scaling.target_ess is not None
+        and scaling.transform is None
+    ):
+        tempered = method
 
         def at(temperature: float) -> Float64[ndarray, " N"]:
-            return probability_by_return(transitions, replace(method, temperature=temperature)).probability
+            return probability_by_return(transitions, replace(tempered, temperature=temperature)).probability
 
         settings["temperature"] = find_setting(at, scaling.target_ess, rising=True)
         return replace(weighting, probability=at(settings["temperature"])), settings

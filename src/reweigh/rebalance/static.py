@@ -41,26 +41,37 @@ def reweight_tables(probability: Float64[np.ndarray, " N"]) -> ReweightTables:
     return ReweightTables(jnp.asarray(probability / probability.mean(), jnp.float32))
 
 
-def resample(batch_size: int, *, terms: ResampleTerms = "all") -> Rebalance:
+def resample(
+    batch_size: int, *, terms: ResampleTerms = "all", progressive_updates: int | None = None
+) -> Rebalance:
     """Draw with replacement from `p`; loss weights are 1.
 
     Args:
         batch_size: `B`, of each batch.
         terms: `all` (coupled), `policy` (improvement and constraint see the prioritised batch, evaluation a
             uniform one: OPER's decoupled form) or `evaluation` (the other way round).
+        progressive_updates: `M`; at update `t` each row of the prioritised batch comes from `p` with
+            probability `min(t / M, 1)`, else from all rows alike. None: always from `p`.
     """
 
+    def draw_prioritized(key: PRNGKeyArray, tables: ResampleTables, num_rows: int, update: Array) -> Array:
+        if progressive_updates is None:
+            return draw_indices(key, tables.prioritized, batch_size, num_rows)
+        weighted_key, uniform_key, coin_key = jax.random.split(key, 3)
+        index = draw_indices(weighted_key, tables.prioritized, batch_size, num_rows)
+        # A coin a row, instead of a table rebuilt at every update.
+        weighted = jax.random.uniform(coin_key, (batch_size,)) * progressive_updates < update
+        return jnp.where(weighted, index, draw_indices(uniform_key, None, batch_size, num_rows))
+
     def draw(key: PRNGKeyArray, tables: ResampleTables, data: Batch, update: Array) -> Minibatch:
-        del update  # The probabilities do not change.
         num_rows = len(data.reward)
         ones = jnp.ones(batch_size, data.reward.dtype)
         weight = TermWeight(ones, ones, ones)
         if terms == "all":
-            index = draw_indices(key, tables.prioritized, batch_size, num_rows)
+            index = draw_prioritized(key, tables, num_rows, update)
             return Minibatch(rows_of(data, index), None, weight)
         prioritized_key, uniform_key = jax.random.split(key)
-        index = draw_indices(prioritized_key, tables.prioritized, batch_size, num_rows)
-        prioritized = rows_of(data, index)
+        prioritized = rows_of(data, draw_prioritized(prioritized_key, tables, num_rows, update))
         uniform = rows_of(data, draw_indices(uniform_key, None, batch_size, num_rows))
         if terms == "policy":
             return Minibatch(uniform, prioritized, weight)
@@ -70,7 +81,12 @@ def resample(batch_size: int, *, terms: ResampleTerms = "all") -> Rebalance:
 
 
 def reweight(
-    batch_size: int, *, evaluation: bool = True, improvement: bool = True, constraint: bool = True
+    batch_size: int,
+    *,
+    evaluation: bool = True,
+    improvement: bool = True,
+    constraint: bool = True,
+    progressive_updates: int | None = None,
 ) -> Rebalance:
     """Draw uniformly; multiply each switched-on term's losses by `w`, mean 1 over the data.
 
@@ -79,12 +95,14 @@ def reweight(
         evaluation: weigh the losses of critics and values.
         improvement: weigh the term that seeks value.
         constraint: weigh the term that stays near the data.
+        progressive_updates: `M`; at update `t` the weight is `1 + min(t / M, 1) (w - 1)`. None: `w`.
     """
 
     def draw(key: PRNGKeyArray, tables: ReweightTables, data: Batch, update: Array) -> Minibatch:
-        del update  # The weights do not change.
         index = draw_indices(key, None, batch_size, len(data.reward))
         weight = tables.weight[index]
+        if progressive_updates is not None:
+            weight = 1 + jnp.minimum(update / progressive_updates, 1.0) * (weight - 1)
         ones = jnp.ones_like(weight)
         return Minibatch(
             rows_of(data, index),

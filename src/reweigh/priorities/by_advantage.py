@@ -1,0 +1,149 @@
+"""One stage of OPER-A: learn the value of the weighted data, then weigh by advantages."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float64
+
+from reweigh.algorithms.value import Value, ValueConfig, ValueState, make_value, next_stage
+from reweigh.datasets.normalizer import fit_normalizer
+from reweigh.datasets.rewards import transform_reward
+from reweigh.datasets.views import TargetView, monte_carlo_view, n_step_view, next_observation_of
+from reweigh.priorities.advantage import advantage, next_weight, rescaled
+from reweigh.priorities.oper_a import ValueLearning
+from reweigh.rebalance.static import ResampleTables, resample, resample_tables
+from reweigh.transitions import Transitions
+from reweigh.types import Batch, Stage
+
+# States a call of the value network: large enough to fill the machine, small enough for its memory.
+_CHUNK = 2**15
+
+
+class ValueProblem:
+    """A dataset as value learning sees it: normalised states, and the columns of its target."""
+
+    def __init__(self, transitions: Transitions, learning: ValueLearning):
+        self.transitions, self.learning = transitions, learning
+        self.normalizer = fit_normalizer(transitions.observation)
+        monte_carlo = learning.target == "monte-carlo"
+        self.target = self._view(monte_carlo=monte_carlo, steps=learning.steps)
+        if learning.advantage == "gae":
+            self.judged = self._view(monte_carlo=False, steps=1)
+        else:
+            self.judged = self._view(monte_carlo=learning.advantage == "monte-carlo", steps=learning.steps)
+        self.observation = self.normalizer(transitions.observation)
+
+    def _view(self, *, monte_carlo: bool, steps: int) -> TargetView:
+        learning = self.learning
+        summed = monte_carlo or steps > 1
+        transform = "none" if summed and learning.unshifted_sums else learning.reward
+        seen = transform_reward(self.transitions, transform)
+        if monte_carlo:
+            return monte_carlo_view(seen, learning.discount)
+        return n_step_view(
+            seen,
+            steps,
+            learning.discount,
+            timeouts_end=learning.timeouts_end,
+            constant_power=learning.constant_power,
+        )
+
+    def batch(self) -> Batch:
+        """The whole dataset on the device."""
+        transitions = self.transitions
+        return Batch(
+            observation=jnp.asarray(self.observation),
+            action=jnp.asarray(transitions.action),
+            reward=jnp.asarray(self.target.reward, jnp.float32),
+            discount=jnp.asarray(self.target.discount, jnp.float32),
+            next_observation=jnp.asarray(self.normalizer(next_observation_of(transitions, self.target))),
+            next_action=jnp.asarray(transitions.next_action),
+        )
+
+    def stage(self, number: int) -> Stage:
+        """A stage of the published recipe.
+
+        Args:
+            number: from 1; later ones go on with the networks of the one before.
+        """
+        config = value_config(self.learning)
+        num_updates = self.learning.updates_of(number)
+
+        def start(key: jax.Array, previous: ValueState) -> ValueState:
+            del key  # The networks go on.
+            return next_stage(config, num_updates, previous)
+
+        return Stage(
+            name=f"value-{number}",
+            algorithm=make_value(config, num_updates),
+            rebalance=resample(self.learning.batch_size),
+            num_updates=num_updates,
+            start=None if number == 1 else start,
+        )
+
+    def advantage(self, value: Value) -> Float64[np.ndarray, " N"]:
+        """`A` of every transition.
+
+        Args:
+            value: with parameters after a stage, not their slow copy.
+        """
+        learning = self.learning
+        following = self.normalizer(next_observation_of(self.transitions, self.judged))
+        return advantage(
+            self.transitions,
+            self.judged,
+            values_of(value, self.observation),
+            values_of(value, following),
+            trace_decay=learning.trace_decay if learning.advantage == "gae" else None,
+            discount=learning.discount,
+        )
+
+    def weigh(self, weight: Float64[np.ndarray, " N"], value: Value) -> Float64[np.ndarray, " N"]:
+        """The weights after a stage.
+
+        Args:
+            weight: before it.
+            value: learned in it.
+        """
+        found = next_weight(weight, self.advantage(value))
+        if self.learning.rescale_std is not None:
+            found = rescaled(found, std=self.learning.rescale_std, eps=self.learning.rescale_eps)
+        return found
+
+
+def value_config(learning: ValueLearning) -> ValueConfig:
+    """Settings of the networks."""
+    return ValueConfig(
+        critic=learning.critic,
+        target_rate=learning.target_rate,
+        learning_rate=learning.learning_rate,
+        hidden=learning.hidden,
+    )
+
+
+def stage_tables(weight: Float64[np.ndarray, " N"] | None) -> ResampleTables:
+    """What a stage draws with: the weights of the one before; None in the first: uniform."""
+    return resample_tables(None if weight is None else weight / weight.sum())
+
+
+@jax.jit
+def _values(value: Value, observation: jax.Array) -> jax.Array:
+    return value(observation)
+
+
+def values_of(value: Value, observation: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " N"]:
+    """`V(s)` of every state, a chunk at a time.
+
+    Args:
+        value: the network.
+        observation: normalised.
+    """
+    count = len(observation)
+    found = np.empty(count)
+    for start in range(0, count, _CHUNK):
+        part = observation[start : start + _CHUNK]
+        # Always the same shape, so that the program is compiled once.
+        padded = np.zeros((min(_CHUNK, count), observation.shape[1]), observation.dtype)
+        padded[: len(part)] = part
+        found[start : start + len(part)] = np.asarray(_values(value, jnp.asarray(padded)))[: len(part)]
+    return found

@@ -1,0 +1,244 @@
+"""OPER-A: settings, and what becomes of the weights of several value seeds."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.datasets.rewards import RewardTransform
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import Weighting
+from reweigh.priorities.scaling import linear_probability
+
+LEAST_AGREEMENT = 0.3
+"""Rank correlation between value seeds below which their weights are mostly noise."""
+
+
+@dataclass(frozen=True)
+class ValueLearning:
+    """How values are learned and advantages taken, `stages` times over."""
+
+    solver: Literal["published", "fast"] = "published"
+    """OPER's recipe of many small steps, or whole-dataset returns refitted a few times."""
+    critic: Literal["v", "doublev", "vq"] = "doublev"
+    """One value network, the smaller of two, or one beside action values."""
+    target: Literal["n-step", "monte-carlo"] = "n-step"
+    """What values are fitted to."""
+    advantage: Literal["n-step", "gae", "monte-carlo"] = "n-step"
+    """What is measured against the value."""
+    steps: int = 1
+    """`n` of n-step targets and advantages."""
+    trace_decay: float = 0.95
+    """`λ` of GAE."""
+    stages: int = 5
+    """`K`: each stage draws by the weights of the one before and multiplies them."""
+    first_stage_updates: int = 1_000_000
+    stage_updates: int = 1_000_000
+    """Of every later stage."""
+    batch_size: int = 256
+    learning_rate: float = 3e-4
+    """Of Adam; follows a cosine to 0 over each stage."""
+    target_rate: float = 0.005
+    """`τ` of the slow copies."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+    discount: float = 0.99
+    """`γ`."""
+    reward: RewardTransform = "none"
+    """What values see instead of the recorded reward (AntMaze: minus-one)."""
+    rescale_std: float | None = None
+    """Stretch each stage's weights to this standard deviation where they have less."""
+    rescale_eps: float = 0.1
+    """Smallest weight after such a stretch."""
+    timeouts_end: bool = False
+    """n > 1: a time-out ends a target as a terminal does (OPER's code)."""
+    constant_power: bool = False
+    """n > 1: `γ^n` also where fewer rewards are left (OPER's code)."""
+    unshifted_sums: bool = False
+    """n > 1 and Monte-Carlo: sums of the recorded reward, not of the transformed one (OPER's code)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name in ("steps", "stages", "first_stage_updates", "stage_updates", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"expected {name} of at least 1, but found {getattr(self, name)}.")
+        for name in ("trace_decay", "discount"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"expected {name} in [0, 1], but found {getattr(self, name)}.")
+        for name in ("learning_rate", "target_rate", "rescale_std"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise ConfigError(f"expected {name} above 0, but found {value}.")
+        if not 0 <= self.rescale_eps < np.inf:
+            raise ConfigError(f"expected rescale_eps of at least 0, but found {self.rescale_eps}.")
+
+    @property
+    def num_updates(self) -> int:
+        """Of all stages together."""
+        return self.first_stage_updates + (self.stages - 1) * self.stage_updates
+
+    def updates_of(self, stage: int) -> int:
+        """Of one stage, counted from 1."""
+        return self.first_stage_updates if stage == 1 else self.stage_updates
+
+
+@dataclass(frozen=True)
+class OperA:
+    """Priorities from iterated advantages (OPER, arXiv 2306.05412)."""
+
+    iteration: int | None = None
+    """Which stage's weights, from 1; None: the one that the authors train the algorithm with."""
+    value_seeds: tuple[int, ...] = (0, 1, 2)
+    """Value learnings whose weights are averaged."""
+    average: Literal["mean", "median"] = "mean"
+    """Over value seeds."""
+    std: float | None = 2.0
+    """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
+    eps: float | None = 0.1
+    """Smallest weight before the last normalisation."""
+    eps_max: float | None = None
+    """Largest weight before the last normalisation."""
+    learning: ValueLearning = field(default_factory=ValueLearning)
+
+    method: ClassVar[str] = "oper-a"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.iteration is not None and not 1 <= self.iteration <= self.learning.stages:
+            raise ConfigError(
+                f"expected iteration from 1 to {self.learning.stages}, the number of stages, "
+                f"but found {self.iteration}."
+            )
+        if not self.value_seeds or len(set(self.value_seeds)) < len(self.value_seeds):
+            raise ConfigError(f"expected different value_seeds, but found {self.value_seeds}.")
+        for name in ("std", "eps", "eps_max"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < np.inf:
+                raise ConfigError(f"expected {name} of at least 0, but found {value}.")
+
+
+def oper_a_for(method: OperA, domain: str) -> OperA:
+    """The published settings of a D4RL domain.
+
+    Args:
+        method: with other settings, which are kept.
+        domain: mujoco, antmaze, kitchen or adroit.
+    """
+    learning = method.learning
+    if domain == "antmaze":
+        return replace(method, std=5.0, learning=replace(learning, reward="minus-one"))
+    if domain in ("kitchen", "adroit"):
+        half = 500_000
+        learning = replace(learning, steps=5, first_stage_updates=half, stage_updates=half)
+        return replace(method, std=0.5, learning=learning)
+    return method
+
+
+def as_published(method: OperA) -> OperA:
+    """The arithmetic of OPER's own code where it differs.
+
+    Args:
+        method: with other settings, which are kept.
+    """
+    learning = replace(method.learning, timeouts_end=True, constant_power=True, unshifted_sums=True)
+    return replace(method, learning=learning)
+
+
+def probability_by_advantage(
+    priority: Float64[np.ndarray, "seeds stages N"], method: OperA
+) -> Float64[np.ndarray, " N"]:
+    """One stage's weights, averaged over value seeds and stretched.
+
+    Args:
+        priority: weights of every stage and seed, mean 1 each.
+        method: which stage, how averaged, how stretched.
+    """
+    weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)
+    return linear_probability(weight, std=method.std, eps=method.eps, eps_max=method.eps_max)
+
+
+def weighting_by_advantage(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> Weighting:
+    """Probabilities, with a warning where value seeds disagree.
+
+    Args:
+        priority: weights of every stage and seed, mean 1 each.
+        method: which stage, how averaged and stretched.
+    """
+    return Weighting(probability_by_advantage(priority, method), agreement_notes(priority, method))
+
+
+def agreement_notes(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> tuple[str, ...]:
+    """A warning where value seeds disagree on the stage that a method uses.
+
+    Args:
+        priority: weights of every stage and seed.
+        method: which stage.
+    """
+    agreement = seed_agreement(priority[:, stage_index(priority, method)])
+    if agreement is None or agreement >= LEAST_AGREEMENT:
+        return ()
+    return (
+        f"the weights of {len(priority)} value seeds correlate by {agreement:.2f} only (Spearman): they are "
+        "mostly noise. Learn longer, or use weights from returns.",
+    )
+
+
+def stage_index(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> int:
+    """Position of the stage that a method uses.
+
+    Args:
+        priority: weights of every stage and seed.
+        method: names the iteration, from 1; None: the last.
+    """
+    return (priority.shape[1] if method.iteration is None else method.iteration) - 1
+
+
+def average_over_seeds(
+    weight: Float64[np.ndarray, "seeds N"], how: Literal["mean", "median"]
+) -> Float64[np.ndarray, " N"]:
+    """Mean or median of each transition's weight, mean 1 over the data.
+
+    Args:
+        weight: of each value seed.
+        how: the mean, or the median, which a seed that went astray does not move.
+    """
+    found = weight.mean(axis=0) if how == "mean" else np.median(weight, axis=0)
+    return found / found.mean()
+
+
+def seed_agreement(weight: Float64[np.ndarray, "seeds N"]) -> float | None:
+    """Mean Spearman correlation between the weights of two value seeds; None with a single seed.
+
+    Args:
+        weight: of each value seed, in one stage.
+    """
+    if len(weight) < 2:
+        return None
+    correlation = np.corrcoef(np.stack([ranks(row) for row in weight]))
+    return float(correlation[np.triu_indices(len(weight), 1)].mean())
+
+
+def summarize_stages(priority: Float64[np.ndarray, "seeds stages N"]) -> dict[str, object]:
+    """How far each stage's weights spread, and how far value seeds agree on them.
+
+    Args:
+        priority: weights of every stage and seed.
+    """
+    stages = range(priority.shape[1])
+    found: dict[str, object] = {
+        "stage_std": [float(average_over_seeds(priority[:, j], "mean").std()) for j in stages],
+        "seed_agreement": [seed_agreement(priority[:, j]) for j in stages],
+    }
+    return found
+
+
+def ranks(values: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+    """Ranks from 0, ties sharing their mean rank.
+
+    Args:
+        values: any numbers.
+    """
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    upper = np.cumsum(size)
+    return (upper - (size + 1) / 2)[group]

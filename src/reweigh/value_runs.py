@@ -1,0 +1,214 @@
+"""OPER-A's value learning as resumable trainings, kept in the cache by what they depend on.
+
+CACHE/oper-a/IDENTITY/stage-J/seed-K is a run's folder (`reweigh.runs`) with the stage's weights beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.cache import cache_folder
+from reweigh.config import DataConfig, to_dict
+from reweigh.errors import RunError
+from reweigh.loading import load_data
+from reweigh.priorities.by_advantage import ValueProblem, stage_tables
+from reweigh.priorities.oper_a import OperA, ValueLearning
+from reweigh.provenance import environment_record
+from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.session import Progress, Session, Work
+from reweigh.transitions import Transitions
+from reweigh.types import Shapes, Stage, State
+
+_LOG_INTERVAL = 1000
+_CHECKPOINT_INTERVAL = 20_000
+
+
+def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
+    """Where the cache keeps a value learning on a dataset.
+
+    Args:
+        transitions: the dataset.
+        learning: how values are learned.
+    """
+    info = transitions.info
+    parts = {"dataset": info.digest, **to_dict(learning)}
+    if learning.solver == "published":
+        parts = {name: value for name, value in parts.items() if not name.startswith("fast_")}
+    if learning.critic == "vq":  # the only critic that sees actions
+        parts["action_bounds"] = [info.action_low.tolist(), info.action_high.tolist()]
+    identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "oper-a" / identity[:20]
+
+
+def is_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
+    """Whether the weights of every stage of a seed are there.
+
+    Args:
+        folder: from `learning_folder`.
+        learning: for the number of stages.
+        seed: of the value learning.
+    """
+    return RunFolder(folder / f"stage-{learning.stages}").seed(seed).finished
+
+
+def learned_weights(folder: Path, learning: ValueLearning, seed: int) -> Float64[np.ndarray, "stages N"]:
+    """The weights after every stage of a finished seed.
+
+    Args:
+        folder: from `learning_folder`.
+        learning: for the number of stages.
+        seed: of the value learning.
+
+    Raises:
+        RunError: they are missing or damaged.
+    """
+    return np.stack([_weight(folder, number, seed) for number in range(1, learning.stages + 1)])
+
+
+def learned_priority(transitions: Transitions, method: OperA) -> Float64[np.ndarray, "seeds stages N"]:
+    """Every stage's weights of every value seed; what the cache lacks is learned here, seed after seed.
+
+    Args:
+        transitions: the dataset.
+        method: which learning and seeds.
+
+    Raises:
+        RunError: the cache cannot be written or read, or training has diverged.
+    """
+    for seed in method.value_seeds:
+        learn_weights(transitions, method.learning, seed)
+    folder = learning_folder(transitions, method.learning)
+    return np.stack([learned_weights(folder, method.learning, seed) for seed in method.value_seeds])
+
+
+def learn_weights(
+    transitions: Transitions,
+    learning: ValueLearning,
+    seed: int,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Learn a seed's values and weights, stage after stage, going on where an earlier call stopped.
+
+    Args:
+        transitions: the dataset.
+        learning: how.
+        seed: of initialisation and draws.
+        report: called about once a second.
+        should_stop: asked about once a second; true saves the state and raises `Interrupted`.
+
+    Raises:
+        RunError: the cache cannot be written or read, or training has diverged.
+        Interrupted: `should_stop` said so.
+    """
+    folder = learning_folder(transitions, learning)
+    if is_learned(folder, learning, seed):
+        return
+    problem = ValueProblem(transitions, learning)
+    shapes = Shapes(transitions.observation_size, transitions.action_size)
+    data = problem.batch()
+    previous: State = None
+    weight: Float64[np.ndarray, " N"] | None = None
+    before = 0
+    for number in range(1, learning.stages + 1):
+        stage = problem.stage(number)
+        run = RunFolder(folder / f"stage-{number}")
+        run.claim(to_dict(learning), folder.name, environment_record())
+        work = Work(
+            stage=stage,
+            shapes=shapes,
+            batch_size=learning.batch_size,
+            tables=stage_tables(weight),
+            data=data,
+            log_interval=_LOG_INTERVAL,
+            checkpoint_interval=_CHECKPOINT_INTERVAL,
+            previous=previous,
+            number=number,
+        )
+        hooks = _Weighing(problem, weight)
+        Session(work, [run.seed(seed)], hooks, _shifted(report, before), should_stop).run()
+        previous = _last_state(run.seed(seed), stage, shapes, previous)
+        weight = _weight(folder, number, seed)
+        before += stage.num_updates
+
+
+@dataclass(frozen=True)
+class ValueJob:
+    """One seed's value learning, for another process."""
+
+    data: DataConfig
+    learning: ValueLearning
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        return f"value seed {self.seed}"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The one seed."""
+        return (self.seed,)
+
+    @property
+    def num_updates(self) -> int:
+        """Of all stages."""
+        return self.learning.num_updates
+
+    def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
+        """Learn what is not learned yet."""
+        transitions, _ = load_data(self.data, must_exist=False)
+        learn_weights(transitions, self.learning, self.seed, report=report, should_stop=should_stop)
+
+
+class _Weighing:
+    """Weights computed at a stage's end; there is no policy to try."""
+
+    interval = None
+
+    def __init__(self, problem: ValueProblem, weight: Float64[np.ndarray, " N"] | None):
+        self.problem, self.weight = problem, weight
+
+    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+        raise NotImplementedError  # never called: there is no interval
+
+    def score(self, returns: Returns) -> None:
+        return None
+
+    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+        before = np.ones(len(self.problem.transitions)) if self.weight is None else self.weight
+        weight = self.problem.weigh(before, state.value.model)
+        folder.save_arrays("weight", weight=weight)
+        folder.finish({"updates_per_second": rate, "std": float(weight.std())})
+
+
+def _weight(folder: Path, number: int, seed: int) -> Float64[np.ndarray, " N"]:
+    return RunFolder(folder / f"stage-{number}").seed(seed).load_arrays("weight")["weight"]
+
+
+def _shifted(report: Callable[[Progress], None], before: int) -> Callable[[Progress], None]:
+    """Progress counted over all stages."""
+    return lambda seen: report(Progress(seen.seed, before + seen.update, seen.updates_per_second))
+
+
+def _last_state(folder: SeedFolder, stage: Stage, shapes: Shapes, previous: State) -> State:
+    """A finished stage's algorithm state, from its last checkpoint."""
+    checkpoint = folder.load_checkpoint()
+    if stage.start is None:
+        first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
+    else:
+        first = jax.eval_shape(stage.start, jax.random.key(0), previous)
+    leaves, structure = jax.tree.flatten(first)
+    if checkpoint is None or checkpoint.update != stage.num_updates:
+        raise RunError(f"expected a finished stage in {folder.path}, but found none. Remove that folder.")
+    # The algorithm's leaves come first in a checkpoint.
+    found = [jnp.asarray(saved, leaf.dtype) for saved, leaf in zip(checkpoint.leaves, leaves, strict=False)]
+    return jax.tree.unflatten(structure, found)
