@@ -17,13 +17,14 @@ from reweigh.priorities.by_return import (
     Uniform,
 )
 from reweigh.priorities.oper_a import OperA, ValueLearning, as_published, oper_a_for
+from reweigh.priorities.published import OperAFile
 from reweigh.priorities.weigh import Scaling
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
 
-ALL_METHODS: dict[str, type[ReturnMethod | OperA]] = {
-    c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, OperA)
+ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
+    c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, OperA, OperAFile)
 }
 
 
@@ -72,7 +73,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     return config
 
 
-def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA, Scaling]:
+def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | OperAFile, Scaling]:
     """The method of `weigh` and its scaling, refusing flags that belong to another one."""
     kind = ALL_METHODS[arguments.method]
     own = {f.name for f in fields(kind)}
@@ -80,15 +81,16 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA, S
         own |= {f.name for f in fields(ValueLearning)}
     given: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("base", "temperature", "fraction", "iteration", "solver")
+        for name in ("base", "temperature", "fraction", "iteration", "solver", "path")
         if getattr(arguments, name) is not None
     }
     given |= {name: True for name in ("inverse", "by_length") if getattr(arguments, name)}
     for name in given:
         if name not in own:
-            raise ConfigError(f"--{name.replace('_', '-')} has no meaning for --method {arguments.method}.")
+            flag = {"path": "from"}.get(name, name.replace("_", "-"))
+            raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
     scaling = {f.name: getattr(arguments, f.name) for f in fields(Scaling)}
-    if arguments.method != OperA.method:
+    if arguments.method not in (OperA.method, OperAFile.method):
         for name in ("preset", "fields"):
             if getattr(arguments, name):
                 flag = {"fields": "set"}.get(name, name)
@@ -99,11 +101,12 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA, S
 
 def _oper_a(
     arguments: argparse.Namespace, given: dict[str, Any], scaling: dict[str, Any]
-) -> tuple[OperA, Scaling]:
+) -> tuple[OperA | OperAFile, Scaling]:
     """OPER-A always stretches linearly; another transform takes its place."""
-    method = oper_a_for(OperA(), arguments.preset) if arguments.preset else OperA()
-    if arguments.paper:
-        method = as_published(method)
+    method: Any = ALL_METHODS[arguments.method]()
+    if isinstance(method, OperA):
+        method = oper_a_for(method, arguments.preset) if arguments.preset else method
+        method = as_published(method) if arguments.paper else method
     for name, value in given.items():
         method = set_field(method, name, str(value))
     for assignment in arguments.fields:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 
-METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward", "oper-a")
+METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward", "oper-a", "oper-a-file")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,12 +168,21 @@ def _add_weigh(commands: Any) -> None:
     learned.add_argument(
         "--solver", choices=("published", "fast"), help="how values are learned (published: 15 million steps)"
     )
+    learned.add_argument(
+        "--from", dest="path", metavar="FILE.npy", help="oper-a-file: published weights, %%s for seeds 1 2 3"
+    )
     learned.add_argument("--iteration", type=int, metavar="J", help="which stage's weights (the last)")
     learned.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
     learned.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="FIELD=VALUE",
         help="any field of the value learning, for example stage_updates=100000; may be repeated",
     )  # fmt: skip
+    learned.add_argument(
+        "--format",
+        choices=("reweigh", "oper"),
+        default="reweigh",
+        help="oper: the authors' .npy, a seed each",
+    )
     learned.add_argument("--quiet", action="store_true", help="no progress bar")
     scaling = parser.add_argument_group("scaling")
     scaling.add_argument("--transform", choices=("linear", "exp", "power"), help="reshape the weights")

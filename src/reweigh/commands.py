@@ -4,9 +4,11 @@ import argparse
 import json
 import shlex
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from reweigh.arguments import default_out, run_config, weigh_method
 from reweigh.datasets.describe import describe
@@ -18,6 +20,7 @@ from reweigh.errors import ConfigError, DatasetError
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, summarize_stages
+from reweigh.priorities.published import OperAFile, read_published, write_published
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
@@ -37,23 +40,33 @@ def inspect(arguments: argparse.Namespace) -> int:
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them."""
     out = Path(arguments.out)
-    if out.suffix not in (".npz", ".parquet"):
-        raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
-    transitions = _load(arguments)
     method, scaling = weigh_method(arguments)
+    _check_weights_out(arguments, method)
+    transitions = _load(arguments)
     priority = None
     if isinstance(method, OperA):
         priority = _learned(arguments, transitions, method)
         if priority is None:
             return 130
+    elif isinstance(method, OperAFile):
+        priority = read_published(method.paths, len(transitions))
+        method = method.scaling(priority.shape[1])
     elif arguments.paper and isinstance(method, FromReturns):
         method = replace(method, kept_rows_only=True)
     weighting, settings = compute(transitions, method, scaling, priority)
     summary = summarize(weighting.probability, transitions)
     if priority is not None:
         summary |= summarize_stages(priority)
-    meta = {"method": method.method, "settings": settings, "summary": summary, "notes": list(weighting.notes)}
-    write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
+    meta = {
+        "method": arguments.method,
+        "settings": settings,
+        "summary": summary,
+        "notes": list(weighting.notes),
+    }
+    if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
+        _write_published(arguments.out, method, priority)
+    else:
+        write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
     for note in weighting.notes:
         print(f"note: {note}", file=sys.stderr)
     if arguments.json:
@@ -61,6 +74,31 @@ def weigh(arguments: argparse.Namespace) -> int:
     else:
         _print_table({"weights": arguments.out, "method": _words(method), **summary})
     return 0
+
+
+def _check_weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> None:
+    """Refuse an --out that does not fit the format."""
+    if arguments.format == "oper":
+        if not isinstance(method, OperA):
+            raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
+        if not arguments.out.endswith(".npy") or "%s" not in arguments.out:
+            raise ConfigError(
+                "expected --out ending in .npy, with %s in place of the value seed, for --format oper, but "
+                f"found {arguments.out!r}."
+            )
+    elif Path(arguments.out).suffix not in (".npz", ".parquet"):
+        raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
+
+
+def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
+    """A file a value seed, as the authors' code writes them."""
+    for seed, weight in zip(method.value_seeds, priority, strict=True):
+        write_published(
+            Path(pattern.replace("%s", str(seed))),
+            weight,
+            first_stage_updates=method.learning.first_stage_updates,
+            stage_updates=method.learning.stage_updates,
+        )
 
 
 def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
@@ -293,7 +331,8 @@ def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
 
 
 def _words(method: ReturnMethod | OperA) -> str:
-    settings = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
+    shown = {f.name: getattr(method, f.name) for f in fields(method)}
+    settings = ", ".join(f"{name}={value}" for name, value in shown.items() if not is_dataclass(value))
     return f"{method.method} ({settings})" if settings else method.method
 
 

@@ -16,6 +16,7 @@ from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
 from reweigh.priorities.oper_a import OperA
+from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
@@ -49,7 +50,7 @@ class Mixture:
             raise ConfigError(f"expected a share in [0, 1], but found {self.share}.")
 
 
-Weights = Uniform | OperR | RW | AW | Top | RewardWeights | OperA | WeightsPath | Mixture
+Weights = Uniform | OperR | RW | AW | Top | RewardWeights | OperA | OperAFile | WeightsPath | Mixture
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,9 @@ def _hash_weights_files(weights: dict[str, Any]) -> None:
     """A weights file counts by its content, wherever it lies."""
     if weights["type"] == WeightsPath.method:
         weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
+    if weights["type"] == OperAFile.method:
+        paths = OperAFile(weights["path"], tuple(weights["file_seeds"])).paths
+        weights["path"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     if weights["type"] == Mixture.method:
         _hash_weights_files(weights["first"])
         _hash_weights_files(weights["second"])

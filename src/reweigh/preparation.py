@@ -14,6 +14,7 @@ from reweigh.presets import with_weights
 from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
 from reweigh.priorities.file import check_fits, read_weights
 from reweigh.priorities.oper_a import OperA, weighting_by_advantage
+from reweigh.priorities.published import OperAFile, read_published
 from reweigh.priorities.scaling import mixture
 from reweigh.rebalance.static import resample_tables, reweight_tables
 from reweigh.transitions import Transitions
@@ -51,6 +52,9 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
         return Weighting(file.probability)
     if isinstance(weights, OperA):
         return weighting_by_advantage(learned_priority(transitions, weights), weights)
+    if isinstance(weights, OperAFile):
+        priority = read_published(weights.paths, len(transitions))
+        return weighting_by_advantage(priority, weights.scaling(priority.shape[1]))
     if isinstance(weights, Mixture):
         first, second = (compute_weights(transitions, part) for part in (weights.first, weights.second))
         return Weighting(
@@ -141,8 +145,10 @@ def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
     """
     defaults = config.algorithm.defaults
     weights = config.rebalance.weights
-    if isinstance(weights, OperA) and weights.iteration is None:
-        stage = min(defaults.oper_a_iteration, weights.learning.stages)
+    if isinstance(weights, OperA | OperAFile) and weights.iteration is None:
+        stage = defaults.oper_a_iteration
+        if isinstance(weights, OperA):
+            stage = min(stage, weights.learning.stages)
         config = with_weights(config, replace(weights, iteration=stage))
     locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")
     return replace(

@@ -38,12 +38,13 @@ class Arm:
     label: str
     weights: ReturnMethod
     out: Path
+    data: str = DATA
 
     @property
     def config(self) -> RunConfig:
         """Behaviour cloning small enough for a few seconds a seed."""
         return RunConfig(
-            data=DataConfig(DATA),
+            data=DataConfig(self.data),
             algorithm=BCConfig(policy="deterministic", hidden=(64, 64), learning_rate=3e-4),
             rebalance=Resample(self.weights),
             num_updates=NUM_UPDATES,
@@ -63,8 +64,8 @@ class ArmResult:
     low: float
     """Ends of the 95 % bootstrap interval over seeds."""
     high: float
-    good_mass: float
-    """Share of the drawn transitions that come from the good policy."""
+    good_mass: float | None
+    """Share of the drawn transitions that come from the good policy, where sources are known."""
     ess_fraction: float
 
 
@@ -77,16 +78,17 @@ class DataScores:
     best: float
 
 
-def arms(out: Path) -> list[Arm]:
+def arms(out: Path, data: str = DATA) -> list[Arm]:
     """What quickstart compares.
 
     Args:
         out: folder of the runs.
+        data: the dataset.
     """
     return [
-        Arm("uniform", Uniform(), out / "uniform"),
-        Arm("OPER-R", OperR(), out / "oper-r"),
-        Arm("AW", AW(), out / "aw"),
+        Arm("uniform", Uniform(), out / "uniform", data),
+        Arm("OPER-R", OperR(), out / "oper-r", data),
+        Arm("AW", AW(), out / "aw", data),
     ]
 
 
@@ -159,7 +161,7 @@ def results(compared: Sequence[Arm], seeds: Sequence[int], transitions: Transiti
                 iqm=found.estimate,
                 low=found.low,
                 high=found.high,
-                good_mass=summary["good_mass"],
+                good_mass=summary.get("good_mass"),
                 ess_fraction=summary["ess_fraction"],
             )
         )
@@ -179,7 +181,8 @@ def as_text(data: DataScores, rows: Sequence[ArmResult]) -> str:
     for row in rows:
         seeds = " ".join(f"{score:.1f}" for score in row.scores)
         span = f"[{row.low:.1f}, {row.high:.1f}]"
-        lines.append(f"{row.label:<17} {row.iqm:>6.1f}    {span:<17} {seeds:<35} {100 * row.good_mass:.0f} %")
+        share = "" if row.good_mass is None else f"{100 * row.good_mass:.0f} %"
+        lines.append(f"{row.label:<17} {row.iqm:>6.1f}    {span:<17} {seeds:<35} {share}".rstrip())
     lines.append(
         f"the data itself: mean episode {data.mean:.1f}, top decile {data.top_decile:.1f}, "
         f"best {data.best:.1f}"

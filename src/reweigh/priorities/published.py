@@ -1,0 +1,224 @@
+"""The weight files that OPER's authors publish: read without trusting them, and written.
+
+A file is a pickled dict in `.npy`: {iter, first_eval_steps, eval_steps, 1..K -> weights (N, 1)}. A pickle is
+a program; this reader knows only the few words that arrays, numbers, text and dicts are made of.
+"""
+
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.atomic import atomic_path
+from reweigh.errors import ConfigError, WeightsError
+from reweigh.priorities.oper_a import OperA, ValueLearning
+
+
+@dataclass(frozen=True)
+class OperAFile:
+    """Published OPER-A weights (`.npy`), instead of learning them."""
+
+    path: str = ""
+    """With `%s` in place of the seed where there are several files."""
+    file_seeds: tuple[int, ...] = (1, 2, 3)
+    """What `%s` stands for."""
+    iteration: int | None = None
+    """Which stage's weights, from 1; None: the one that the authors train the algorithm with."""
+    average: Literal["mean", "median"] = "mean"
+    """Over files."""
+    std: float | None = 2.0
+    """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
+    eps: float | None = 0.1
+    """Smallest weight before the last normalisation."""
+    eps_max: float | None = None
+    """Largest weight before the last normalisation."""
+
+    method: ClassVar[str] = "oper-a-file"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not self.file_seeds:
+            raise ConfigError("expected at least one of file_seeds, but found none.")
+        if self.iteration is not None and self.iteration < 1:
+            raise ConfigError(f"expected iteration of at least 1, but found {self.iteration}.")
+        self.scaling(self.iteration or 1)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file."""
+        if "%s" not in self.path:
+            return [Path(self.path)]
+        return [Path(self.path.replace("%s", str(seed))) for seed in self.file_seeds]
+
+    def scaling(self, stages: int) -> OperA:
+        """How the weights are averaged and stretched, as for learned ones.
+
+        Args:
+            stages: how many the files hold.
+
+        Raises:
+            ConfigError: there is no such iteration, or a setting has no meaning.
+        """
+        return OperA(
+            iteration=self.iteration,
+            average=self.average,
+            std=self.std,
+            eps=self.eps,
+            eps_max=self.eps_max,
+            learning=ValueLearning(stages=stages),
+        )
+
+
+def read_published(paths: Sequence[Path], num_transitions: int) -> Float64[np.ndarray, "seeds stages N"]:
+    """The weights of every stage in every file, mean 1 each.
+
+    Args:
+        paths: one file a value seed.
+        num_transitions: `N` of the dataset that they shall belong to.
+
+    Raises:
+        WeightsError: a file is missing, damaged, hostile, or of another dataset.
+    """
+    found = [_stages(path, num_transitions) for path in paths]
+    if len({len(stages) for stages in found}) > 1:
+        counts = ", ".join(f"{len(stages)} in {path}" for path, stages in zip(paths, found, strict=True))
+        raise WeightsError(f"expected equally many iterations in every file, but found {counts}.")
+    return np.stack(found)
+
+
+def write_published(
+    path: Path, weight: Float64[np.ndarray, "stages N"], *, first_stage_updates: int, stage_updates: int
+) -> None:
+    """Write one value seed's weights as the authors' code does.
+
+    Args:
+        path: ending in `.npy`.
+        weight: of every stage.
+        first_stage_updates: of the first stage.
+        stage_updates: of each later one.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
+    content: dict[Any, Any] = {
+        "iter": len(weight),
+        "first_eval_steps": first_stage_updates,
+        "eval_steps": stage_updates,
+    }
+    content |= {number: stage[:, None] for number, stage in enumerate(weight, start=1)}
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, np.array(content, dtype=object), allow_pickle=True)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write {path} ({error.strerror or error}). Choose a writable path."
+        ) from error
+
+
+def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]:
+    content = _read_dict(path)
+    numbers = sorted(key for key in content if isinstance(key, int) and not isinstance(key, bool))
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise WeightsError(f"expected weights under 1, 2, ... in {path}, but found {numbers or 'none'}.")
+    stages = []
+    for number in numbers:
+        array = content[number]
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise WeightsError(
+                f"expected an array of numbers under {number} in {path}, but found another thing."
+            )
+        if array.size != num_transitions:
+            raise WeightsError(
+                f"expected {num_transitions} weights, one a transition of this dataset, but {path} holds "
+                f"{array.size}. Use the dataset and version that they were made for."
+            )
+        weight = array.reshape(-1).astype(np.float64)
+        if not (np.isfinite(weight).all() and weight.min() >= 0 and weight.sum() > 0):
+            raise WeightsError(f"expected finite, non-negative weights, not all 0, under {number} in {path}.")
+        stages.append(weight / weight.mean())
+    return np.stack(stages)
+
+
+def _read_dict(path: Path) -> dict[Any, Any]:
+    if not path.is_file():
+        raise WeightsError(f"expected published weights at {path}, but there is no such file.")
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                reader = np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(file)
+            if dtype.kind != "O" or shape != ():
+                raise WeightsError(
+                    f"expected the authors' dict of weights, but {path} holds an array of {dtype}, {shape}."
+                )
+            content = _Unpickler(file).load()
+    except WeightsError:
+        raise
+    except Exception as error:  # on damaged bytes, pickle raises almost anything
+        text = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise WeightsError(
+            f"expected published weights that can be read, but {path} cannot ({text}). Download it again."
+        ) from error
+    # The pickle is of an array that holds one object: the dict.
+    if isinstance(content, np.ndarray) and content.shape == () and content.dtype == object:
+        content = content.item()
+    if not isinstance(content, dict):
+        raise WeightsError(f"expected the authors' dict of weights in {path}, but found another object.")
+    return content
+
+
+def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
+    """What NumPy calls `_reconstruct`: an empty array, filled afterwards. Nothing else is made here."""
+    if kind is not np.ndarray or shape != (0,):
+        raise pickle.UnpicklingError("an array that is not plain")
+    return np.empty(0, np.int8)
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise pickle.UnpicklingError("a number that is not plain")
+    return np.frombuffer(data, dtype)[0]
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """How the newest pickles spell arrays."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise pickle.UnpicklingError("an array that is not plain")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _bytes(text: Any, encoding: Any) -> bytes:
+    """How old pickles spell bytes."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError("text in an unusual encoding")
+    return text.encode("latin1")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Arrays, numbers, text, dicts. Every other name is refused before anything of it runs."""
+
+    def __init__(self, file: BinaryIO | io.BytesIO):
+        super().__init__(file, encoding="latin1")
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        name = f"{module_name.replace('numpy._core', 'numpy.core')}.{global_name}"
+        if name not in _KNOWN:
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which no weights need")
+        return _KNOWN[name]
+
+
+_KNOWN = {
+    "numpy.core.multiarray._reconstruct": _empty_array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _from_buffer,
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+    "_codecs.encode": _bytes,
+}
