@@ -75,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_mix(commands)
     _add_collect(commands)
     _add_plot(commands)
+    _add_bandit(commands)
     doctor = _command(commands, "doctor", "look for what could stand in the way here", "reweigh doctor")
     doctor.add_argument("--out", default=".", metavar="DIR", help="folder that runs will be written in")
     doctor.add_argument("--json", action="store_true", help="print JSON")
@@ -317,6 +318,23 @@ def _add_collect(commands: Any) -> None:
         "--action-noise", type=float, default=0.0, metavar="S", help="deviation added to actions in [-1, 1]"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same call, same bytes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_bandit(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "bandit",
+        "iterated priorities where their law is known: OPER's four-armed bandit",
+        "reweigh bandit --out bandit",
+    )
+    parser.add_argument("--out", default="bandit", metavar="DIR", help="folder of weights, runs and figure")
+    parser.add_argument("--data-seed", type=int, default=0, metavar="S", help="of the dataset")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="K", help="of each training")
+    parser.add_argument(
+        "--num-updates", type=int, default=20_000, metavar="N", help="of each policy; 100000 in the paper"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -239,6 +239,25 @@ def quickstart(arguments: argparse.Namespace) -> int:
     )
 
 
+def bandit(arguments: argparse.Namespace) -> int:
+    """OPER's bandit study."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch_bandit
+
+    _check_seeds([*arguments.seeds])
+    _check_seeds([arguments.data_seed])
+    return launch_bandit(
+        Path(arguments.out),
+        arguments.data_seed,
+        arguments.seeds,
+        arguments.num_updates,
+        quiet=arguments.quiet,
+        as_json=arguments.json,
+    )
+
+
 def plot(arguments: argparse.Namespace) -> int:
     """Draw weights or learning curves."""
     from reweigh.report.curves import plot_runs
@@ -287,6 +306,7 @@ COMMANDS = {
     "mix": mix_command,
     "collect": collect_command,
     "plot": plot,
+    "bandit": bandit,
     "doctor": doctor,
 }
 

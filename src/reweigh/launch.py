@@ -12,15 +12,16 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from reweigh import quickstart
+from reweigh import bandit, quickstart
 from reweigh.config import DataConfig, Mixture, RunConfig, Weights
 from reweigh.experiment import train_jobs
 from reweigh.loading import load_data
 from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check
 from reweigh.priorities.oper_a import OperA
+from reweigh.report.bandit_figure import plot_bandit
 from reweigh.report.quickstart_figure import plot_quickstart
-from reweigh.runs import RunFolder
+from reweigh.runs import RunFolder, make_folder
 from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
 from reweigh.transitions import Transitions
@@ -129,6 +130,46 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     print(quickstart.as_text(data, rows))
     print(f"figure: {figure}    runs: {out}/{{{','.join(arm.out.name for arm in compared)}}}\n")
     print(quickstart.EPILOGUE)
+    return 0
+
+
+def launch_bandit(
+    out: Path, data_seed: int, seeds: list[int], num_updates: int, *, quiet: bool, as_json: bool
+) -> int:
+    """Iterate the bandit's priorities, train on them, print and draw; return the exit code.
+
+    Args:
+        out: folder of the weights, runs and figure.
+        data_seed: of the dataset.
+        seeds: of each way of training.
+        num_updates: of each policy.
+        quiet: no progress bar.
+        as_json: print the numbers as JSON.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    transitions = bandit.load_bandit(data_seed)
+    make_folder(out)
+    weight = bandit.iterate(transitions, out)
+    compared = bandit.arms(out, data_seed, num_updates)
+    if run_jobs(bandit.jobs(compared, seeds), quiet=quiet):
+        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    plot_bandit(transitions, weight, compared, seeds, out / "bandit.png")
+    reward = transitions.raw_reward
+    returns = [float(reward.mean()), *(float((row * reward).mean()) for row in weight)]
+    actions = {arm.label: bandit.policy_actions(arm, seeds) for arm in compared}
+    if as_json:
+        found = {"average_return": returns, "actions": {k: v.tolist() for k, v in actions.items()}}
+        print(json.dumps({"figure": str(out / "bandit.png"), **found}, indent=2))
+        return 0
+    print("average return of the data, and after each iteration: " + " ".join(f"{r:.2f}" for r in returns))
+    for label, found in actions.items():
+        rewards = [bandit.expected_reward(action) for action in found]
+        shown = ["no arm" if value is None else f"{value:g}" for value in rewards]
+        print(f"TD3+BC, {label}: reward of the arm that each seed's policy pulls: {', '.join(shown)}")
+    print(f"figure: {out / 'bandit.png'}    weights: {out / 'weights.npz'}")
     return 0
 
 

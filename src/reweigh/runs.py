@@ -281,6 +281,18 @@ class RunFolder:
         return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdigit())]
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {path} ({error.strerror}). Choose another --out.") from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

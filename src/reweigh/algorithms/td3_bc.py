@@ -17,6 +17,7 @@ from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Sh
 
 # Where every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
 SMALLEST_Q = 1e-8
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class TD3BCConfig:
     """Widths of the hidden layers."""
     constraint_clip: Literal["none", "hard", "square-root"] = "none"
     """Constraint weights below 1 become 1 (hard) or their square root: OPER's code has both."""
+    learned_spread: bool = False
+    """The actor's loss sees `tanh(m(s)) + σ z` with one learned `log σ` in [-5, 2] (OPER's bandit)."""
 
     name: ClassVar[str] = "td3-bc"
     defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True, oper_a_iteration=5)
@@ -55,12 +58,35 @@ class TD3BCConfig:
         check_widths(self.hidden)
 
 
+class SpreadActor(eqx.Module):
+    """A mean for each state and one deviation for all."""
+
+    mlp: MLP
+    log_std: Float[Array, " A"]
+
+
+def mean_network(actor: MLP | SpreadActor) -> MLP:
+    """The network of the mean, which acts."""
+    return actor.mlp if isinstance(actor, SpreadActor) else actor
+
+
+def sampled_action(
+    actor: MLP | SpreadActor, observation: Float[Array, "B S"], noise: Float[Array, "B A"]
+) -> Float[Array, "B A"]:
+    """What the actor's loss sees: the mean, or with a learned spread a draw around it."""
+    mean = jnp.tanh(mean_network(actor)(observation))
+    if isinstance(actor, MLP):
+        return mean
+    std = jnp.exp(jnp.clip(actor.log_std, LOG_STD_MIN, LOG_STD_MAX))
+    return mean + std.reshape(1, -1) * noise
+
+
 class TD3BCState(eqx.Module):
     """Actor and twin critics, each with a slow copy."""
 
     actor: Trained
     critic: Trained
-    target_actor: MLP
+    target_actor: MLP | SpreadActor
     target_critic: TwinQ
 
 
@@ -69,7 +95,9 @@ def smoothed_target(
 ) -> Float[Array, " B"]:
     """`y = r + γ (1-d) min_k Q'_k(s', clip(π'(s') + clip(ε, -c, c), -1, 1))` (TD3, Section 5.3)."""
     smoothing = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
-    next_action = jnp.clip(jnp.tanh(state.target_actor(batch.next_observation)) + smoothing, -1, 1)
+    next_action = jnp.clip(
+        jnp.tanh(mean_network(state.target_actor)(batch.next_observation)) + smoothing, -1, 1
+    )
     next_q = jnp.minimum(*state.target_critic(batch.next_observation, next_action))
     return td_target(batch.reward, batch.discount, next_q)
 
@@ -96,7 +124,11 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
     def init(key: PRNGKeyArray, shapes: Shapes) -> TD3BCState:
         actor_key, critic_key = jax.random.split(key)
         inputs = shapes.observation_size + shapes.action_size
-        actor = make_mlp(actor_key, shapes.observation_size, config.hidden, shapes.action_size)
+        actor: MLP | SpreadActor = make_mlp(
+            actor_key, shapes.observation_size, config.hidden, shapes.action_size
+        )
+        if config.learned_spread:
+            actor = SpreadActor(actor, jnp.zeros(shapes.action_size))
         critic = make_twin_q(critic_key, inputs, config.hidden)
         return TD3BCState(
             trained(actor, optimizer), trained(critic, optimizer), copy_of(actor), copy_of(critic)
@@ -127,8 +159,8 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
         state, metrics = critic_update(state, minibatch, noise)
         batch, weight = minibatch.policy_batch, minibatch.weight
 
-        def objective(actor: MLP) -> tuple[Float[Array, ""], Metrics]:
-            action = jnp.tanh(actor(batch.observation))
+        def objective(actor: MLP | SpreadActor) -> tuple[Float[Array, ""], Metrics]:
+            action = sampled_action(actor, batch.observation, noise)
             q, _ = state.critic.model(batch.observation, action)
             scale = config.alpha / jnp.maximum(jax.lax.stop_gradient(jnp.abs(q).mean()), SMALLEST_Q)
             improvement = -scale * weighted_mean(weight.improvement, q)
@@ -150,9 +182,9 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
         return state, metrics | actor_metrics
 
     def actor(state: TD3BCState) -> ActorNetwork:
-        return ActorNetwork(state.actor.model.layers, squash=True)
+        return ActorNetwork(mean_network(state.actor.model).layers, squash=True)
 
     def act(state: TD3BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
-        return jnp.tanh(state.actor.model(observation))
+        return jnp.tanh(mean_network(state.actor.model)(observation))
 
     return Algorithm(init, noise, (critic_update, critic_and_actor_update), act, actor)

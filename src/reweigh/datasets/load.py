@@ -1,6 +1,7 @@
 """One verb: from what a user names, or holds in memory, to `Transitions`."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -107,11 +108,11 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
     spec = str(data)
     kind, colon, name = spec.partition(":")
     if colon and kind == "builtin":
-        if name not in BUILTINS:
+        if name not in BUILTINS and not re.fullmatch(r"bandit-\d{1,9}", name):
             raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
         if name in SHIPPED:
             return spec, read_hdf5(SHIPPED[name]), True
-        return spec, bandit_rows(), False
+        return spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from reweigh.transitions import Transitions
 
-RewardTransform = Literal["none", "minus-one", "return-range"]
+RewardTransform = Literal["none", "minus-one", "minus-ten", "return-range"]
 
 
 def transform_reward(
@@ -15,8 +15,9 @@ def transform_reward(
 ) -> Transitions:
     """Replace `reward`, leaving `raw_reward` as recorded.
 
-    `minus-one` is D4RL's convention for AntMaze, `r - 1`. `return-range` is that of IQL for locomotion,
-    `r * 1000 / (max_k G_k - min_k G_k)`.
+    `minus-one` is D4RL's convention for AntMaze, `r - 1`. `minus-ten` is OPER's for its bandit: values start
+    above every reward, so that no action is taken for bad before it is known. `return-range` is that of IQL
+    for locomotion, `r * 1000 / (max_k G_k - min_k G_k)`.
 
     Args:
         transitions: the dataset.
@@ -26,6 +27,8 @@ def transform_reward(
     raw = transitions.raw_reward
     if transform == "minus-one":
         return replace(transitions, reward=raw - np.float32(1))
+    if transform == "minus-ten":
+        return replace(transitions, reward=raw - np.float32(10))
     if transform == "return-range":
         episodes = transitions.episodes
         returns = episodes.kept_return if kept_rows_only else episodes.whole_return
