@@ -8,7 +8,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goldens import golden
 from reweigh import WeightsError, build_alias_table, draw_indices, table_probability
+from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
+from reweigh.types import Batch
 
 MILLION = 1_000_000
 
@@ -139,3 +142,36 @@ def test_what_is_no_distribution_is_refused(probability, expected):
 def test_a_sum_beyond_float64_is_refused():
     with pytest.raises(WeightsError, match="but it is inf"):
         build_alias_table(np.full(3, 1e308))
+
+
+def test_progressive_resampling_begins_uniform_and_ends_weighted():
+    probability = np.array([0.0, 0.0, 0.0, 1.0])
+    rebalance = resample(2000, progressive_updates=100)
+    data = tiny_data(4)
+    tables = resample_tables(probability)
+
+    def share_of_last(update):
+        drawn = rebalance.draw(jax.random.key(0), tables, data, jnp.int32(update)).evaluation.reward
+        return float((drawn == 3).mean())
+
+    assert share_of_last(0) == pytest.approx(1 / 4, abs=0.04)
+    assert share_of_last(50) == pytest.approx(1 / 2 + 1 / 8, abs=0.04)
+    assert share_of_last(100) == share_of_last(1000) == 1
+
+
+def test_progressive_weights_go_from_one_to_their_own_as_in_the_authors_code():
+    arrays = golden("03_replace_weights")
+    final = arrays["iql/progressive/t8of8"][:, 0]
+    tables = reweight_tables(final / final.sum())
+    rebalance = reweight(256, progressive_updates=8)
+    for update, key in ((0, "t0"), (3, "t3of8"), (8, "t8of8"), (20, "t8of8")):
+        batch = rebalance.draw(jax.random.key(1), tables, tiny_data(len(final)), jnp.int32(update))
+        row = batch.evaluation.reward.astype(int)
+        np.testing.assert_allclose(
+            batch.weight.constraint, arrays[f"iql/progressive/{key}"][row, 0], rtol=1e-5
+        )
+
+
+def tiny_data(count):
+    column = jnp.arange(float(count))
+    return Batch(column[:, None], column[:, None], column, column, column[:, None], column[:, None])

@@ -1,0 +1,207 @@
+"""OPER-A from a dataset to weights: known values, stages, resuming, the cache, agreement of seeds."""
+
+import numpy as np
+import pytest
+
+from reweigh.config import DataConfig
+from reweigh.datasets.load import load
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_advantage import ValueProblem
+from reweigh.priorities.oper_a import (
+    OperA,
+    ValueLearning,
+    as_published,
+    average_over_seeds,
+    oper_a_for,
+    probability_by_advantage,
+    ranks,
+    seed_agreement,
+    weighting_by_advantage,
+)
+from reweigh.runs import RunFolder
+from reweigh.session import Interrupted
+from reweigh.value_runs import (
+    ValueJob,
+    is_learned,
+    learn_weights,
+    learned_priority,
+    learned_weights,
+    learning_folder,
+)
+
+QUICK = ValueLearning(stages=2, first_stage_updates=60, stage_updates=70, hidden=(8,), batch_size=16)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def chain(count=400, seed=0):
+    """Two states by turns: 0 -> 1 -> terminal. In state 0 the action pays itself; state 1 pays 1."""
+    rng = np.random.default_rng(seed)
+    state = np.arange(count) % 2
+    action = rng.uniform(-1, 1, (count, 1)).astype(np.float32)
+    return {
+        "observations": state[:, None].astype(np.float32),
+        "actions": action,
+        "rewards": np.where(state == 0, action[:, 0], 1.0).astype(np.float32),
+        "terminals": state == 1,
+        "timeouts": np.zeros(count, bool),
+        "next_observations": (1 - state)[:, None].astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"critic": "v"},
+        {"critic": "doublev"},
+        {"critic": "vq"},
+        {"steps": 3},
+        {"target": "monte-carlo"},
+        {"advantage": "gae"},
+        {"advantage": "monte-carlo", "target": "monte-carlo"},
+    ],
+)
+def test_values_and_advantages_of_a_chain_are_the_ones_worked_by_hand(setting):
+    # V(1) = 1, V(0) = E[a] + 0.99 = 0.99 up to the sample's mean; A = a - mean a in state 0 and 0 in state 1.
+    data = load(chain())
+    learning = ValueLearning(
+        stages=1, first_stage_updates=3000, hidden=(32,), learning_rate=3e-3, target_rate=0.05, **setting
+    )
+    learn_weights(data, learning, 0)
+    weight = learned_weights(learning_folder(data, learning), learning, 0)[0]
+    mean = float(data.reward[::2].mean())
+    advantage = np.where(data.terminal, 0.0, data.reward - mean)
+    # Only the differences between advantages can be read from weights: w = (A - min A) / mean.
+    above = advantage - advantage.min()
+    np.testing.assert_allclose(weight, above / above.mean(), atol=0.12)
+
+
+def test_learning_that_is_stopped_and_resumed_ends_in_the_same_bits(cache, monkeypatch):
+    data = load(chain())
+    learn_weights(data, QUICK, 0)
+    whole = learned_weights(learning_folder(data, QUICK), QUICK, 0)
+    monkeypatch.setenv("REWEIGH_CACHE", str(cache.with_name("other")))
+    stops = 0
+    while not is_learned(learning_folder(data, QUICK), QUICK, 0):
+        try:
+            learn_weights(data, QUICK, 0, should_stop=lambda: True)
+        except Interrupted:
+            stops += 1
+        assert stops < 20
+    assert stops == 2  # in each stage once
+    np.testing.assert_array_equal(learned_weights(learning_folder(data, QUICK), QUICK, 0), whole)
+
+
+def test_what_is_learned_is_not_learned_again():
+    data = load(chain())
+    method = OperA(value_seeds=(0, 1), learning=QUICK)
+    first = learned_priority(data, method)
+    assert first.shape == (2, 2, len(data))
+    np.testing.assert_allclose(first.mean(axis=-1), 1)
+    folder = learning_folder(data, QUICK)
+    before = (RunFolder(folder / "stage-1").seed(0).path / "weight.npz").stat().st_mtime_ns
+    np.testing.assert_array_equal(learned_priority(data, method), first)
+    assert (RunFolder(folder / "stage-1").seed(0).path / "weight.npz").stat().st_mtime_ns == before
+
+
+def test_other_data_and_other_settings_have_folders_of_their_own():
+    data, other = load(chain()), load(chain(seed=1))
+    folders = {
+        learning_folder(data, QUICK),
+        learning_folder(other, QUICK),
+        learning_folder(data, ValueLearning()),
+        learning_folder(data, ValueLearning(critic="vq")),
+    }
+    assert len(folders) == 4
+
+
+def test_stages_and_seeds_draw_different_numbers():
+    data = load(chain())
+    found = learned_priority(data, OperA(value_seeds=(0, 1), learning=QUICK))
+    assert not np.allclose(found[0, 0], found[1, 0])
+    assert not np.allclose(found[0, 0], found[0, 1])
+
+
+def test_a_job_learns_what_its_config_says(tmp_path):
+    path = tmp_path / "chain.npz"
+    np.savez(path, **chain())
+    job = ValueJob(DataConfig(str(path)), QUICK, 3)
+    seen = []
+    job.run(seen.append, lambda: False)
+    assert is_learned(learning_folder(load(path), QUICK), QUICK, 3)
+    assert (seen[-1].update, job.num_updates) == (130, 130)
+
+
+def test_only_the_first_published_sums_leave_the_shift_out():
+    # The published AntMaze code shifts rewards for one step and GAE, not for sums of several.
+    data = load(chain())
+    shifted = ValueLearning(reward="minus-one", steps=5)
+    ours, theirs = (
+        ValueProblem(data, shifted),
+        ValueProblem(data, as_published(OperA(learning=shifted)).learning),
+    )
+    np.testing.assert_allclose(ours.target.reward[1::2], 0)
+    np.testing.assert_allclose(theirs.target.reward[1::2], 1)
+
+
+def test_presets_are_the_published_recipes():
+    antmaze, kitchen = oper_a_for(OperA(), "antmaze"), oper_a_for(OperA(), "kitchen")
+    assert (antmaze.std, antmaze.learning.reward) == (5.0, "minus-one")
+    assert (kitchen.std, kitchen.learning.steps, kitchen.learning.stage_updates) == (0.5, 5, 500_000)
+    assert oper_a_for(OperA(), "mujoco") == OperA()
+
+
+def test_mean_and_median_over_seeds_by_hand():
+    weight = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    np.testing.assert_allclose(average_over_seeds(weight, "mean"), [1, 2 / 3, 4 / 3])
+    np.testing.assert_allclose(average_over_seeds(weight, "median"), [0, 1, 2])
+
+
+def test_the_iteration_that_is_named_is_used():
+    rng = np.random.default_rng(0)
+    priority = rng.uniform(0.5, 1.5, (2, 3, 50))
+    found = probability_by_advantage(
+        priority, OperA(iteration=2, std=None, eps=None, learning=ValueLearning(stages=3))
+    )
+    average = priority[:, 1].mean(axis=0)
+    expected = average - average.min()
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-9)
+
+
+def test_ranks_share_ties_and_agreement_is_spearmans():
+    np.testing.assert_array_equal(ranks(np.array([5.0, 1.0, 5.0, 2.0])), [2.5, 0, 2.5, 1])
+    rising = np.arange(1.0, 9.0)
+    assert seed_agreement(np.stack([rising, rising**3])) == pytest.approx(1)
+    assert seed_agreement(np.stack([rising, -rising])) == pytest.approx(-1)
+    assert seed_agreement(rising[None]) is None
+
+
+def test_weights_that_are_mostly_noise_are_said_to_be():
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(0.5, 1.5, (3, 1, 500))
+    assert "mostly noise" in weighting_by_advantage(noise, OperA()).notes[0]
+    alike = np.repeat(noise[:1], 3, axis=0)
+    assert weighting_by_advantage(alike, OperA()).notes == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: ValueLearning(stages=0),
+        lambda: ValueLearning(steps=0),
+        lambda: ValueLearning(discount=1.5),
+        lambda: ValueLearning(trace_decay=-0.1),
+        lambda: ValueLearning(rescale_std=0.0),
+        lambda: OperA(iteration=6),
+        lambda: OperA(value_seeds=()),
+        lambda: OperA(value_seeds=(1, 1)),
+        lambda: OperA(std=float("nan")),
+    ],
+)
+def test_settings_without_meaning_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        wrong()
