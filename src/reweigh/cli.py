@@ -345,7 +345,11 @@ def _add_plot(commands: Any) -> None:
         "draw weights files or the learning curves of runs",
         "reweigh plot weights aw.npz oper-r.npz --out weights.png",
     )
-    parser.add_argument("what", choices=("weights", "runs"), help="what the files are")
+    parser.add_argument(
+        "what",
+        choices=("weights", "runs", "stages", "advantages"),
+        help="weights files, run folders; oper-a: its iterations, or kinds of advantages of its value",
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="weights files, or run folders")
     parser.add_argument("--out", default="plot.png", metavar="F.png", help=".png, .pdf or .svg")
     parser.add_argument(

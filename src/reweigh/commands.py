@@ -18,8 +18,8 @@ from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
 from reweigh.datasets.scores import limit_of
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
-from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
-from reweigh.priorities.oper_a import OperA, summarize_stages
+from reweigh.priorities.file import WeightsFile, check_fits, read_weights, weights_of, write_weights
+from reweigh.priorities.oper_a import OperA, ValueLearning, summarize_stages
 from reweigh.priorities.published import OperAFile, read_published, write_published
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import weigh as compute
@@ -267,19 +267,42 @@ def plot(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if arguments.what == "runs":
         plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
-    else:
-        named = []
-        for name in arguments.files:
-            weights = read_weights(Path(name))
-            data = arguments.data or weights.meta.get("dataset")
-            if data is None:
-                raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
-            transitions = load(data, clip_actions=True)
-            check_fits(weights, transitions, Path(name))
-            named.append((Path(name).stem, weights, transitions))
+        print(out)
+        return 0
+    named = []
+    for name in arguments.files:
+        weights = read_weights(Path(name))
+        data = arguments.data or weights.meta.get("dataset")
+        if data is None:
+            raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
+        transitions = load(data, clip_actions=True)
+        check_fits(weights, transitions, Path(name))
+        named.append((Path(name).stem, weights, transitions))
+    if arguments.what == "weights":
         plot_weights(named, out)
+    else:
+        if len(named) > 1:
+            raise ConfigError(f"expected one weights file to plot {arguments.what}, but found {len(named)}.")
+        _plot_learned(arguments.what, named[0][1], named[0][2], out)
     print(out)
     return 0
+
+
+def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out: Path) -> None:
+    """Iterations of OPER-A, or kinds of advantages of its last value."""
+    from reweigh.report.stages_figure import plot_advantages, plot_stages
+
+    if what == "stages":
+        plot_stages(weights, transitions, out)
+        return
+    from reweigh.value_runs import advantages_of_kinds
+
+    settings = weights.meta.get("settings", {})
+    if weights.meta.get("method") != OperA.method:
+        raise ConfigError("expected weights that weigh --method oper-a learned, but found others.")
+    learning = {**settings["learning"], "hidden": tuple(settings["learning"]["hidden"])}
+    seed = settings["value_seeds"][0]
+    plot_advantages(advantages_of_kinds(transitions, ValueLearning(**learning), seed), out)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

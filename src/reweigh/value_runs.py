@@ -6,7 +6,7 @@ CACHE/oper-a/IDENTITY/stage-J/seed-K is a run's folder (`reweigh.runs`) with the
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -135,9 +135,40 @@ def learn_weights(
         )
         hooks = _Weighing(problem, weight)
         Session(work, [run.seed(seed)], hooks, _shifted(report, before), should_stop).run()
-        previous = _last_state(run.seed(seed), stage, shapes, previous)
+        previous = _last_state(run.seed(seed), stage, shapes)
         weight = _weight(folder, number, seed)
         before += stage.num_updates
+
+
+def advantages_of_kinds(
+    transitions: Transitions, learning: ValueLearning, seed: int
+) -> list[tuple[str, Float64[np.ndarray, " N"]]]:
+    """Advantages of the learned value in several forms: 1-step, GAE, 3-step, 10-step.
+
+    Args:
+        transitions: the dataset.
+        learning: how the value was learned.
+        seed: of a finished value learning.
+
+    Raises:
+        RunError: it is not in the cache.
+    """
+    folder = learning_folder(transitions, learning)
+    if not is_learned(folder, learning, seed):
+        raise RunError(
+            f"expected a finished value learning in {folder}, but found none. Run the weigh command again."
+        )
+    shapes = Shapes(transitions.observation_size, transitions.action_size)
+    stage = ValueProblem(transitions, learning).stage(learning.stages)
+    last = RunFolder(folder / f"stage-{learning.stages}").seed(seed)
+    value = _last_state(last, stage, shapes).value.model
+    kinds = {
+        "1-step": replace(learning, advantage="n-step", steps=1),
+        "GAE": replace(learning, advantage="gae", steps=1),
+        "3-step": replace(learning, advantage="n-step", steps=3),
+        "10-step": replace(learning, advantage="n-step", steps=10),
+    }
+    return [(name, ValueProblem(transitions, kind).advantage(value)) for name, kind in kinds.items()]
 
 
 @dataclass(frozen=True)
@@ -199,13 +230,10 @@ def _shifted(report: Callable[[Progress], None], before: int) -> Callable[[Progr
     return lambda seen: report(Progress(seen.seed, before + seen.update, seen.updates_per_second))
 
 
-def _last_state(folder: SeedFolder, stage: Stage, shapes: Shapes, previous: State) -> State:
+def _last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
     """A finished stage's algorithm state, from its last checkpoint."""
     checkpoint = folder.load_checkpoint()
-    if stage.start is None:
-        first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
-    else:
-        first = jax.eval_shape(stage.start, jax.random.key(0), previous)
+    first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
     leaves, structure = jax.tree.flatten(first)
     if checkpoint is None or checkpoint.update != stage.num_updates:
         raise RunError(f"expected a finished stage in {folder.path}, but found none. Remove that folder.")
