@@ -1,12 +1,16 @@
 """OPER-A from a dataset to weights: known values, stages, resuming, the cache, agreement of seeds."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from reweigh.cli import main
 from reweigh.config import DataConfig
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_advantage import ValueProblem
+from reweigh.priorities.file import read_weights
 from reweigh.priorities.oper_a import (
     OperA,
     ValueLearning,
@@ -205,3 +209,29 @@ def test_weights_that_are_mostly_noise_are_said_to_be():
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ConfigError):
         wrong()
+
+
+def test_weigh_learns_prints_agreement_and_its_stages_can_be_drawn(tmp_path, capsys):
+    path, out = tmp_path / "chain.npz", str(tmp_path / "w.npz")
+    np.savez(path, **chain())
+    quick = ("stages=2", "first_stage_updates=20", "stage_updates=20", "hidden=8", "value_seeds=0 1")
+    flags = [word for setting in quick for word in ("--set", setting)]
+    command = ["weigh", str(path), "--method", "oper-a", *flags]
+    assert main([*command, "--out", out, "--quiet"]) == 0
+    assert "seed agreement" in capsys.readouterr().out
+    stored = read_weights(Path(out))
+    assert stored.priority.shape == (2, 2, len(stored.weight))
+    assert len(stored.meta["summary"]["stage_std"]) == 2
+    for what in ("stages", "advantages", "weights"):
+        figure = tmp_path / f"{what}.png"
+        assert main(["plot", what, out, "--out", str(figure)]) == 0
+        assert figure.stat().st_size > 10_000
+    # The same in the authors' form, read back.
+    pattern = str(tmp_path / "w_%s.npy")
+    assert main([*command, "--format", "oper", "--out", pattern, "--quiet"]) == 0
+    again = ["weigh", str(path), "--method", "oper-a-file", "--from", pattern, "--set", "file_seeds=0 1"]
+    assert main([*again, "--out", str(tmp_path / "again.npz")]) == 0
+    np.testing.assert_allclose(read_weights(tmp_path / "again.npz").weight, stored.weight, rtol=1e-9)
+    run = ["train", str(path), "--algorithm", "bc", "--hidden", "8", "--num-updates", "10", "--quiet"]
+    weights = "oper-a:" + ",".join([*quick, "iteration=1"])
+    assert main([*run, "--weights", weights, "--out", str(tmp_path / "run")]) == 0
