@@ -1,5 +1,6 @@
 """Equations of the papers, one a function, elementwise: the objective weighs and averages, once."""
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
@@ -68,6 +69,22 @@ def exponential_advantage(
         limit: `c > 0`, the most one transition counts.
     """
     return jnp.minimum(jnp.exp(inverse_temperature * advantage), limit)
+
+
+def tanh_normal_log_likelihood(
+    raw: Float[Array, "*B A"], noise: Float[Array, "*B A"], log_std: Float[Array, "*B A"]
+) -> Float[Array, "*B"]:
+    r"""Log density of `tanh(x)` for a diagonal normal `x`, summed over action dimensions.
+
+    .. math:: \sum_d \log N(z_d) - \log σ_d - 2 (\log 2 - x_d - \mathrm{softplus}(-2 x_d))
+
+    Args:
+        raw: `x = m + σ z`, before the `tanh`.
+        noise: `z`, standard normal.
+        log_std: `log σ`.
+    """
+    squash = 2 * (jnp.log(2.0) - raw - jax.nn.softplus(-2 * raw))
+    return (norm.logpdf(noise) - log_std - squash).sum(axis=-1)
 
 
 def gaussian_log_likelihood(

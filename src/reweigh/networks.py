@@ -28,6 +28,17 @@ def orthogonal(scale: float) -> LayerInit:
     return init
 
 
+def lecun_normal(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
+    """Truncated normal kernel with variance 1/inputs, zero bias, as Flax's dense layer."""
+    return jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), jnp.zeros(outputs)
+
+
+def small_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
+    """Uniform kernel with variance 0.01/inputs, zero bias: JaxCQL's last layers."""
+    init = jax.nn.initializers.variance_scaling(1e-2, "fan_in", "uniform")
+    return init(key, (inputs, outputs)), jnp.zeros(outputs)
+
+
 class MLP(eqx.Module):
     """`x -> ReLU(x W + b)` layer after layer, the last one linear."""
 
@@ -57,22 +68,34 @@ class TwinQ(eqx.Module):
 
 
 def make_mlp(
-    key: PRNGKeyArray, inputs: int, hidden: Sequence[int], outputs: int, *, init: LayerInit = fan_in_uniform
+    key: PRNGKeyArray,
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    *,
+    init: LayerInit = fan_in_uniform,
+    last_init: LayerInit | None = None,
 ) -> MLP:
-    """An MLP with the given hidden widths. The key is consumed."""
+    """An MLP with the given hidden widths; `last_init` is for the last layer. The key is consumed."""
     sizes = (inputs, *hidden, outputs)
     keys = jax.random.split(key, len(sizes) - 1)
-    return MLP(tuple(init(k, i, o) for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)))
+    inits = [init] * len(hidden) + [last_init or init]
+    return MLP(tuple(f(k, i, o) for f, k, i, o in zip(inits, keys, sizes[:-1], sizes[1:], strict=True)))
 
 
 def make_twin_q(
-    key: PRNGKeyArray, inputs: int, hidden: Sequence[int], *, init: LayerInit = fan_in_uniform
+    key: PRNGKeyArray,
+    inputs: int,
+    hidden: Sequence[int],
+    *,
+    init: LayerInit = fan_in_uniform,
+    last_init: LayerInit | None = None,
 ) -> TwinQ:
     """Two independent critics. The key is consumed."""
-    first, second = jax.random.split(key)
-    return TwinQ(
-        make_mlp(first, inputs, hidden, 1, init=init), make_mlp(second, inputs, hidden, 1, init=init)
+    first, second = (
+        make_mlp(k, inputs, hidden, 1, init=init, last_init=last_init) for k in jax.random.split(key)
     )
+    return TwinQ(first, second)
 
 
 def _like(bias: Array, x: Array) -> Array:

@@ -1,0 +1,320 @@
+"""CQL: soft actor-critic whose critics hold actions outside the data down.
+
+Kumar et al., arXiv 2006.04779, in the form of JaxCQL. The policy is evaluated once per state: the action it
+improves, the one of the target and the sampled ones all come from the same mean and deviation.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target, weighted_mean
+from reweigh.networks import MLP, TwinQ, lecun_normal, make_mlp, make_twin_q, small_uniform
+from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+
+
+@dataclass(frozen=True)
+class CQLConfig:
+    """Settings of CQL."""
+
+    min_q_weight: float = 5.0
+    """Of the conservative gap (10 in the AW and DW studies); 0 is plain soft actor-critic."""
+    num_actions: int = 10
+    """Sampled actions of each kind: random, of the policy at s, of the policy at s'."""
+    importance_sampling: bool = True
+    """Divide by the density that actions were sampled with."""
+    temperature: float = 1.0
+    """Of the log-sum-exp, above 0."""
+    max_target_backup: bool = False
+    """The target takes the best of `num_actions` next actions instead of one."""
+    gap_limits: tuple[float, float] = (-float("inf"), float("inf"))
+    """Each state's gap is clipped to these."""
+    warmup_updates: int = 0
+    """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
+    backup_entropy: bool = False
+    """Subtract the entropy term in the target."""
+    target_entropy: float | None = None
+    """None: minus the number of action dimensions."""
+    initial_temperature: float = 1.0
+    """`α` at the start."""
+    log_std_multiplier: float = 1.0
+    log_std_offset: float = -1.0
+    """`log σ = multiplier * output + offset`, both learned, clipped to [-20, 2]."""
+    target_rate: float = 0.005
+    """`τ` of the target critics, in (0, 1]."""
+    learning_rate: float = 3e-4
+    """Of Adam, for all parts."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+
+    name: ClassVar[str] = "cql"
+    defaults: ClassVar[RunDefaults] = RunDefaults(action_limit=0.999)
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        require(self.min_q_weight >= 0, "min_q_weight", "of at least 0", self.min_q_weight)
+        require(self.num_actions >= 1, "num_actions", "of at least 1", self.num_actions)
+        require(self.temperature > 0, "temperature", "above 0", self.temperature)
+        require(self.gap_limits[0] < self.gap_limits[1], "gap_limits", "in order", self.gap_limits)
+        require(self.warmup_updates >= 0, "warmup_updates", "of at least 0", self.warmup_updates)
+        require(self.initial_temperature > 0, "initial_temperature", "above 0", self.initial_temperature)
+        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check_widths(self.hidden)
+
+
+class Policy(eqx.Module):
+    """`tanh` of a normal whose mean and deviation follow the state."""
+
+    mlp: MLP
+    log_std_multiplier: Float[Array, ""]
+    log_std_offset: Float[Array, ""]
+
+    def __call__(self, observation: Float[Array, "B S"]) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
+        """Mean and log deviation before the `tanh`."""
+        mean, spread = jnp.split(self.mlp(observation), 2, axis=-1)
+        log_std = self.log_std_multiplier * spread + self.log_std_offset
+        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+class CQLState(eqx.Module):
+    """Policy, twin critics with slow copies, and the entropy's temperature."""
+
+    policy: Trained
+    critic: Trained
+    target_critic: TwinQ
+    log_alpha: Trained
+    update: Int[Array, ""]
+    """Updates so far, for the warm-up."""
+
+
+class CQLNoise(NamedTuple):
+    """Standard normal draws, and uniform actions."""
+
+    policy: Float[Array, "B A"]
+    target: Float[Array, "B *n A"]
+    current: Float[Array, "B n A"]
+    following: Float[Array, "B n A"]
+    random_action: Float[Array, "B n A"]
+
+
+def conservative_gap(
+    q_data: Float[Array, " B"],
+    q_sampled: Float[Array, "B K"],
+    log_density: Float[Array, "B K"] | None,
+    config: CQLConfig,
+) -> Float[Array, " B"]:
+    r"""How far sampled actions' soft maximum lies above the data's action (Equation 4, with densities).
+
+    .. math:: T \log \sum_k e^{(Q(s, a_k) - \log μ(a_k)) / T} - Q(s, a)
+
+    Args:
+        q_data: `Q(s, a)`.
+        q_sampled: `Q(s, a_k)`.
+        log_density: `log μ(a_k)`; None: no importance sampling, and the data's action is one of the sampled.
+        config: temperature and limits.
+    """
+    if log_density is None:
+        entries = jnp.concatenate([q_sampled, q_data[:, None]], axis=1)
+    else:
+        entries = q_sampled - log_density
+    highest = config.temperature * logsumexp(entries / config.temperature, axis=1)
+    return jnp.clip(highest - q_data, *config.gap_limits)
+
+
+def sampled(
+    mean: Float[Array, "B A"], log_std: Float[Array, "B A"], noise: Float[Array, "B *n A"]
+) -> tuple[Float[Array, "B *n A"], Float[Array, "B *n"]]:
+    """Actions of a policy and their log densities, for noise with or without an axis of samples."""
+    if noise.ndim == 3:
+        mean, log_std = mean[:, None, :], log_std[:, None, :]
+    raw = mean + jnp.exp(log_std) * noise
+    log_std = jnp.broadcast_to(log_std, raw.shape)
+    return jnp.tanh(raw), tanh_normal_log_likelihood(raw, noise, log_std)
+
+
+def q_of_actions(
+    critic: TwinQ, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
+) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
+    """Twin values of several actions a state; the state's part of the first layer is computed once."""
+    states = observation.shape[-1]
+
+    def values(mlp: MLP) -> Float[Array, "B n"]:
+        (kernel, bias), *rest = mlp.layers
+        of_state = observation @ kernel[:states] + bias.reshape(1, -1)
+        x = of_state[:, None, :] + action @ kernel[states:]
+        return MLP(tuple(rest))(jax.nn.relu(x))[..., 0]
+
+    return values(critic.first), values(critic.second)
+
+
+def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
+    """CQL as pure functions; every gradient is taken at the parameters before the update.
+
+    Args:
+        config: its settings.
+        num_updates: not used; every algorithm is made alike.
+    """
+    del num_updates
+    optimizer = optax.adam(config.learning_rate)
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> CQLState:
+        policy_key, critic_key = jax.random.split(key)
+        states, actions = shapes
+        mlp = make_mlp(
+            policy_key, states, config.hidden, 2 * actions, init=lecun_normal, last_init=small_uniform
+        )
+        policy = Policy(mlp, jnp.asarray(config.log_std_multiplier), jnp.asarray(config.log_std_offset))
+        critic = make_twin_q(
+            critic_key, states + actions, config.hidden, init=lecun_normal, last_init=small_uniform
+        )
+        log_alpha = jnp.log(jnp.asarray(config.initial_temperature))
+        return CQLState(
+            trained(policy, optimizer),
+            trained(critic, optimizer),
+            copy_of(critic),
+            trained(log_alpha, optimizer),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> CQLNoise:
+        keys = jax.random.split(key, 5)
+        one = (batch_size, shapes.action_size)
+        several = (batch_size, config.num_actions, shapes.action_size)
+        return CQLNoise(
+            jax.random.normal(keys[0], one),
+            jax.random.normal(keys[1], several if config.max_target_backup else one),
+            jax.random.normal(keys[2], several),
+            jax.random.normal(keys[3], several),
+            jax.random.uniform(keys[4], several, minval=-1.0, maxval=1.0),
+        )
+
+    def target_of(
+        state: CQLState, batch: Batch, mean: Array, log_std: Array, noise: Array
+    ) -> Float[Array, " B"]:
+        action, log_likelihood = sampled(mean, log_std, noise)
+        if config.max_target_backup:
+            q = jnp.minimum(*q_of_actions(state.target_critic, batch.next_observation, action))
+            best = jnp.argmax(q, axis=1, keepdims=True)
+            q = jnp.take_along_axis(q, best, axis=1)[:, 0]
+            log_likelihood = jnp.take_along_axis(log_likelihood, best, axis=1)[:, 0]
+        else:
+            q = jnp.minimum(*state.target_critic(batch.next_observation, action))
+        if config.backup_entropy:
+            q = q - jnp.exp(state.log_alpha.model) * log_likelihood
+        return td_target(batch.reward, batch.discount, q)
+
+    def policy_objective(
+        policy: Policy, state: CQLState, minibatch: Minibatch, noise: CQLNoise
+    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+        batch = minibatch.policy_batch
+        mean, log_std = policy(batch.observation)
+        action, log_likelihood = sampled(mean, log_std, noise.policy)
+        alpha = jnp.exp(state.log_alpha.model)
+        sought = jnp.minimum(*state.critic.model(batch.observation, action))
+        if config.warmup_updates:
+            raw = jnp.arctanh(batch.action)
+            copied = tanh_normal_log_likelihood(raw, (raw - mean) / jnp.exp(log_std), log_std)
+            sought = jnp.where(state.update < config.warmup_updates, copied, sought)
+        loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
+        return loss, (mean, log_std, log_likelihood)
+
+    def temperature_objective(
+        log_alpha: Float[Array, ""],
+        log_likelihood: Float[Array, " B"],
+        weight: Float[Array, " B"],
+        actions: int,
+    ) -> Float[Array, ""]:
+        target = -float(actions) if config.target_entropy is None else config.target_entropy
+        return weighted_mean(weight, -log_alpha * (log_likelihood + target))
+
+    def critic_objective(
+        critic: TwinQ,
+        minibatch: Minibatch,
+        target: Float[Array, " B"],
+        action: Float[Array, "B K A"],
+        log_density: Float[Array, "B K"] | None,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        batch, weight = minibatch.policy_batch, minibatch.weight
+        # The data's action and the sampled ones in one call a network.
+        together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
+        losses, metrics = [], {}
+        coupled = minibatch.policy is None
+        own = () if coupled else critic(minibatch.evaluation.observation, minibatch.evaluation.action)
+        for number, q in enumerate(q_of_actions(critic, batch.observation, together)):
+            q_data = q[:, 0]
+            td = squared_error(q_data if coupled else own[number], target)
+            gap = conservative_gap(q_data, q[:, 1:], log_density, config)
+            losses += [
+                weighted_mean(weight.evaluation, td),
+                weighted_mean(weight.constraint, config.min_q_weight * gap),
+            ]
+            if number == 0:
+                metrics = {
+                    "critic/td_loss": losses[0],
+                    "critic/gap": gap.mean(),
+                    "critic/q_mean": q_data.mean(),
+                }
+        return jnp.stack(losses).sum(), metrics
+
+    def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
+        batch, evaluation = minibatch.policy_batch, minibatch.evaluation
+        policy = state.policy.model
+        (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
+            policy_objective, has_aux=True
+        )(policy, state, minibatch, noise)
+        next_mean, next_log_std = policy(batch.next_observation)
+        target_mean, target_log_std = next_mean, next_log_std
+        if minibatch.policy is not None:
+            target_mean, target_log_std = policy(evaluation.next_observation)
+        target = target_of(state, evaluation, target_mean, target_log_std, noise.target)
+        current, current_density = sampled(mean, log_std, noise.current)
+        # Drawn at s', judged at s, as published.
+        following, following_density = sampled(next_mean, next_log_std, noise.following)
+        action = jnp.concatenate([noise.random_action, following, current], axis=1)
+        log_density = None
+        if config.importance_sampling:
+            uniform = jnp.full_like(current_density, batch.action.shape[-1] * jnp.log(0.5))
+            log_density = jnp.concatenate([uniform, following_density, current_density], axis=1)
+        (critic_loss, metrics), critic_gradient = jax.value_and_grad(critic_objective, has_aux=True)(
+            state.critic.model, minibatch, target, action, log_density
+        )
+        alpha_loss, alpha_gradient = jax.value_and_grad(temperature_objective)(
+            state.log_alpha.model, log_likelihood, minibatch.weight.improvement, batch.action.shape[-1]
+        )
+        critic = step(optimizer, state.critic, critic_gradient)
+        metrics |= {
+            "actor/loss": policy_loss,
+            "actor/log_likelihood": log_likelihood.mean(),
+            "critic/loss": critic_loss,
+            "temperature/alpha": jnp.exp(state.log_alpha.model),
+            "temperature/loss": alpha_loss,
+        }
+        return CQLState(
+            step(optimizer, state.policy, policy_gradient),
+            critic,
+            polyak(state.target_critic, critic.model, rate=config.target_rate),
+            step(optimizer, state.log_alpha, alpha_gradient),
+            state.update + 1,
+        ), metrics
+
+    def actor(state: CQLState) -> ActorNetwork:
+        *first, (kernel, bias) = state.policy.model.mlp.layers
+        half = bias.shape[-1] // 2
+        return ActorNetwork((*first, (kernel[:, :half], bias[:half])), squash=True)
+
+    def act(state: CQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
+        mean, _ = jnp.split(state.policy.model.mlp(observation), 2, axis=-1)
+        return jnp.tanh(mean)
+
+    return Algorithm(init, noise, (update,), act, actor)

@@ -1,0 +1,180 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from goldens import as_dtype, assert_losses, assert_parameters, golden
+from reweigh.algorithms.cql import (
+    CQLConfig,
+    CQLNoise,
+    CQLState,
+    Policy,
+    conservative_gap,
+    make_cql,
+    q_of_actions,
+)
+from reweigh.errors import ConfigError
+from reweigh.networks import MLP, TwinQ
+from reweigh.optim import Trained
+from reweigh.types import Batch, Minibatch, Shapes, TermWeight
+
+CONFIGS = {
+    "default": CQLConfig(hidden=(32, 32)),
+    "kitchen": CQLConfig(hidden=(32, 32), max_target_backup=True, importance_sampling=False),
+    "bc": CQLConfig(hidden=(32, 32), warmup_updates=10),
+}
+
+
+def mlp_of(arrays, prefix, dtype) -> MLP:
+    return MLP(
+        tuple(
+            (
+                jnp.asarray(arrays[f"{prefix}/Dense_{i}/kernel"], dtype),
+                jnp.asarray(arrays[f"{prefix}/Dense_{i}/bias"], dtype),
+            )
+            for i in range(3)
+        )
+    )
+
+
+def parts_of(arrays, prefix, dtype) -> tuple[Policy, TwinQ, jax.Array]:
+    policy = Policy(
+        mlp_of(arrays, f"{prefix}policy/params/base_network", dtype),
+        jnp.asarray(arrays[f"{prefix}policy/params/log_std_multiplier_module/value"], dtype),
+        jnp.asarray(arrays[f"{prefix}policy/params/log_std_offset_module/value"], dtype),
+    )
+    return policy, critics_of(arrays, prefix, "qf", dtype), log_alpha_of(arrays, prefix, dtype)
+
+
+def critics_of(arrays, prefix, name, dtype) -> TwinQ:
+    return TwinQ(
+        *(mlp_of(arrays, f"{prefix}{name}{i}/params/FullyConnectedNetwork_0", dtype) for i in (1, 2))
+    )
+
+
+def log_alpha_of(arrays, prefix, dtype):
+    return jnp.asarray(arrays[f"{prefix}log_alpha/params/value"], dtype)
+
+
+def minibatch_of(arrays, step, dtype) -> Minibatch:
+    observation, action, reward, following, done = (
+        jnp.asarray(arrays[f"in/{name}"][step], dtype)
+        for name in ("observations", "actions", "rewards", "next_observations", "dones")
+    )
+    batch = Batch(observation, action, reward, 0.99 * (1 - done), following, action)
+    ones = jnp.ones_like(reward)
+    return Minibatch(batch, None, TermWeight(ones, ones, ones))
+
+
+def noise_of(arrays, step, variant, dtype) -> CQLNoise:
+    names = ("noise_pi", "noise_next", "noise_cql_cur", "noise_cql_next", "random_actions")
+    if variant == "kitchen":
+        names = (names[0], "noise_next10", *names[2:])
+    return CQLNoise(*(jnp.asarray(arrays[f"in/{name}"][step], dtype) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("variant", "dtype"), [("default", jnp.float32)] + [(variant, jnp.float64) for variant in CONFIGS]
+)
+def test_updates_equal_the_authors_code(variant, dtype):
+    arrays = golden("08c_cql_update")
+    where = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
+    with jax.enable_x64(dtype == jnp.float64):
+        algorithm = make_cql(CONFIGS[variant], 100)
+        fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
+        policy, critic, log_alpha = parts_of(arrays, "init/", dtype)
+        state = CQLState(
+            Trained(policy, fresh.policy.opt_state),
+            Trained(critic, fresh.critic.opt_state),
+            critic,
+            Trained(log_alpha, fresh.log_alpha.opt_state),
+            fresh.update,
+        )
+        steps = [step for step in (1, 2) if f"{where}step{step}/policy_loss" in arrays]
+        for step in steps:
+            minibatch, noise = (
+                minibatch_of(arrays, step - 1, dtype),
+                noise_of(arrays, step - 1, variant, dtype),
+            )
+            state, metrics = algorithm.updates[0](state, minibatch, noise)
+
+            def stored(name, step=step):
+                return arrays[f"{where}step{step}/{name}"]
+
+            assert_losses(metrics["actor/loss"], stored("policy_loss"), dtype)
+            assert_losses(metrics["critic/loss"], stored("qf1_loss") + stored("qf2_loss"), dtype)
+            assert_losses(metrics["critic/gap"], stored("cql_qf1_diff"), dtype)
+            assert_losses(metrics["temperature/loss"], stored("alpha_loss"), dtype)
+            assert_losses(metrics["temperature/alpha"], stored("alpha"), dtype)
+        final = parts_of(arrays, f"{where}final/", dtype)
+        assert_parameters((state.policy.model, state.critic.model, state.log_alpha.model), final, dtype)
+        assert_parameters(
+            state.target_critic, critics_of(arrays, f"{where}final/", "target_qf", dtype), dtype
+        )
+
+
+def test_the_gap_by_hand():
+    q_data, q = jnp.array([1.0]), jnp.array([[0.0, jnp.log(3.0)]])
+    # Densities of 1/2: log((e^0 + e^log 3) / (1/2)) - 1.
+    found = conservative_gap(q_data, q, jnp.full((1, 2), jnp.log(0.5)), CQLConfig())
+    np.testing.assert_allclose(found, np.log(8) - 1, rtol=1e-6)
+    # Without densities the data's action is one of three.
+    found = conservative_gap(q_data, q, None, CQLConfig(importance_sampling=False))
+    np.testing.assert_allclose(found, np.log(1 + 3 + np.e) - 1, rtol=1e-6)
+
+
+def test_a_gap_is_clipped_state_by_state():
+    config = CQLConfig(gap_limits=(-1.0, 2.0))
+    q = jnp.array([[0.0], [10.0], [-10.0]])
+    np.testing.assert_allclose(conservative_gap(jnp.zeros(3), q, jnp.zeros((3, 1)), config), [0, 2, -1])
+
+
+def test_several_actions_a_state_have_the_values_of_each_alone():
+    state = make_cql(CQLConfig(hidden=(16, 16)), 1).init(jax.random.key(0), Shapes(4, 2))
+    observation = jax.random.normal(jax.random.key(1), (5, 4))
+    action = jax.random.uniform(jax.random.key(2), (5, 3, 2))
+    together = q_of_actions(state.target_critic, observation, action)
+    for k in range(3):
+        alone = state.target_critic(observation, action[:, k])
+        np.testing.assert_allclose(together[0][:, k], alone[0], atol=1e-6)
+        np.testing.assert_allclose(together[1][:, k], alone[1], atol=1e-6)
+
+
+def test_decoupled_batches_reach_their_own_terms():
+    # TD learns from the evaluation batch; gap, policy and temperature from the policy batch.
+    algorithm = make_cql(CQLConfig(hidden=(8,)), 10)
+    state = algorithm.init(jax.random.key(0), Shapes(2, 1))
+    noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
+    ones, zeros = jnp.ones(4), jnp.zeros(4)
+
+    def batch(seed):
+        a, b, c = jax.random.split(jax.random.key(seed), 3)
+        observation = jax.random.normal(a, (4, 2))
+        return Batch(
+            observation, jnp.tanh(jax.random.normal(b, (4, 1))), ones, 0.9 * ones, observation + 1,
+            jax.random.normal(c, (4, 1)),
+        )  # fmt: skip
+
+    def after(evaluation, policy, weight):
+        return algorithm.updates[0](state, Minibatch(evaluation, policy, weight), noise)[0]
+
+    def same(one, other):
+        return all(
+            np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+        )
+
+    td_only = TermWeight(ones, zeros, zeros)
+    assert same(after(batch(0), batch(1), td_only).critic, after(batch(0), batch(2), td_only).critic)
+    gap_only = TermWeight(zeros, ones, ones)
+    assert same(after(batch(0), batch(1), gap_only).critic, after(batch(3), batch(1), gap_only).critic)
+    assert same(after(batch(0), batch(1), gap_only).policy, after(batch(3), batch(1), gap_only).policy)
+    assert not same(after(batch(0), batch(1), gap_only).critic, after(batch(0), batch(2), gap_only).critic)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_actions": 0}, {"temperature": 0.0}, {"gap_limits": (1.0, 0.0)}, {"min_q_weight": -1.0}],
+)
+def test_settings_without_meaning_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        CQLConfig(**wrong)
