@@ -12,7 +12,7 @@ from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import limit_of
-from reweigh.errors import ConfigError, DatasetError
+from reweigh.errors import ConfigError, DatasetError, check_count
 from reweigh.transitions import Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.
@@ -54,8 +54,8 @@ def load(
     """
     if episode_ends not in (None, "flags", "discontinuity"):
         raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise ConfigError(f"expected max_episode_steps of at least 1, but found {max_episode_steps}.")
+    if max_episode_steps is not None:
+        check_count("max_episode_steps", max_episode_steps)
     spec, rows, always_d4rl = data if isinstance(data, tuple) else load_rows(data)
     if env is not None:
         rows = replace(rows, env=env)
