@@ -78,11 +78,6 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
             "rows is none. Raise it or --size."
         )
     good_pieces, good_rows = _draw(good, good_target, recipe, rng, "good")
-    if good_rows >= recipe.size:
-        raise DatasetError(
-            f"expected room for the bad source, but the good one's last episode fills all {recipe.size} rows "
-            f"(it ends at {good_rows}). Raise --size or lower the ratio."
-        )
     bad_pieces, bad_rows = _draw(bad, float(recipe.size - good_rows), recipe, rng, "bad")
     parts = [_take(good, good_pieces), _take(bad, bad_pieces)]
     labels = [np.ones(good_rows, np.int8), np.zeros(bad_rows, np.int8)]
