@@ -1,6 +1,7 @@
 """Flags -> the dataclasses that they describe."""
 
 import argparse
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
     RW,
+    FromReturns,
     OperR,
     ReturnMethod,
     RewardWeights,
@@ -22,6 +24,8 @@ from reweigh.priorities.weigh import Scaling
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
+
+_MOST_SHARES = 100
 
 ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
     c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, OperA, OperAFile)
@@ -95,6 +99,8 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
             if getattr(arguments, name):
                 flag = {"fields": "set"}.get(name, name)
                 raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
+        if arguments.paper and not issubclass(kind, FromReturns):
+            raise ConfigError(f"--paper has no meaning for --method {arguments.method}.")
         return kind(**given), Scaling(**scaling)
     return _oper_a(arguments, given, scaling)
 
@@ -112,6 +118,8 @@ def _oper_a(
     for assignment in arguments.fields:
         path, value = split_assignment(assignment)
         method = set_field(method, path, value)
+    if scaling["std"] is not None and scaling["target_ess"] is not None:
+        raise ConfigError("std and target_ess both fix how uneven the weights are. Give one of them.")
     if arguments.transform in (None, "linear"):
         for name in ("std", "eps", "eps_max"):
             if scaling[name] is not None:
@@ -142,13 +150,18 @@ def parse_weights(text: str) -> Any:
     from reweigh.config import Mixture, WeightsPath
 
     share, star, rest = text.partition("*")
+    if text.count("*") > _MOST_SHARES:
+        raise ConfigError(
+            f"expected at most {_MOST_SHARES} shares in --weights, but found {text.count('*')}. "
+            "Mix fewer weights."
+        )
     if star:
         first, second = _mixed_parts(text, rest)
         return Mixture(_number(share, text), parse_weights(first), parse_weights(second))
     name, colon, settings = text.partition(":")
     if name not in ALL_METHODS:
         if text.endswith((".npz", ".parquet")):
-            if not Path(text).is_file():
+            if not os.path.isfile(text):
                 raise ConfigError(
                     f"expected a weights file at {text}, but there is none. Make it with weigh."
                 )

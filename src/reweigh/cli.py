@@ -17,10 +17,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "unrecognized arguments" in message:
             flags = [flag for action in self._actions for flag in action.option_strings]
-            wrong = message.partition(": ")[2].split()[0]
+            wrong = message.partition(": ")[2].partition(" ")[0] or "''"
             near = difflib.get_close_matches(wrong.partition("=")[0], flags, n=1)
             message = f"unknown argument {wrong}" + (f"; did you mean {near[0]}?" if near else "")
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - overloads
         self, args: Any = None, namespace: Any = None
@@ -50,7 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return commands.COMMANDS[arguments.command](arguments)
     except ReweighError as error:
-        print(f"reweigh {arguments.command}: {error}", file=sys.stderr)
+        print(f"reweigh {arguments.command}: {one_line(str(error))}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        text = one_line(str(error)) or "no size is known"
+        print(f"reweigh {arguments.command}: not enough memory ({text}). Ask for less.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
@@ -58,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def one_line(text: str) -> str:
+    """A message whose file names may hold line breaks or other unprintable characters, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,7 +86,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_plot(commands)
     _add_bandit(commands)
     doctor = _command(commands, "doctor", "look for what could stand in the way here", "reweigh doctor")
-    doctor.add_argument("--out", default=".", metavar="DIR", help="folder that runs will be written in")
+    doctor.add_argument(
+        "--out", type=_name, default=".", metavar="DIR", help="folder that runs will be written in"
+    )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -94,8 +105,17 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
     )
 
 
+def _name(text: str) -> str:
+    """A path or another name, which an unset variable of a shell leaves empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, but found ''")
+    return text
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:NAME")
+    parser.add_argument(
+        "data", type=_name, metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:NAME"
+    )
     _add_reading(parser)
 
 
@@ -122,7 +142,7 @@ def _add_quickstart(commands: Any) -> None:
         "reweigh quickstart",
     )
     parser.add_argument(
-        "--out", default="quickstart", metavar="DIR", help="folder of the runs and the figure"
+        "--out", type=_name, default="quickstart", metavar="DIR", help="folder of the runs and the figure"
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="K", help="of each way of weighing"
@@ -136,7 +156,7 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", "say what a dataset holds and how uneven it is", "reweigh inspect hopper.hdf5"
     )
     _add_data(parser)
-    parser.add_argument("--env", metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID, over the file's own")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -150,7 +170,7 @@ def _add_weigh(commands: Any) -> None:
     _add_data(parser)
     parser.add_argument("--method", choices=METHODS, required=True, help="what makes a transition count")
     parser.add_argument(
-        "--out", metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
+        "--out", type=_name, metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
     )
     setting = parser.add_argument_group("method")
     setting.add_argument("--base", type=float, metavar="B", help="oper-r: what the worst episode gets (0)")
@@ -170,7 +190,11 @@ def _add_weigh(commands: Any) -> None:
         "--solver", choices=("published", "fast"), help="how values are learned (published: 15 million steps)"
     )
     learned.add_argument(
-        "--from", dest="path", metavar="FILE.npy", help="oper-a-file: published weights, %%s for seeds 1 2 3"
+        "--from",
+        dest="path",
+        type=_name,
+        metavar="FILE.npy",
+        help="oper-a-file: published weights, %%s for seeds 1 2 3",
     )
     learned.add_argument("--iteration", type=int, metavar="J", help="which stage's weights (the last)")
     learned.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
@@ -206,10 +230,13 @@ def _add_train(commands: Any) -> None:
     )
     _add_data(parser)
     parser.add_argument("--algorithm", choices=("bc", "td3-bc", "iql"), required=True, help="what to train")
-    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)")
+    parser.add_argument(
+        "--out", type=_name, metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)"
+    )
     weights = parser.add_argument_group("weights")
     weights.add_argument(
         "--weights",
+        type=_name,
         default="uniform",
         metavar="METHOD[:key=value,...]|W.npz",
         help=f"{', '.join(METHODS)}, or a weights file",
@@ -219,6 +246,7 @@ def _add_train(commands: Any) -> None:
     )
     weights.add_argument(
         "--terms",
+        type=_name,
         metavar="TERMS",
         help="which loss terms see them: all, policy, or some of evaluation,improvement,constraint (default: "
         "all; with oper-a and --preset, as published)",
@@ -242,7 +270,7 @@ def _add_train(commands: Any) -> None:
     )
     evaluation = parser.add_argument_group("evaluation and record")
     evaluation.add_argument(
-        "--env", metavar="ID", help="gymnasium ID to evaluate in (default: the file's own)"
+        "--env", type=_name, metavar="ID", help="gymnasium ID to evaluate in (default: the file's own)"
     )
     evaluation.add_argument("--eval-interval", type=int, default=5000, metavar="N", help="in updates")
     evaluation.add_argument("--eval-episodes", type=int, default=10, metavar="N", help="each time")
@@ -259,9 +287,9 @@ def _add_evaluate(commands: Any) -> None:
         "score a run's policies on fresh episodes",
         "reweigh evaluate runs/aw --episodes 100",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("run", type=_name, metavar="RUN", help="run folder")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes a seed")
-    parser.add_argument("--env", metavar="ID", help="gymnasium ID (default: the run's own)")
+    parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID (default: the run's own)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -272,12 +300,12 @@ def _add_mix(commands: Any) -> None:
         "make an imbalanced dataset from a good and a bad one",
         "reweigh mix --good expert.hdf5 --bad random.hdf5 --ratio 0.05 --size 1000000 --out mix.hdf5",
     )
-    parser.add_argument("--good", required=True, metavar="A", help="dataset of the good source")
-    parser.add_argument("--bad", required=True, metavar="B", help="dataset of the bad source")
+    parser.add_argument("--good", type=_name, required=True, metavar="A", help="dataset of the good source")
+    parser.add_argument("--bad", type=_name, required=True, metavar="B", help="dataset of the bad source")
     parser.add_argument(
         "--ratio", type=float, required=True, metavar="P", help="share of good rows, in (0, 1)"
     )
-    parser.add_argument("--out", required=True, metavar="F.hdf5", help="file to write")
+    parser.add_argument("--out", type=_name, required=True, metavar="F.hdf5", help="file to write")
     parser.add_argument(
         "--size", type=int, metavar="N", help="rows (default: transitions of the good source)"
     )
@@ -305,12 +333,12 @@ def _add_collect(commands: Any) -> None:
         "record a dataset in an environment",
         "reweigh collect --env Hopper-v4 --policy runs/aw --num-steps 100000 --out mine.hdf5",
     )
-    parser.add_argument("--env", required=True, metavar="ID", help="gymnasium ID")
+    parser.add_argument("--env", type=_name, required=True, metavar="ID", help="gymnasium ID")
     parser.add_argument(
-        "--policy", required=True, metavar="random|RUN", help="uniform actions, or a run's policy"
+        "--policy", type=_name, required=True, metavar="random|RUN", help="uniform actions, or a run's policy"
     )
     parser.add_argument("--num-steps", type=int, required=True, metavar="N", help="rows to record")
-    parser.add_argument("--out", required=True, metavar="F.hdf5", help="file to write")
+    parser.add_argument("--out", type=_name, required=True, metavar="F.hdf5", help="file to write")
     parser.add_argument(
         "--policy-seed", type=int, metavar="K", help="which seed of the run (default: the first)"
     )
@@ -328,7 +356,9 @@ def _add_bandit(commands: Any) -> None:
         "iterated priorities where their law is known: OPER's four-armed bandit",
         "reweigh bandit --out bandit",
     )
-    parser.add_argument("--out", default="bandit", metavar="DIR", help="folder of weights, runs and figure")
+    parser.add_argument(
+        "--out", type=_name, default="bandit", metavar="DIR", help="folder of weights, runs and figure"
+    )
     parser.add_argument("--data-seed", type=int, default=0, metavar="S", help="of the dataset")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="K", help="of each training")
     parser.add_argument(
@@ -350,10 +380,10 @@ def _add_plot(commands: Any) -> None:
         choices=("weights", "runs", "stages", "advantages"),
         help="weights files, run folders; oper-a: its iterations, or kinds of advantages of its value",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="weights files, or run folders")
-    parser.add_argument("--out", default="plot.png", metavar="F.png", help=".png, .pdf or .svg")
+    parser.add_argument("files", type=_name, nargs="+", metavar="FILE", help="weights files, or run folders")
+    parser.add_argument("--out", type=_name, default="plot.png", metavar="F.png", help=".png, .pdf or .svg")
     parser.add_argument(
-        "--data", metavar="DATA", help="dataset of the weights (default: the one in the file)"
+        "--data", type=_name, metavar="DATA", help="dataset of the weights (default: the one in the file)"
     )
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,14 @@ import numpy as np
 import reweigh
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.rows import Rows, checked_rows
-from reweigh.errors import ConfigError
+from reweigh.errors import MOST, ConfigError
 from reweigh.evaluation import make_environment
 from reweigh.policy import Policy, load_policy
 
 RANDOM = "random"
+
+# Far beyond it every action is at its bound.
+_MOST_NOISE = 1000.0
 
 
 def collect(
@@ -83,14 +85,14 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def _check_settings(policy: str | Path, num_steps: int, seed: int, action_noise: float) -> None:
-    if num_steps < 2:
+    if not 2 <= num_steps <= MOST:
         raise ConfigError(
-            f"expected num_steps of at least 2, but found {num_steps}. One row has no next observation."
+            f"expected num_steps from 2 to {MOST}, but found {num_steps}. One row has no next observation."
         )
     if not 0 <= seed < 2**63:
         raise ConfigError(f"expected seed from 0 to below 2^63, but found {seed}.")
-    if not (math.isfinite(action_noise) and action_noise >= 0):
-        raise ConfigError(f"expected action_noise of at least 0, but found {action_noise}.")
+    if not 0 <= action_noise <= _MOST_NOISE:
+        raise ConfigError(f"expected action_noise from 0 to {_MOST_NOISE:g}, but found {action_noise}.")
     if policy == RANDOM and action_noise:
         raise ConfigError(
             f"expected action_noise 0 with random actions, but found {action_noise}. "

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
 from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
 from reweigh.datasets.scores import limit_of
-from reweigh.errors import ConfigError, DatasetError
+from reweigh.errors import ConfigError, check_count, check_seeds
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, ValueLearning, summarize_stages
@@ -24,6 +26,8 @@ from reweigh.priorities.published import OperAFile, read_published, write_publis
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
+
+_MOST_EPISODES = 1_000_000
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -39,9 +43,8 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them."""
-    out = Path(arguments.out)
     method, scaling = weigh_method(arguments)
-    _check_weights_out(arguments, method)
+    out = _weights_out(arguments, method)
     transitions = _load(arguments)
     priority = None
     if isinstance(method, OperA):
@@ -76,18 +79,18 @@ def weigh(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> None:
-    """Refuse an --out that does not fit the format."""
-    if arguments.format == "oper":
-        if not isinstance(method, OperA):
-            raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
-        if not arguments.out.endswith(".npy") or "%s" not in arguments.out:
-            raise ConfigError(
-                "expected --out ending in .npy, with %s in place of the value seed, for --format oper, but "
-                f"found {arguments.out!r}."
-            )
-    elif Path(arguments.out).suffix not in (".npz", ".parquet"):
-        raise ConfigError(f"expected --out ending in .npz or .parquet, but found {arguments.out!r}.")
+def _weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> Path:
+    """The file of the weights; in the authors' format a pattern of files."""
+    if arguments.format == "reweigh":
+        return _out(arguments.out, (".npz", ".parquet"), [arguments.data])
+    if not isinstance(method, OperA):
+        raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
+    if "%s" not in arguments.out:
+        raise ConfigError(
+            "expected --out with %s in place of the value seed for --format oper, but "
+            f"found {arguments.out!r}."
+        )
+    return _out(arguments.out, (".npy",), [arguments.data])
 
 
 def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
@@ -128,7 +131,7 @@ def train(arguments: argparse.Namespace) -> int:
     use_one_thread()  # before JAX is imported
     from reweigh.launch import launch
 
-    _check_seeds(arguments.seeds)
+    check_seeds("--seeds", arguments.seeds)
     config = run_config(arguments)
     out = Path(arguments.out or default_out(arguments))
     return launch(config, arguments.seeds, out, quiet=arguments.quiet, as_json=arguments.json)
@@ -141,11 +144,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     folder = RunFolder(Path(arguments.run))
     config = folder.config()
-    if arguments.episodes < 1:
-        raise ConfigError(f"expected --episodes of at least 1, but found {arguments.episodes}.")
+    if not 1 <= arguments.episodes <= _MOST_EPISODES:
+        raise ConfigError(f"expected --episodes from 1 to {_MOST_EPISODES}, but found {arguments.episodes}.")
     results = []
     for seed in folder.seeds():
-        env = arguments.env or seed.load_policy().meta.get("env") or config["data"]["env"]
+        env = arguments.env or seed.load_policy().meta.get("env") or _env_of(config)
         if env is None:
             raise ConfigError(f"expected an environment for {arguments.run}, but it names none. Give --env.")
         returns, scores = evaluate_run(seed, env, arguments.episodes)
@@ -164,7 +167,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def mix_command(arguments: argparse.Namespace) -> int:
     """Make an imbalanced dataset."""
-    out = _hdf5_out(arguments.out)
+    out = _out(arguments.out, (".hdf5", ".h5"), [arguments.good, arguments.bad])
+    if arguments.max_episode_steps is not None:
+        check_count("--max-episode-steps", arguments.max_episode_steps)
     sources = []
     for spec in (arguments.good, arguments.bad):
         _, rows, _ = load_rows(spec)
@@ -200,7 +205,7 @@ def collect_command(arguments: argparse.Namespace) -> int:
     from reweigh.collection import collect
     from reweigh.runs import RunFolder
 
-    out = _hdf5_out(arguments.out)
+    out = _out(arguments.out, (".hdf5", ".h5"))
     policy: str | Path = arguments.policy
     histories: list[str] = []
     if policy != "random":
@@ -213,7 +218,9 @@ def collect_command(arguments: argparse.Namespace) -> int:
             )
         policy = wanted[0].path / "policy.npz"
         trained_by = RunFolder(Path(arguments.policy)).environment().get("command")
-        histories += [trained_by] if trained_by else []
+        histories += [trained_by] if isinstance(trained_by, str) else []
+    elif arguments.policy_seed is not None:
+        raise ConfigError("--policy-seed has no meaning with --policy random. Leave it out, or name a run.")
     rows, attributes = collect(
         arguments.env, policy, arguments.num_steps, arguments.seed, action_noise=arguments.action_noise
     )
@@ -233,7 +240,7 @@ def quickstart(arguments: argparse.Namespace) -> int:
     use_one_thread()  # before JAX is imported
     from reweigh.launch import launch_quickstart
 
-    _check_seeds(arguments.seeds)
+    check_seeds("--seeds", arguments.seeds)
     return launch_quickstart(
         Path(arguments.out), arguments.seeds, quiet=arguments.quiet, as_json=arguments.json
     )
@@ -246,8 +253,8 @@ def bandit(arguments: argparse.Namespace) -> int:
     use_one_thread()  # before JAX is imported
     from reweigh.launch import launch_bandit
 
-    _check_seeds([*arguments.seeds])
-    _check_seeds([arguments.data_seed])
+    check_seeds("--seeds", arguments.seeds)
+    check_seeds("--data-seed", [arguments.data_seed])
     return launch_bandit(
         Path(arguments.out),
         arguments.data_seed,
@@ -261,11 +268,14 @@ def bandit(arguments: argparse.Namespace) -> int:
 def plot(arguments: argparse.Namespace) -> int:
     """Draw weights or learning curves."""
     from reweigh.report.curves import plot_runs
+    from reweigh.report.style import ENDINGS
     from reweigh.report.weights_figure import plot_weights
     from reweigh.runs import RunFolder
 
-    out = Path(arguments.out)
+    out = _out(arguments.out, ENDINGS, arguments.files)
     if arguments.what == "runs":
+        if arguments.data is not None:
+            raise ConfigError("--data has no meaning for plot runs. Leave it out.")
         plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
         print(out)
         return 0
@@ -273,7 +283,7 @@ def plot(arguments: argparse.Namespace) -> int:
     for name in arguments.files:
         weights = read_weights(Path(name))
         data = arguments.data or weights.meta.get("dataset")
-        if data is None:
+        if not isinstance(data, str):
             raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
         transitions = load(data, clip_actions=True)
         check_fits(weights, transitions, Path(name))
@@ -348,19 +358,27 @@ def _history(arguments: argparse.Namespace, earlier: list[str]) -> str:
     return "\n".join(dict.fromkeys([*lines, shlex.join(words)]))
 
 
-def _check_seeds(seeds: list[int]) -> None:
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"expected different --seeds of at least 0, but found {seeds}.")
-
-
-def _hdf5_out(text: str) -> Path:
-    """A path that a dataset can be written to."""
+def _out(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
+    """A path that a file can be written to, said before anything is computed for it."""
     out = Path(text)
-    if out.suffix not in (".hdf5", ".h5"):
-        raise ConfigError(f"expected --out ending in .hdf5, but found {text!r}.")
-    if not out.parent.is_dir():
-        raise DatasetError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    if out.suffix not in endings:
+        raise ConfigError(f"expected --out ending in {' or '.join(endings)}, but found {text!r}.")
+    if not os.path.isdir(out.parent):
+        raise ConfigError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    if os.path.isdir(out):
+        raise ConfigError(f"cannot write {out}: it is a folder. Name a file.")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"cannot write {out}: {out.parent} is read-only. Choose a writable path.")
+    for name in inputs:
+        if os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
+            raise ConfigError(f"cannot write {out}: it is read by this very command. Choose another --out.")
     return out
+
+
+def _env_of(config: dict[str, Any]) -> Any:
+    """The environment that a run's config.json names, if it does."""
+    data = config.get("data")
+    return data.get("env") if isinstance(data, dict) else None
 
 
 def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:

@@ -13,7 +13,7 @@ from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.iql import IQLConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, check_count
 from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
@@ -100,8 +100,8 @@ RebalanceConfig = Resample | Reweight
 
 
 def _check_progressive(updates: int | None) -> None:
-    if updates is not None and updates < 1:
-        raise ConfigError(f"expected progressive_updates of at least 1, but found {updates}.")
+    if updates is not None:
+        check_count("progressive_updates", updates)
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         for name in ("num_updates", "batch_size", "log_interval", "checkpoint_interval"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"expected {name} of at least 1, but found {getattr(self, name)}.")
+            check_count(name, getattr(self, name))
         for name in ("interval", "episodes"):
-            if getattr(self.evaluation, name) < 1:
-                raise ConfigError(
-                    f"expected evaluation {name} of at least 1, but found {getattr(self.evaluation, name)}. "
-                    "Switch evaluation off with --no-evaluate."
-                )
+            remedy = " Switch evaluation off with --no-evaluate."
+            check_count(f"evaluation {name}", getattr(self.evaluation, name), remedy)
         if not 0 <= self.discount <= 1:
             raise ConfigError(f"expected discount in [0, 1], but found {self.discount}.")
         if not 0 < self.action_limit <= 1:

@@ -89,7 +89,11 @@ def _versions() -> list[Finding]:
 def _devices() -> list[Finding]:
     import jax
 
-    found = ", ".join(str(device) for device in jax.devices())
+    try:
+        found = ", ".join(str(device) for device in jax.devices())
+    except RuntimeError as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        return [Finding("devices", "problem", text, "Unset JAX_PLATFORMS, or pip install 'reweigh[gpu]'.")]
     if jax.default_backend() == "cpu" and shutil.which("nvidia-smi"):
         return [Finding("devices", "note", f"{found}, beside an NVIDIA GPU", "pip install 'reweigh[gpu]'")]
     return [Finding("devices", "ok", f"{found}; {os.cpu_count()} cores")]

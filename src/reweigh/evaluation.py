@@ -37,7 +37,7 @@ def make_environment(env: str) -> Any:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         try:
             environment = gymnasium.make(env)
-        except (gymnasium.error.Error, ImportError) as error:
+        except Exception as error:  # an ID may name a module, whose import can raise anything
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(
                 f"expected an installed gymnasium environment, but {env!r} is none ({text}). "
@@ -63,6 +63,26 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
     space = environment.action_space
     environment.close()
     return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def check_observations(env: str, size: int) -> None:
+    """Refuse an environment whose observations are not those of the data.
+
+    Args:
+        env: gymnasium ID.
+        size: of the data's observations.
+
+    Raises:
+        ConfigError: as `make_environment`, or they differ in size.
+    """
+    environment = make_environment(env)
+    found = environment.observation_space.shape
+    environment.close()
+    if found != (size,):
+        raise ConfigError(
+            f"expected an environment with observations {(size,)} as in the data, but {env} has {found}. "
+            "Name the right one with --env, or train with --no-evaluate."
+        )
 
 
 def episode_seeds(seed: int, update: int, count: int) -> list[int]:

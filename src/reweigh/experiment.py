@@ -22,6 +22,7 @@ from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder, SeedFolder
 from reweigh.session import Progress, Session, Work
+from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State
 
 
@@ -101,6 +102,25 @@ def train(
         tried = _Tried(config, prepared, stage.algorithm, held)
         for group in groups.values():
             Session(work, group, tried, report, should_stop).run()
+
+
+def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: DatasetInfo) -> None:
+    """Make folders their runs' own, once none of them holds what would not do.
+
+    Args:
+        runs: with their folders.
+        seeds: of each run.
+        info: of their transitions.
+
+    Raises:
+        RunError: another run lives in a folder, it is damaged, or it cannot be written.
+    """
+    for config, out in runs:
+        RunFolder(out).refuse_other(identity(config, info))
+        for seed in map(RunFolder(out).seed, seeds):
+            seed.check(config.num_updates)
+    for config, out in runs:
+        RunFolder(out).claim(to_dict(config), identity(config, info), environment_record())
 
 
 @dataclass(frozen=True)

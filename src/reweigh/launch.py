@@ -1,6 +1,7 @@
 """`reweigh train`: processes on a CPU or one program on an accelerator, a progress bar, and a last table."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -14,10 +15,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from reweigh import bandit, quickstart
 from reweigh.config import DataConfig, Mixture, RunConfig, Weights
-from reweigh.experiment import train_jobs
-from reweigh.loading import load_data
+from reweigh.errors import RunError
+from reweigh.experiment import claim, train_jobs
 from reweigh.parallel import Job, Message, train_in_processes
-from reweigh.preparation import check
+from reweigh.preparation import check, check_data, check_weights_files
 from reweigh.priorities.oper_a import OperA
 from reweigh.report.bandit_figure import plot_bandit
 from reweigh.report.quickstart_figure import plot_quickstart
@@ -43,8 +44,10 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     """
     folder = RunFolder(out)
     before = [seed for seed in seeds if folder.seed(seed).finished]
+    transitions, _ = check_data(config)
+    check_weights_files(transitions, config.rebalance.weights)
+    claim([(config, out)], seeds, transitions.info)
     for method in learned_methods(config.rebalance.weights):
-        transitions, _ = load_data(config.data, must_exist=False)
         if not learn_priorities(config.data, transitions, method, quiet=quiet):
             return 130
     transitions, notes = check(config)
@@ -115,6 +118,10 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     transitions = quickstart.load_shipped()
     data = quickstart.data_scores(transitions)
     compared = quickstart.arms(out)
+    figure = out / "quickstart.png"
+    if os.path.isdir(figure):
+        raise RunError(f"cannot write {figure}, which is a folder. Choose another --out.")
+    claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
     jobs = quickstart.jobs(compared, seeds)
     if not quiet:
         print(quickstart.introduction(transitions, data, len(compared) * len(seeds)), file=sys.stderr)
@@ -122,7 +129,6 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
     rows = quickstart.results(compared, seeds, transitions)
-    figure = out / "quickstart.png"
     plot_quickstart(compared, seeds, transitions, figure)
     if as_json:
         print(json.dumps({"figure": str(figure), **quickstart.as_json(data, rows)}, indent=2))
@@ -153,6 +159,7 @@ def launch_bandit(
     make_folder(out)
     weight = bandit.iterate(transitions, out)
     compared = bandit.arms(out, data_seed, num_updates)
+    claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
     if run_jobs(bandit.jobs(compared, seeds), quiet=quiet):
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130

@@ -178,5 +178,6 @@ def _work(number: int, job: Job, core: int, messages: Any, stop: Any, parent: in
         messages.put(Message(number, "stopped", interrupted.update))
     except ReweighError as error:
         messages.put(Message(number, "failed", str(error)))
-    except Exception as error:
-        messages.put(Message(number, "failed", f"{error!r}\n{traceback.format_exc()}"))
+    except Exception as error:  # a fault of ours: the traceback is for whoever mends it
+        traceback.print_exc()
+        messages.put(Message(number, "failed", f"{job.label} ended unexpectedly: {error!r}."))

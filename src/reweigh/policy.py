@@ -1,7 +1,6 @@
 """A trained policy in NumPy alone: what evaluation runs and `policy.npz` holds."""
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from reweigh.atomic import atomic_path
+from reweigh.atomic import atomic_path, read_npz
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.errors import RunError
 
@@ -61,15 +60,31 @@ def load_policy(path: Path) -> Policy:
         RunError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            count = sum(name.startswith("kernel_") for name in file.files)
-            return Policy(
-                layers=tuple((file[f"kernel_{i}"], file[f"bias_{i}"]) for i in range(count)),
-                squash=bool(file["squash"]),
-                normalizer=Normalizer(file["mean"], file["scale"]),
-                action_low=file["action_low"],
-                action_high=file["action_high"],
-                meta=json.loads(str(file["meta"])),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        file = read_npz(path)
+        count = sum(name.startswith("kernel_") for name in file)
+        layers = tuple((_floats(file[f"kernel_{i}"]), _floats(file[f"bias_{i}"])) for i in range(count))
+        mean, scale, low, high = (_floats(file[n]) for n in ("mean", "scale", "action_low", "action_high"))
+        squash, meta = bool(file["squash"]), json.loads(str(file["meta"]))
+    except (ValueError, KeyError) as error:
         raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error
+    widths, fits = mean.shape, mean.ndim == 1 and len(layers) > 0
+    for kernel, bias in layers:
+        fits = fits and bias.ndim == 1 and kernel.shape == (*widths, *bias.shape)
+        widths = bias.shape
+    if not (fits and scale.shape == mean.shape and widths == low.shape == high.shape):
+        raise RunError(
+            f"expected layers that lead from observations to actions in {path}, but their shapes do not fit "
+            "together. Train the policy again."
+        )
+    if not (isinstance(meta, dict) and isinstance(meta.get("env"), str | None)):
+        raise RunError(
+            f"expected 'meta' to name an environment or none in {path}, but found something else. Train the "
+            "policy again."
+        )
+    return Policy(layers, squash, Normalizer(mean, scale), low, high, meta)
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError("expected finite numbers")
+    return array.astype(np.float32, copy=False)

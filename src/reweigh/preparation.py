@@ -9,6 +9,7 @@ import numpy as np
 from reweigh.config import Mixture, Resample, RunConfig, Weights, WeightsPath, identity
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
+from reweigh.evaluation import check_observations
 from reweigh.loading import load_data
 from reweigh.presets import with_weights
 from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
@@ -75,8 +76,44 @@ def check(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
     Raises:
         ReweighError: the data, the weights or the environment do not do.
     """
-    transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
+    transitions, notes = check_data(config)
     return transitions, notes + compute_weights(transitions, config.rebalance.weights).notes
+
+
+def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
+    """Load a run's data, and see that policies of it can be tried in its environment.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The transitions, and the notes on them.
+
+    Raises:
+        ReweighError: the data or the environment do not do.
+    """
+    transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
+    env = config.data.env or transitions.info.env
+    if config.evaluation.enabled and env is not None:
+        check_observations(env, transitions.observation_size)
+    return transitions, notes
+
+
+def check_weights_files(transitions: Transitions, weights: Weights) -> None:
+    """Refuse weights files that do not do before anything is learned for the rest of a mixture.
+
+    Args:
+        transitions: the dataset.
+        weights: which.
+
+    Raises:
+        WeightsError: a file cannot be read, or belongs to another dataset.
+    """
+    if isinstance(weights, Mixture):
+        check_weights_files(transitions, weights.first)
+        check_weights_files(transitions, weights.second)
+    elif isinstance(weights, WeightsPath | OperAFile):
+        compute_weights(transitions, weights)
 
 
 def prepare(config: RunConfig) -> Prepared:

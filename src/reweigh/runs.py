@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import atomic_path, write_text
+from reweigh.atomic import atomic_path, read_npz, write_text
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
 
@@ -73,7 +72,7 @@ class SeedFolder:
     @property
     def finished(self) -> bool:
         """Nothing is left to do."""
-        return (self.path / "result.json").exists()
+        return os.path.exists(self.path / "result.json")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -117,16 +116,19 @@ class SeedFolder:
             RunError: it is damaged.
         """
         path = self.path / "checkpoint.npz"
-        if not path.exists():
+        if not os.path.exists(path):
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                leaves = [file[f"leaf_{i}"] for i in range(len(file.files) - 2)]
-                return Checkpoint(int(file["update"]), int(file["metrics_bytes"]), leaves)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            file = read_npz(path)
+            leaves = [file[f"leaf_{i}"] for i in range(len(file) - 2)]
+            checkpoint = Checkpoint(int(file["update"]), int(file["metrics_bytes"]), leaves)
+            if min(checkpoint.update, checkpoint.metrics_bytes) < 0:
+                raise ValueError("counts below 0")
+        except (ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"expected a checkpoint at {path}, but it cannot be read. Remove {self.path} to start again."
             ) from error
+        return checkpoint
 
     def save_checkpoint(self, update: int, leaves: Sequence[np.ndarray]) -> None:
         """Replace the checkpoint, with the metrics so far."""
@@ -166,13 +168,24 @@ class SeedFolder:
             RunError: the file is damaged.
         """
         path = self.path / "returns.npz"
-        if not path.exists():
+        if not os.path.exists(path):
             return Returns()
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return Returns(file["update"], file["episode_return"], file["episode_length"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(f"expected evaluations at {path}, but it cannot be read.") from error
+            file = read_npz(path)
+            update, episodes = file["update"], file["episode_return"]
+            lengths = file["episode_length"]
+        except (ValueError, KeyError) as error:
+            raise RunError(
+                f"expected evaluations at {path}, but it cannot be read. Remove {self.path} to start again."
+            ) from error
+        numbers = update.dtype.kind in "iu" and episodes.dtype.kind == "f" and lengths.dtype.kind in "iu"
+        fits = update.ndim == 1 and episodes.ndim == 2 and episodes.shape == lengths.shape
+        if not (numbers and fits and len(update) == len(episodes) and (episodes.size or not len(update))):
+            raise RunError(
+                f"expected a row of returns and lengths for each update in {path}, but found shapes "
+                f"{update.shape}, {episodes.shape} and {lengths.shape}. Remove {self.path} to start again."
+            )
+        return Returns(update, episodes, lengths)
 
     def save_returns(self, returns: Returns) -> None:
         """Replace the evaluations."""
@@ -200,9 +213,8 @@ class SeedFolder:
         """
         path = self.path / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return read_npz(path)
+        except ValueError as error:
             raise RunError(
                 f"expected arrays at {path}, but it cannot be read. Remove {self.path}."
             ) from error
@@ -217,7 +229,38 @@ class SeedFolder:
         Raises:
             RunError: it is not finished, or damaged.
         """
-        return _read_json(self.path / "result.json")
+        path = self.path / "result.json"
+        found = _read_json(path)
+        for name, value in found.items():
+            measured = name.endswith(("_score", "_return")) or name == "updates_per_second"
+            if measured and not isinstance(value, int | float | None):
+                raise RunError(
+                    f"expected a number as {name} in {path}, but found {value!r}. Remove {self.path} to "
+                    "start again."
+                )
+        return found
+
+    def check(self, num_updates: int) -> None:
+        """Refuse what training would stumble over, before it starts.
+
+        Args:
+            num_updates: of the whole training.
+
+        Raises:
+            RunError: the result, the checkpoint or the evaluations are damaged.
+        """
+        if os.path.exists(self.path) and not os.path.isdir(self.path):
+            raise RunError(f"cannot write in {self.path}, which is a file. Choose another --out.")
+        if self.finished:
+            self.result()
+        else:
+            checkpoint = self.load_checkpoint()
+            if checkpoint is not None and checkpoint.update > num_updates:
+                raise RunError(
+                    f"expected a checkpoint of at most {num_updates} updates in {self.path}, but found "
+                    f"{checkpoint.update}. Remove the folder to start again."
+                )
+            self.load_returns()
 
 
 class RunFolder:
@@ -246,13 +289,8 @@ class RunFolder:
             RunError: another run lives there, or it cannot be written.
         """
         existing = self.path / "config.json"
-        if existing.exists():
-            found = _read_json(existing).get("identity")
-            if found != identity:
-                raise RunError(
-                    f"expected an empty folder or the same run in {self.path}, but another one lives there "
-                    f"(identity {str(found)[:12]}, this one {identity[:12]}). Choose another --out."
-                )
+        self.refuse_other(identity)
+        if os.path.exists(existing):
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -262,6 +300,29 @@ class RunFolder:
             raise RunError(
                 f"cannot write in {self.path} ({error.strerror}). Choose another --out."
             ) from error
+
+    def refuse_other(self, identity: str) -> None:
+        """Refuse a folder that cannot become, or is not, this run's own.
+
+        Args:
+            identity: what makes two runs the same.
+
+        Raises:
+            RunError: another run lives there, or seeds that nobody knows the settings of.
+        """
+        existing = self.path / "config.json"
+        if os.path.exists(existing):
+            found = _read_json(existing).get("identity")
+            if found != identity:
+                raise RunError(
+                    f"expected an empty folder or the same run in {self.path}, but another one lives there "
+                    f"(identity {str(found)[:12]}, this one {identity[:12]}). Choose another --out."
+                )
+        elif self.seeds():
+            raise RunError(
+                f"expected {existing} beside the trained seeds, but there is none, so nobody knows what they "
+                "are. Choose another --out."
+            )
 
     def config(self) -> dict[str, Any]:
         """The run as JSON's types.
@@ -277,8 +338,10 @@ class RunFolder:
 
     def seeds(self) -> list[SeedFolder]:
         """The seeds that have been started, in order."""
+        if not os.path.isdir(self.path):  # unlike pathlib, it takes a name that is too long for an absent one
+            return []
         numbers = [p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir()]
-        return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdigit())]
+        return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdecimal())]
 
 
 def make_folder(path: Path) -> None:
@@ -295,6 +358,12 @@ def make_folder(path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
     except (OSError, ValueError) as error:
-        raise RunError(f"expected a run's {path.name} at {path}, but it cannot be read.") from error
+        raise RunError(
+            f"expected a run's {path.name} at {path}, but it cannot be read. Name a folder that "
+            "reweigh train has written."
+        ) from error
+    return found

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import ConfigError
+from reweigh.errors import MOST, ConfigError
 
 
 class RunDefaults(NamedTuple):
@@ -33,7 +33,7 @@ def require(condition: bool, name: str, expected: str, found: object) -> None:
 def check_widths(hidden: tuple[int, ...]) -> None:
     """Refuse hidden layers without width."""
     require(
-        len(hidden) > 0 and all(isinstance(width, int) and width > 0 for width in hidden),
+        len(hidden) > 0 and all(isinstance(width, int) and 0 < width <= MOST for width in hidden),
         "hidden",
         "to be one or more positive widths",
         hidden,

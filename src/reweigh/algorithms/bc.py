@@ -4,6 +4,7 @@ The Gaussian form is the one of OPER's study (its Onestep code base). Its only l
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import equinox as eqx
@@ -40,7 +41,7 @@ class BCConfig:
         """Refuse what has no meaning."""
         policies = ("normal", "truncated", "deterministic")
         require(self.policy in policies, "policy", f"to be one of {policies}", self.policy)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
 

@@ -4,6 +4,7 @@ Kostrikov, Nair & Levine, arXiv 2110.06169.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import equinox as eqx
@@ -54,11 +55,14 @@ class IQLConfig:
         """Refuse what has no meaning."""
         require(0 < self.expectile < 1, "expectile", "strictly between 0 and 1", self.expectile)
         require(
-            self.inverse_temperature >= 0, "inverse_temperature", "of at least 0", self.inverse_temperature
+            0 <= self.inverse_temperature < inf,
+            "inverse_temperature",
+            "of at least 0",
+            self.inverse_temperature,
         )
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
 

@@ -1,6 +1,7 @@
 """TD3+BC: a deterministic policy that seeks value near the data (Fujimoto & Gu, arXiv 2106.06860)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import equinox as eqx
@@ -46,11 +47,11 @@ class TD3BCConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        require(self.alpha >= 0, "alpha", "of at least 0", self.alpha)
-        require(self.policy_noise >= 0, "policy_noise", "of at least 0", self.policy_noise)
+        require(0 <= self.alpha < inf, "alpha", "of at least 0", self.alpha)
+        require(0 <= self.policy_noise < inf, "policy_noise", "of at least 0", self.policy_noise)
         require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         clips = ("none", "hard", "square-root")
         require(
             self.constraint_clip in clips, "constraint_clip", f"to be one of {clips}", self.constraint_clip

@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reweigh.atomic import atomic_path
+from reweigh import atomic
 from reweigh.datasets.rows import NAMES, Rows, checked_rows
 from reweigh.errors import DatasetError
 
@@ -46,10 +46,8 @@ def read_npz(path: Path) -> Rows:
         DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.
     """
     try:
-        # A stream of our own, because NumPy leaves a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
+        arrays = atomic.read_npz(path)
+    except ValueError as error:
         raise DatasetError(
             f"expected a complete .npz file of plain arrays, but {path} cannot be read "
             f"({_first_line(error)}). Write it with numpy.savez, without objects."
@@ -80,7 +78,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
         MIX_LABEL: rows.source,
     }
     try:
-        with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        with atomic.atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
             for name, column in columns.items():
                 if column is not None:
                     # Times in the file's headers would make equal recipes give unequal bytes.

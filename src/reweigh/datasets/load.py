@@ -13,7 +13,7 @@ from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import limit_of
-from reweigh.errors import ConfigError, DatasetError
+from reweigh.errors import ConfigError, DatasetError, check_count
 from reweigh.transitions import Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.
@@ -55,8 +55,8 @@ def load(
     """
     if episode_ends not in (None, "flags", "discontinuity"):
         raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise ConfigError(f"expected max_episode_steps of at least 1, but found {max_episode_steps}.")
+    if max_episode_steps is not None:
+        check_count("max_episode_steps", max_episode_steps)
     spec, rows, always_d4rl = data if isinstance(data, tuple) else load_rows(data)
     if env is not None:
         rows = replace(rows, env=env)
@@ -108,7 +108,7 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
     spec = str(data)
     kind, colon, name = spec.partition(":")
     if colon and kind == "builtin":
-        if name not in BUILTINS and not re.fullmatch(r"bandit-\d{1,9}", name):
+        if name not in BUILTINS and not re.fullmatch(r"bandit-\d{1,10}", name):
             raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
         if name in SHIPPED:
             return spec, read_hdf5(SHIPPED[name]), True

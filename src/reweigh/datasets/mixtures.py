@@ -7,7 +7,7 @@ import numpy as np
 
 from reweigh.datasets.episodes import episode_starts, limit_timeouts
 from reweigh.datasets.rows import Rows, rows_digest
-from reweigh.errors import ConfigError, DatasetError
+from reweigh.errors import MOST, ConfigError, DatasetError
 
 Kind = Literal["trajectories", "segments"]
 
@@ -34,12 +34,12 @@ class MixRecipe:
         """Refuse what has no meaning."""
         if not 0 < self.ratio < 1:
             raise ConfigError(f"expected ratio strictly between 0 and 1, but found {self.ratio}.")
-        if self.size < 2:
-            raise ConfigError(f"expected size of at least 2 rows, but found {self.size}.")
+        if not 2 <= self.size <= MOST:
+            raise ConfigError(f"expected size from 2 to {MOST} rows, but found {self.size}.")
         if self.kind not in ("trajectories", "segments"):
             raise ConfigError(f"expected kind 'trajectories' or 'segments', but found {self.kind!r}.")
-        if self.seed < 0:
-            raise ConfigError(f"expected seed of at least 0, but found {self.seed}.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"expected seed from 0 to below 2^63, but found {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
             )
     rng = np.random.default_rng(recipe.seed)
     good_target = round(recipe.ratio * recipe.size, 6)  # 0.07 * 100 shall be 7, not a little more
+    if not good_target:
+        raise ConfigError(
+            f"expected a ratio that asks for rows of the good source, but {recipe.ratio} of {recipe.size} "
+            "rows is none. Raise it or --size."
+        )
     good_pieces, good_rows = _draw(good, good_target, recipe, rng, "good")
     bad_pieces, bad_rows = _draw(bad, float(recipe.size - good_rows), recipe, rng, "bad")
     parts = [_take(good, good_pieces), _take(bad, bad_pieces)]

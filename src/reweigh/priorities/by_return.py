@@ -13,6 +13,9 @@ from jaxtyping import Float64
 from reweigh.errors import ConfigError, WeightsError
 from reweigh.transitions import Episodes, Transitions
 
+# Settings beyond this, or below its reciprocal, leave nothing that floating point can tell apart.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -44,8 +47,8 @@ class OperR(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if not (0 <= self.base < np.inf):
-            raise ConfigError(f"expected base of at least 0, but found {self.base}.")
+        if not 0 <= self.base <= LARGEST:
+            raise ConfigError(f"expected base from 0 to {LARGEST:g}, but found {self.base}.")
 
 
 @dataclass(frozen=True)
@@ -284,5 +287,7 @@ def _uniform(count: int) -> Float64[np.ndarray, " N"]:
 
 
 def _check_temperature(temperature: float) -> None:
-    if not (0 < temperature < np.inf):
-        raise ConfigError(f"expected temperature above 0, but found {temperature}.")
+    if not 1 / LARGEST <= temperature <= LARGEST:
+        raise ConfigError(
+            f"expected temperature above 0, from {1 / LARGEST:g} to {LARGEST:g}, but found {temperature}."
+        )

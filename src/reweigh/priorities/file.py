@@ -1,6 +1,7 @@
 """The weights file: its only reader and writer."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import atomic_path
+from reweigh.atomic import atomic_path, read_npz
 from reweigh.errors import WeightsError
 from reweigh.transitions import Transitions
 
@@ -101,7 +102,7 @@ def read_weights(path: Path) -> WeightsFile:
     Raises:
         WeightsError: it is missing, damaged, or holds no weights.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
         raise WeightsError(
             f"expected a weights file at {path}, but there is none. Make one with reweigh weigh."
         )
@@ -116,7 +117,7 @@ def read_weights(path: Path) -> WeightsFile:
         raise WeightsError(f"expected each 'index' from 0 to {count - 1} once in {path}.")
     with np.errstate(over="ignore"):
         total = weight.sum()
-    if not ((weight >= 0).all() and 0 < total < np.inf):
+    if not ((weight >= 0).all() and 0 < total / max(count, 1) < np.inf):
         raise WeightsError(f"expected finite, non-negative weights, not all 0, but {path} holds others.")
     order = np.argsort(index, kind="stable")
     return WeightsFile(
@@ -176,14 +177,12 @@ def _priority(
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        # A stream of our own, because NumPy leaves a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            columns = {name: np.asarray(file[name]) for name in file.files}
+        columns = read_npz(path)
         meta = _meta(str(columns.pop("meta"))) if "meta" in columns else {}
-    except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
-        text = (str(error).splitlines() or [type(error).__name__])[0]
+    except ValueError as error:
         raise WeightsError(
-            f"expected a complete weights file, but {path} cannot be read ({text})."
+            f"expected a complete weights file, but {path} cannot be read ({error}). Make it again with "
+            "reweigh weigh."
         ) from error
     return columns, meta
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import ConfigError
+from reweigh.errors import MOST, ConfigError, check_count, check_seeds
 from reweigh.priorities.by_return import Weighting
-from reweigh.priorities.scaling import linear_probability
+from reweigh.priorities.scaling import check_bounds, linear_probability
 
 LEAST_AGREEMENT = 0.3
 """Rank correlation between value seeds below which their weights are mostly noise."""
@@ -61,11 +61,14 @@ class ValueLearning:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         for name in ("steps", "stages", "first_stage_updates", "stage_updates", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"expected {name} of at least 1, but found {getattr(self, name)}.")
+            check_count(name, getattr(self, name))
+        if not self.hidden or not all(0 < width <= MOST for width in self.hidden):
+            raise ConfigError(f"expected hidden to be one or more positive widths, but found {self.hidden}.")
         for name in ("trace_decay", "discount"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expected {name} in [0, 1], but found {getattr(self, name)}.")
+        if self.target_rate > 1:
+            raise ConfigError(f"expected target_rate in (0, 1], but found {self.target_rate}.")
         for name in ("learning_rate", "target_rate", "rescale_std"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
@@ -110,12 +113,12 @@ class OperA:
                 f"expected iteration from 1 to {self.learning.stages}, the number of stages, "
                 f"but found {self.iteration}."
             )
-        if not self.value_seeds or len(set(self.value_seeds)) < len(self.value_seeds):
-            raise ConfigError(f"expected different value_seeds, but found {self.value_seeds}.")
+        check_seeds("value_seeds", self.value_seeds)
         for name in ("std", "eps", "eps_max"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < np.inf:
                 raise ConfigError(f"expected {name} of at least 0, but found {value}.")
+        check_bounds(self.eps, self.eps_max)
 
 
 def oper_a_for(method: OperA, domain: str) -> OperA:

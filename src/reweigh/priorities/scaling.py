@@ -47,7 +47,21 @@ def linear_probability(
             f"expected non-negative probabilities, but std={std} without eps makes {(q < 0).sum()} of "
             f"{count} negative. Give eps, for example 0.1."
         )
-    return q / q.sum()
+    return _normalized(q, f"std={std}, eps={eps}, eps_max={eps_max}")
+
+
+def check_bounds(eps: float | None, eps_max: float | None) -> None:
+    """Refuse bounds that leave no weight, or none but one.
+
+    Args:
+        eps: smallest weight.
+        eps_max: largest weight.
+
+    Raises:
+        ConfigError: they do.
+    """
+    if eps_max is not None and not eps_max > (eps or 0):
+        raise ConfigError(f"expected eps_max above eps and 0, but found eps={eps} and eps_max={eps_max}.")
 
 
 def exponential_probability(
@@ -60,9 +74,10 @@ def exponential_probability(
         inverse_temperature: `λ`; 0 is uniform.
     """
     scale = np.abs(weight).mean()
-    exponent = inverse_temperature * (weight / scale if scale > 0 else weight)
-    exponential = np.exp(exponent - exponent.max())
-    return exponential / exponential.sum()
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        exponent = inverse_temperature * (weight / scale if scale > 0 else weight)
+        exponential = np.exp(exponent - exponent.max())
+    return _normalized(exponential, f"strength={inverse_temperature}")
 
 
 def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Float64[np.ndarray, " N"]:
@@ -79,7 +94,7 @@ def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Flo
         raise ConfigError("expected non-negative weights, not all 0, for the power transform; shift them.")
     scaled = (weight / weight.max()) ** power
     scaled[weight == 0] = 0
-    return scaled / scaled.sum()
+    return _normalized(scaled, f"strength={power}")
 
 
 def mixture(
@@ -98,6 +113,14 @@ def mixture(
 def ess_fraction(probability: Float64[np.ndarray, " N"]) -> float:
     """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition."""
     return float(probability.sum() ** 2 / ((probability**2).sum() * len(probability)))
+
+
+def _normalized(weight: Float64[np.ndarray, " N"], settings: str) -> Float64[np.ndarray, " N"]:
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not 0 < total < np.inf:
+        raise ConfigError(f"expected weights with a finite sum above 0, but {settings} gives {total}.")
+    return weight / total
 
 
 def find_setting(

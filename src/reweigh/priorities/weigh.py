@@ -7,7 +7,15 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from reweigh.errors import ConfigError
-from reweigh.priorities.by_return import AW, RW, ReturnMethod, RewardWeights, Weighting, probability_by_return
+from reweigh.priorities.by_return import (
+    AW,
+    LARGEST,
+    RW,
+    ReturnMethod,
+    RewardWeights,
+    Weighting,
+    probability_by_return,
+)
 from reweigh.priorities.oper_a import (
     OperA,
     agreement_notes,
@@ -16,6 +24,7 @@ from reweigh.priorities.oper_a import (
     weighting_by_advantage,
 )
 from reweigh.priorities.scaling import (
+    check_bounds,
     exponential_probability,
     find_setting,
     linear_probability,
@@ -50,8 +59,13 @@ class Scaling:
             value = getattr(self, name)
             if value is not None and not linear:
                 raise ConfigError(f"{name} belongs to the linear transform. Add --transform linear.")
-            if value is not None and not 0 <= value < float("inf"):
-                raise ConfigError(f"expected {name} of at least 0, but found {value}.")
+            if value is not None and not 0 <= value <= LARGEST:
+                raise ConfigError(f"expected {name} from 0 to {LARGEST:g}, but found {value}.")
+        check_bounds(self.eps, self.eps_max)
+        if self.strength is not None and not 0 <= self.strength <= LARGEST:
+            raise ConfigError(f"expected strength from 0 to {LARGEST:g}, but found {self.strength}.")
+        if self.target_ess is not None and not 0 < self.target_ess < 1:
+            raise ConfigError(f"expected target_ess strictly between 0 and 1, but found {self.target_ess}.")
         if self.std is not None and self.target_ess is not None:
             raise ConfigError("std and target_ess both fix how uneven the weights are. Give one of them.")
         if self.strength is not None and self.transform not in ("exp", "power"):

@@ -33,10 +33,23 @@ def learning_curve(
     seeds = [seed for seed in folder.seeds() if only is None or seed.seed in only]
     returns = [seed.load_returns() for seed in seeds]
     if not returns or min(len(r.update) for r in returns) == 0:
-        raise RunError(f"expected evaluated seeds in {folder.path}, but at least one has no evaluation.")
+        raise RunError(
+            f"expected evaluated seeds in {folder.path}, but at least one has no evaluation. "
+            "Name a run that was trained with its environment."
+        )
     common = returns[0].update
     for other in returns[1:]:
         common = np.intersect1d(common, other.update)
+    if not len(common):
+        raise RunError(
+            f"expected seeds evaluated at the same updates in {folder.path}, but no update is common to all. "
+            "Plot seeds of one run."
+        )
+    if not all(np.isfinite(r.episode_return).all() for r in returns):
+        raise RunError(
+            f"expected finite returns in {folder.path}, but found NaN or infinity. Train it again, or leave "
+            "it out."
+        )
     env = seeds[0].load_policy().meta.get("env")
     reference = reference_of_env(env) if env else None
     columns = [r.episode_return[np.isin(r.update, common)].mean(axis=1) for r in returns]

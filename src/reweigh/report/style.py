@@ -9,6 +9,8 @@ from reweigh.errors import RunError
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+ENDINGS = (".png", ".pdf", ".svg")
+
 
 def pyplot() -> Any:
     """Matplotlib without a display, in the house style."""
@@ -38,7 +40,7 @@ def save(figure: Any, path: Path) -> None:
     Raises:
         RunError: the ending or the folder does not do.
     """
-    if path.suffix not in (".png", ".pdf", ".svg"):
+    if path.suffix not in ENDINGS:
         raise RunError(f"expected a figure ending in .png, .pdf or .svg, but found {str(path)!r}.")
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
