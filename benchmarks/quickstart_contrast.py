@@ -26,7 +26,6 @@ def main() -> None:
         "# Quickstart's comparison on other data",
         "",
         *describe_machine("jax", "gymnasium", "mujoco"),
-        "",
         f"Behaviour cloning as in `reweigh quickstart` ({quickstart.NUM_UPDATES} updates, 64x64), seeds "
         f"{SEEDS[0]} to {SEEDS[-1]}. IQM of the last evaluation and 95 % bootstrap interval; all seeds.",
         "",

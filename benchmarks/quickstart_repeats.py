@@ -27,7 +27,6 @@ def main() -> None:
         "# Quickstart, repeated with other seeds",
         "",
         *describe_machine("jax", "gymnasium", "mujoco"),
-        "",
         f"{arguments.repetitions} repetitions of `reweigh quickstart`, {SEEDS} seeds an arm, no seed used "
         "twice. IQM of the last evaluation (10 episodes a seed) with its 95 % bootstrap interval over seeds; "
         "`clear` where the intervals of both weighted arms lie above that of uniform.",

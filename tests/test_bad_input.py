@@ -1066,7 +1066,10 @@ BAD_TRAIN = [
     (f"{TRAIN} --out out/r --set discount=1.5", "expected discount in [0, 1], but found 1.5"),
     (f"{TRAIN} --out out/r --set action_limit=0", "expected action_limit in (0, 1], but found 0.0"),
     (f"{TRAIN} --out out/r --set action_limit=nan", "expected action_limit in (0, 1], but found nan"),
-    (f"{TRAIN} --out out/r --set reward=more", "expected reward to be one of none, minus-one, return-range"),
+    (
+        f"{TRAIN} --out out/r --set reward=more",
+        "expected reward to be one of none, minus-one, minus-ten, return-range",
+    ),
     (
         f"{TRAIN} --out out/r --set normalize_observations=perhaps",
         "expected normalize_observations to be bool, but found 'perhaps'",

@@ -174,6 +174,7 @@ def test_another_run_in_the_same_folder_is_refused(config, tmp_path):
 
 
 def test_a_second_writer_is_refused(config, tmp_path):
+    train(config, [1], tmp_path / "run")
     folder = RunFolder(tmp_path / "run").seed(0)
     with folder.locked(), pytest.raises(RunError, match="only writer"):
         train(config, [0], tmp_path / "run")
