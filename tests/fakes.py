@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reweigh.algorithms.bc import BCConfig, make_bc
+from reweigh.algorithms.cql import CQLConfig, make_cql
 from reweigh.algorithms.iql import IQLConfig, make_iql
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
@@ -16,6 +17,7 @@ ALGORITHMS = {
     "bc-truncated": lambda: make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
     "bc-deterministic": lambda: make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
     "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
+    "cql": lambda: make_cql(CQLConfig(hidden=(16,), num_actions=3), 100),
     "iql": lambda: make_iql(IQLConfig(hidden=(16,)), 100),
 }
 

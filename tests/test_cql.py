@@ -5,10 +5,10 @@ import pytest
 
 from goldens import as_dtype, assert_losses, assert_parameters, golden
 from reweigh.algorithms.cql import (
+    Actor,
     CQLConfig,
     CQLNoise,
     CQLState,
-    Policy,
     conservative_gap,
     make_cql,
     q_of_actions,
@@ -18,10 +18,11 @@ from reweigh.networks import MLP, TwinQ
 from reweigh.optim import Trained
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
+PAPER = {"hidden": (32, 32), "sample_after_terminals": True}
 CONFIGS = {
-    "default": CQLConfig(hidden=(32, 32)),
-    "kitchen": CQLConfig(hidden=(32, 32), max_target_backup=True, importance_sampling=False),
-    "bc": CQLConfig(hidden=(32, 32), warmup_updates=10),
+    "default": CQLConfig(**PAPER),
+    "kitchen": CQLConfig(**PAPER, max_target_backup=True, importance_sampling=False),
+    "bc": CQLConfig(**PAPER, warmup_updates=10),
 }
 
 
@@ -37,8 +38,8 @@ def mlp_of(arrays, prefix, dtype) -> MLP:
     )
 
 
-def parts_of(arrays, prefix, dtype) -> tuple[Policy, TwinQ, jax.Array]:
-    policy = Policy(
+def parts_of(arrays, prefix, dtype) -> tuple[Actor, TwinQ, jax.Array]:
+    policy = Actor(
         mlp_of(arrays, f"{prefix}policy/params/base_network", dtype),
         jnp.asarray(arrays[f"{prefix}policy/params/log_std_multiplier_module/value"], dtype),
         jnp.asarray(arrays[f"{prefix}policy/params/log_std_offset_module/value"], dtype),
@@ -84,7 +85,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
         fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
         policy, critic, log_alpha = parts_of(arrays, "init/", dtype)
         state = CQLState(
-            Trained(policy, fresh.policy.opt_state),
+            Trained(policy, fresh.actor.opt_state),
             Trained(critic, fresh.critic.opt_state),
             critic,
             Trained(log_alpha, fresh.log_alpha.opt_state),
@@ -107,7 +108,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
             assert_losses(metrics["temperature/loss"], stored("alpha_loss"), dtype)
             assert_losses(metrics["temperature/alpha"], stored("alpha"), dtype)
         final = parts_of(arrays, f"{where}final/", dtype)
-        assert_parameters((state.policy.model, state.critic.model, state.log_alpha.model), final, dtype)
+        assert_parameters((state.actor.model, state.critic.model, state.log_alpha.model), final, dtype)
         assert_parameters(
             state.target_critic, critics_of(arrays, f"{where}final/", "target_qf", dtype), dtype
         )
@@ -124,7 +125,7 @@ def test_the_gap_by_hand():
 
 
 def test_a_gap_is_clipped_state_by_state():
-    config = CQLConfig(gap_limits=(-1.0, 2.0))
+    config = CQLConfig(gap_min=-1.0, gap_max=2.0)
     q = jnp.array([[0.0], [10.0], [-10.0]])
     np.testing.assert_allclose(conservative_gap(jnp.zeros(3), q, jnp.zeros((3, 1)), config), [0, 2, -1])
 
@@ -167,13 +168,13 @@ def test_decoupled_batches_reach_their_own_terms():
     assert same(after(batch(0), batch(1), td_only).critic, after(batch(0), batch(2), td_only).critic)
     gap_only = TermWeight(zeros, ones, ones)
     assert same(after(batch(0), batch(1), gap_only).critic, after(batch(3), batch(1), gap_only).critic)
-    assert same(after(batch(0), batch(1), gap_only).policy, after(batch(3), batch(1), gap_only).policy)
+    assert same(after(batch(0), batch(1), gap_only).actor, after(batch(3), batch(1), gap_only).actor)
     assert not same(after(batch(0), batch(1), gap_only).critic, after(batch(0), batch(2), gap_only).critic)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_actions": 0}, {"temperature": 0.0}, {"gap_limits": (1.0, 0.0)}, {"min_q_weight": -1.0}],
+    [{"num_actions": 0}, {"temperature": 0.0}, {"gap_min": 1.0, "gap_max": 0.0}, {"min_q_weight": -1.0}],
 )
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ConfigError):

@@ -4,6 +4,7 @@ import pytest
 
 from probes import best_action, constant_reward, copied_action, train_on, two_steps
 from reweigh.algorithms.bc import BCConfig, make_bc
+from reweigh.algorithms.cql import CQLConfig, make_cql
 from reweigh.algorithms.iql import IQLConfig, make_iql
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 
@@ -14,10 +15,15 @@ WITH_VALUES = {
     "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, target_rate=0.05), UPDATES),
     # At expectile 0.5 the value is the mean over actions, which these probes know.
     "iql": lambda: make_iql(IQLConfig(**FAST, expectile=0.5, target_rate=0.05), UPDATES),
+    # Without its gap CQL is soft actor-critic, whose values these probes know.
+    "cql": lambda: make_cql(CQLConfig(**FAST, min_q_weight=0.0, num_actions=1, target_rate=0.05), UPDATES),
 }
 SEEKING = {
     "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=50.0, target_rate=0.05), UPDATES),
     "iql": lambda: make_iql(IQLConfig(**FAST, inverse_temperature=10.0, target_rate=0.05), UPDATES),
+    "cql": lambda: make_cql(
+        CQLConfig(**FAST, min_q_weight=0.1, num_actions=4, target_rate=0.05, target_entropy=-4.0), UPDATES
+    ),
 }
 CLONING = {
     "bc": lambda: make_bc(BCConfig(**FAST), UPDATES),
@@ -25,6 +31,7 @@ CLONING = {
     "bc-deterministic": lambda: make_bc(BCConfig(**FAST, policy="deterministic"), UPDATES),
     "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=0.0), UPDATES),
     "iql": lambda: make_iql(IQLConfig(**FAST, inverse_temperature=0.0), UPDATES),
+    "cql-warm-up": lambda: make_cql(CQLConfig(**FAST, num_actions=1, warmup_updates=UPDATES), UPDATES),
 }
 
 

@@ -229,7 +229,9 @@ def _add_train(commands: Any) -> None:
         "reweigh train mix.hdf5 --algorithm iql --weights aw --seeds 0 1 2 --num-updates 100000",
     )
     _add_data(parser)
-    parser.add_argument("--algorithm", choices=("bc", "td3-bc", "iql"), required=True, help="what to train")
+    parser.add_argument(
+        "--algorithm", choices=("bc", "td3-bc", "iql", "cql"), required=True, help="what to train"
+    )
     parser.add_argument(
         "--out", type=_name, metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)"
     )

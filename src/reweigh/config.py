@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from reweigh.algorithms.bc import BCConfig
+from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.rewards import RewardTransform
@@ -20,8 +21,10 @@ from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
-AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig
-ALGORITHMS: dict[str, type[AlgorithmConfig]] = {c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig)}
+AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig | CQLConfig
+ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
+    c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig, CQLConfig)
+}
 
 
 @dataclass(frozen=True)

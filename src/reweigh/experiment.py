@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from reweigh.algorithms.bc import BCConfig, make_bc
+from reweigh.algorithms.cql import CQLConfig, make_cql
 from reweigh.algorithms.iql import make_iql
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 from reweigh.config import AlgorithmConfig, Resample, RunConfig, identity, to_dict
@@ -32,6 +33,8 @@ def make_algorithm(config: AlgorithmConfig, num_updates: int) -> Algorithm:
         return make_bc(config, num_updates)
     if isinstance(config, TD3BCConfig):
         return make_td3_bc(config, num_updates)
+    if isinstance(config, CQLConfig):
+        return make_cql(config, num_updates)
     return make_iql(config, num_updates)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
 from reweigh.config import Resample, Reweight, RunConfig
 from reweigh.errors import ConfigError
@@ -34,6 +35,11 @@ def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False)
         config = with_weights(config, weights)
         if published_terms:
             config = replace(config, rebalance=_published_rebalance(config, domain))
+    if isinstance(config.algorithm, CQLConfig) and domain == "kitchen":
+        algorithm = replace(
+            config.algorithm, hidden=(512, 512, 512), max_target_backup=True, importance_sampling=False
+        )
+        config = replace(config, algorithm=algorithm)
     if isinstance(config.algorithm, IQLConfig):
         expectile, inverse_temperature = {
             "mujoco": (0.7, 3.0),

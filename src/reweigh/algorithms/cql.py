@@ -37,12 +37,16 @@ class CQLConfig:
     """Of the log-sum-exp, above 0."""
     max_target_backup: bool = False
     """The target takes the best of `num_actions` next actions instead of one."""
-    gap_limits: tuple[float, float] = (-float("inf"), float("inf"))
-    """Each state's gap is clipped to these."""
+    gap_min: float | None = None
+    """Each state's gap counts at least this; None: no limit."""
+    gap_max: float | None = None
+    """And at most this."""
     warmup_updates: int = 0
     """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
     backup_entropy: bool = False
     """Subtract the entropy term in the target."""
+    sample_after_terminals: bool = False
+    """Draw the gap's actions at s' also where the episode ended there, as JaxCQL; else at s."""
     target_entropy: float | None = None
     """None: minus the number of action dimensions."""
     initial_temperature: float = 1.0
@@ -65,7 +69,8 @@ class CQLConfig:
         require(self.min_q_weight >= 0, "min_q_weight", "of at least 0", self.min_q_weight)
         require(self.num_actions >= 1, "num_actions", "of at least 1", self.num_actions)
         require(self.temperature > 0, "temperature", "above 0", self.temperature)
-        require(self.gap_limits[0] < self.gap_limits[1], "gap_limits", "in order", self.gap_limits)
+        ordered = self.gap_min is None or self.gap_max is None or self.gap_min < self.gap_max
+        require(ordered, "gap_min", "below gap_max", self.gap_min)
         require(self.warmup_updates >= 0, "warmup_updates", "of at least 0", self.warmup_updates)
         require(self.initial_temperature > 0, "initial_temperature", "above 0", self.initial_temperature)
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
@@ -73,7 +78,7 @@ class CQLConfig:
         check_widths(self.hidden)
 
 
-class Policy(eqx.Module):
+class Actor(eqx.Module):
     """`tanh` of a normal whose mean and deviation follow the state."""
 
     mlp: MLP
@@ -88,9 +93,9 @@ class Policy(eqx.Module):
 
 
 class CQLState(eqx.Module):
-    """Policy, twin critics with slow copies, and the entropy's temperature."""
+    """Actor, twin critics with slow copies, and the entropy's temperature."""
 
-    policy: Trained
+    actor: Trained
     critic: Trained
     target_critic: TwinQ
     log_alpha: Trained
@@ -129,7 +134,7 @@ def conservative_gap(
     else:
         entries = q_sampled - log_density
     highest = config.temperature * logsumexp(entries / config.temperature, axis=1)
-    return jnp.clip(highest - q_data, *config.gap_limits)
+    return jnp.clip(highest - q_data, config.gap_min, config.gap_max)
 
 
 def sampled(
@@ -174,7 +179,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         mlp = make_mlp(
             policy_key, states, config.hidden, 2 * actions, init=lecun_normal, last_init=small_uniform
         )
-        policy = Policy(mlp, jnp.asarray(config.log_std_multiplier), jnp.asarray(config.log_std_offset))
+        policy = Actor(mlp, jnp.asarray(config.log_std_multiplier), jnp.asarray(config.log_std_offset))
         critic = make_twin_q(
             critic_key, states + actions, config.hidden, init=lecun_normal, last_init=small_uniform
         )
@@ -215,7 +220,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         return td_target(batch.reward, batch.discount, q)
 
     def policy_objective(
-        policy: Policy, state: CQLState, minibatch: Minibatch, noise: CQLNoise
+        policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise
     ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
         batch = minibatch.policy_batch
         mean, log_std = policy(batch.observation)
@@ -269,11 +274,16 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
 
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
-        policy = state.policy.model
+        policy = state.actor.model
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
-        next_mean, next_log_std = policy(batch.next_observation)
+        following_observation = batch.next_observation
+        if not config.sample_after_terminals:
+            # What a file holds after a terminal is no state of this episode.
+            alive = (batch.discount > 0)[:, None]
+            following_observation = jnp.where(alive, batch.next_observation, batch.observation)
+        next_mean, next_log_std = policy(following_observation)
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)
@@ -301,7 +311,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             "temperature/loss": alpha_loss,
         }
         return CQLState(
-            step(optimizer, state.policy, policy_gradient),
+            step(optimizer, state.actor, policy_gradient),
             critic,
             polyak(state.target_critic, critic.model, rate=config.target_rate),
             step(optimizer, state.log_alpha, alpha_gradient),
@@ -309,12 +319,12 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         ), metrics
 
     def actor(state: CQLState) -> ActorNetwork:
-        *first, (kernel, bias) = state.policy.model.mlp.layers
+        *first, (kernel, bias) = state.actor.model.mlp.layers
         half = bias.shape[-1] // 2
         return ActorNetwork((*first, (kernel[:, :half], bias[:half])), squash=True)
 
     def act(state: CQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
-        mean, _ = jnp.split(state.policy.model.mlp(observation), 2, axis=-1)
+        mean, _ = jnp.split(state.actor.model.mlp(observation), 2, axis=-1)
         return jnp.tanh(mean)
 
     return Algorithm(init, noise, (update,), act, actor)
