@@ -61,6 +61,12 @@ def chain(count=400, seed=0):
     "setting",
     [
         {"critic": "v"},
+        {
+            "solver": "fast",
+            "fast_first_stage_updates": 3000,
+            "fast_learning_rate": 3e-3,
+            "fast_target_rate": 0.05,
+        },
         {"critic": "doublev"},
         {"critic": "vq"},
         {"steps": 3},
@@ -82,6 +88,18 @@ def test_values_and_advantages_of_a_chain_are_the_ones_worked_by_hand(setting):
     # Only the differences between advantages can be read from weights: w = (A - min A) / mean.
     above = advantage - advantage.min()
     np.testing.assert_allclose(weight, above / above.mean(), atol=0.12)
+
+
+def test_the_fast_way_takes_its_own_lengths_and_has_a_folder_of_its_own():
+    fast = ValueLearning(solver="fast")
+    assert [fast.updates_of(stage) for stage in (1, 2)] == [10_000, 5_000]
+    assert ValueLearning().num_updates / fast.num_updates > 100
+    data = load(chain())
+    assert learning_folder(data, fast) != learning_folder(data, ValueLearning())
+    # A setting of the other way does not make published weights others.
+    assert learning_folder(data, ValueLearning(fast_stage_updates=7)) == learning_folder(
+        data, ValueLearning()
+    )
 
 
 def test_learning_that_is_stopped_and_resumed_ends_in_the_same_bits(cache, monkeypatch):

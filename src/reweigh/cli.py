@@ -187,7 +187,9 @@ def _add_weigh(commands: Any) -> None:
     )
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(
-        "--solver", choices=("published", "fast"), help="how values are learned (published: 15 million steps)"
+        "--solver",
+        choices=("published", "fast"),
+        help="how values are learned: 15 million updates, or 90 thousand (published)",
     )
     learned.add_argument(
         "--from",

@@ -1,5 +1,7 @@
 """One stage of OPER-A: learn the value of the weighted data, then weigh by advantages."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,11 @@ class ValueProblem:
         else:
             self.judged = self._view(monte_carlo=learning.advantage == "monte-carlo", steps=learning.steps)
         self.observation = self.normalizer(transitions.observation)
+        if learning.solver == "fast":
+            # Weights do not depend on the unit of advantages; networks learn values of about 1 sooner.
+            spread = float(monte_carlo_view(transitions, learning.discount).reward.std()) or 1.0
+            self.target = replace(self.target, reward=self.target.reward / spread)
+            self.judged = replace(self.judged, reward=self.judged.reward / spread)
 
     def _view(self, *, monte_carlo: bool, steps: int) -> TargetView:
         learning = self.learning
@@ -113,10 +120,11 @@ class ValueProblem:
 
 def value_config(learning: ValueLearning) -> ValueConfig:
     """Settings of the networks."""
+    fast = learning.solver == "fast"
     return ValueConfig(
         critic=learning.critic,
-        target_rate=learning.target_rate,
-        learning_rate=learning.learning_rate,
+        target_rate=learning.fast_target_rate if fast else learning.target_rate,
+        learning_rate=learning.fast_learning_rate if fast else learning.learning_rate,
         hidden=learning.hidden,
     )
 

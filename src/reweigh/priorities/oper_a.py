@@ -20,7 +20,8 @@ class ValueLearning:
     """How values are learned and advantages taken, `stages` times over."""
 
     solver: Literal["published", "fast"] = "published"
-    """OPER's recipe of many small steps, or whole-dataset returns refitted a few times."""
+    """OPER's recipe, or the same in 1/166 of its updates: values in units of the returns' spread, and the
+    `fast_` settings in place of the published ones."""
     critic: Literal["v", "doublev", "vq"] = "doublev"
     """One value network, the smaller of two, or one beside action values."""
     target: Literal["n-step", "monte-carlo"] = "n-step"
@@ -51,6 +52,10 @@ class ValueLearning:
     """Stretch each stage's weights to this standard deviation where they have less."""
     rescale_eps: float = 0.1
     """Smallest weight after such a stretch."""
+    fast_first_stage_updates: int = 10_000
+    fast_stage_updates: int = 5_000
+    fast_learning_rate: float = 1e-3
+    fast_target_rate: float = 0.02
     timeouts_end: bool = False
     """n > 1: a time-out ends a target as a terminal does (OPER's code)."""
     constant_power: bool = False
@@ -60,16 +65,19 @@ class ValueLearning:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        for name in ("steps", "stages", "first_stage_updates", "stage_updates", "batch_size"):
+        lengths = ("first_stage_updates", "stage_updates", "fast_first_stage_updates", "fast_stage_updates")
+        for name in ("steps", "stages", "batch_size", *lengths):
             check_count(name, getattr(self, name))
         if not self.hidden or not all(0 < width <= MOST for width in self.hidden):
             raise ConfigError(f"expected hidden to be one or more positive widths, but found {self.hidden}.")
         for name in ("trace_decay", "discount"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expected {name} in [0, 1], but found {getattr(self, name)}.")
-        if self.target_rate > 1:
-            raise ConfigError(f"expected target_rate in (0, 1], but found {self.target_rate}.")
-        for name in ("learning_rate", "target_rate", "rescale_std"):
+        for name in ("target_rate", "fast_target_rate"):
+            if getattr(self, name) > 1:
+                raise ConfigError(f"expected {name} in (0, 1], but found {getattr(self, name)}.")
+        rates = ("learning_rate", "target_rate", "fast_learning_rate", "fast_target_rate")
+        for name in (*rates, "rescale_std"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise ConfigError(f"expected {name} above 0, but found {value}.")
@@ -79,10 +87,12 @@ class ValueLearning:
     @property
     def num_updates(self) -> int:
         """Of all stages together."""
-        return self.first_stage_updates + (self.stages - 1) * self.stage_updates
+        return sum(self.updates_of(stage) for stage in range(1, self.stages + 1))
 
     def updates_of(self, stage: int) -> int:
         """Of one stage, counted from 1."""
+        if self.solver == "fast":
+            return self.fast_first_stage_updates if stage == 1 else self.fast_stage_updates
         return self.first_stage_updates if stage == 1 else self.stage_updates
 
 
