@@ -120,4 +120,92 @@ class IQL:
         follow(self.target_critics, self.critics)
 
 
-ALGORITHMS = {"td3-bc": TD3BC, "iql": IQL}
+class Value:
+    """OPER-A's step: two value networks, arXiv 2306.05412."""
+
+    def __init__(self, states: int, actions: int):
+        del actions
+        self.values = nn.ModuleList([mlp(states, 1) for _ in range(2)])
+        self.targets = copy.deepcopy(self.values)
+        self.optimizer = torch.optim.Adam(self.values.parameters(), lr=3e-4)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1_000_000)
+
+    def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
+        with torch.no_grad():
+            target = r + discount * torch.min(*(value(s2)[:, 0] for value in self.targets))
+        loss = sum(nn.functional.mse_loss(value(s)[:, 0], target) for value in self.values)
+        minimize(self.optimizer, loss)
+        self.schedule.step()
+        follow(self.targets, self.values)
+
+
+class CQL:
+    """Kumar et al., arXiv 2006.04779: the policy once per state, all values of a state in one call."""
+
+    samples = 10
+
+    def __init__(self, states: int, actions: int):
+        self.policy = mlp(states, 2 * actions)
+        self.critics = nn.ModuleList([mlp(states + actions, 1) for _ in range(2)])
+        self.target_critics = copy.deepcopy(self.critics)
+        self.log_alpha = nn.Parameter(torch.zeros(()))
+        self.policy_optimizer = torch.optim.Adam(self.policy.parameters(), lr=3e-4)
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=3e-4)
+        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=3e-4)
+
+    def spread(self, s) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of each state."""
+        mean, log_std = self.policy(s).chunk(2, dim=-1)
+        return mean, (log_std - 1).clamp(-20, 2).exp()
+
+    @staticmethod
+    def sample(mean, std) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions and their log densities."""
+        normal = torch.distributions.Normal(mean, std)
+        raw = normal.rsample()
+        squash = 2 * (np.log(2) - raw - nn.functional.softplus(-2 * raw))
+        return torch.tanh(raw), (normal.log_prob(raw) - squash).sum(-1)
+
+    def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
+        size, count = len(s), self.samples
+        mean, std = self.spread(s)
+        action, log_density = self.sample(mean, std)
+        alpha = self.log_alpha.exp().detach()
+        q = torch.min(*(critic(torch.cat([s, action], 1))[:, 0] for critic in self.critics))
+        policy_loss = (alpha * log_density - q).mean()
+        alpha_loss = -(self.log_alpha * (log_density.detach() - a.shape[1])).mean()
+        with torch.no_grad():
+            next_mean, next_std = self.spread(s2)
+            next_action, _ = self.sample(next_mean, next_std)
+            x = torch.cat([s2, next_action], 1)
+            target = r + discount * torch.min(*(critic(x)[:, 0] for critic in self.target_critics))
+            wide = (size, count, a.shape[1])
+            current, current_density = self.sample(mean[:, None].expand(wide), std[:, None].expand(wide))
+            following, following_density = self.sample(
+                next_mean[:, None].expand(wide), next_std[:, None].expand(wide)
+            )
+            uniform = torch.rand(wide) * 2 - 1
+            density = torch.cat(
+                [torch.full((size, count), a.shape[1] * np.log(0.5)), following_density, current_density], 1
+            )
+            together = torch.cat([a[:, None], uniform, following, current], 1)
+            x = torch.cat([s[:, None].expand(-1, together.shape[1], -1), together], 2)
+        critic_loss = torch.zeros(())
+        for critic in self.critics:
+            values = critic(x)[..., 0]
+            gap = torch.logsumexp(values[:, 1:] - density, 1) - values[:, 0]
+            critic_loss = critic_loss + ((values[:, 0] - target) ** 2).mean() + 5 * gap.mean()
+        self.policy_optimizer.zero_grad()
+        self.alpha_optimizer.zero_grad()
+        policy_loss.backward()
+        alpha_loss.backward()
+        # The policy's loss has reached the critics too; that gradient is not theirs.
+        minimize(self.critic_optimizer, critic_loss)
+        self.policy_optimizer.step()
+        self.alpha_optimizer.step()
+        follow(self.target_critics, self.critics)
+
+
+ALGORITHMS = {"td3-bc": TD3BC, "iql": IQL, "value": Value, "cql": CQL}

@@ -23,18 +23,20 @@ from statistics import median
 import numpy as np
 
 ROWS, STATES, ACTIONS, BATCH = 1_000_000, 11, 3, 256
-MFLOP = {"td3-bc": 403, "iql": 524}
+MFLOP = {"td3-bc": 403, "iql": 524, "value": 278, "cql": 6845}
 """Multiplications and additions of the matrix products of one update, in millions."""
 SIZE = 256
 PRODUCTS = 2000  # matrix products that a measurement of the limit times
-SECTION = "Updates per second, one core"
 
 
 def main() -> None:
     """Measure, print and perhaps write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--updates", type=int, default=1000, help="of each contestant in each round")
+    parser.add_argument("--algorithms", nargs="+", choices=MFLOP, default=["td3-bc", "iql"])
+    parser.add_argument(
+        "--updates", type=int, default=1000, help="of td3-bc in each round; others as many as take as long"
+    )
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--out", type=Path, help="Markdown file whose section is replaced or added")
     parser.add_argument(
@@ -45,11 +47,17 @@ def main() -> None:
         work(*arguments.worker, arguments.core)
         return
     load = os.getloadavg()[0]
-    rates = {name: by_turns(name, arguments.rounds, arguments.updates, arguments.core) for name in MFLOP}
+    rates = {
+        name: by_turns(
+            name, arguments.rounds, arguments.updates * MFLOP["td3-bc"] // MFLOP[name], arguments.core
+        )
+        for name in arguments.algorithms
+    }
     text = "\n".join([*describe_machine("jax", "jaxlib", "torch"), *table(rates, arguments.updates, load)])
     print(text)
     if arguments.out:
-        write_section(arguments.out, SECTION, text)
+        title = f"Updates per second, one core: {', '.join(arguments.algorithms)}"
+        write_section(arguments.out, title, text)
 
 
 def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, list[float]]:
@@ -62,7 +70,7 @@ def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, 
         workers[name] = subprocess.Popen(
             [*command, side, algorithm, sampling], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        ask(workers[name], 20)  # compilation, and memory touched for the first time
+        ask(workers[name], 10)  # compilation, and memory touched for the first time
     found: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(rounds):
         for name in list(workers)[:: 1 if turn % 2 == 0 else -1]:
@@ -137,8 +145,10 @@ def ours(
     import jax
     import jax.numpy as jnp
 
+    from reweigh.algorithms.cql import CQLConfig, make_cql
     from reweigh.algorithms.iql import IQLConfig, make_iql
     from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
+    from reweigh.algorithms.value import ValueConfig, make_value
     from reweigh.rebalance.static import resample, resample_tables
     from reweigh.training import make_trainer
     from reweigh.types import Batch, Shapes, Stage
@@ -146,6 +156,10 @@ def ours(
     num_updates = 1_000_000
     if algorithm == "iql":
         made = make_iql(IQLConfig(), num_updates)
+    elif algorithm == "value":
+        made = make_value(ValueConfig(), num_updates)
+    elif algorithm == "cql":
+        made = make_cql(CQLConfig(), num_updates)
     else:
         made = make_td3_bc(TD3BCConfig(), num_updates)
     data = Batch(
@@ -204,8 +218,8 @@ def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -
     limits = [median(found["limit -"]) for found in rates.values()]
     lines = [
         f"1M random transitions of Hopper's shapes, batch {BATCH}, two hidden layers of 256, float32; one "
-        f"thread. {rounds} rounds of {updates} updates, all contestants by turns on one core (load "
-        f"average at the start {load:.1f}, hence CPU time). Rates are medians over rounds, "
+        f"thread. {rounds} rounds of the length of {updates} updates of td3-bc, all contestants by turns on one "
+        f"core (load average at the start {load:.1f}, hence CPU time). Rates are medians over rounds, "
         "ratios medians of the rounds' ratios, with their range.",
         "",
         "| | sampling | reweigh, updates/s | plain PyTorch, updates/s | ratio | range |",
