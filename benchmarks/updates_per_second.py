@@ -218,7 +218,7 @@ def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -
     limits = [median(found["limit -"]) for found in rates.values()]
     lines = [
         f"1M random transitions of Hopper's shapes, batch {BATCH}, two hidden layers of 256, float32; one "
-        f"thread. {rounds} rounds of the length of {updates} updates of td3-bc, all contestants by turns on one "
+        f"thread. {rounds} rounds as long as {updates} updates of td3-bc, all contestants by turns on one "
         f"core (load average at the start {load:.1f}, hence CPU time). Rates are medians over rounds, "
         "ratios medians of the rounds' ratios, with their range.",
         "",
