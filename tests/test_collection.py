@@ -312,11 +312,11 @@ def test_environments_that_do_not_fit_are_refused_in_one_line(env_id, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_steps": 1}, "num_steps of at least 2, but found 1"),
+        ({"num_steps": 1}, "num_steps from 2 to .* found 1"),
         ({"seed": -1}, "seed from 0 .* found -1"),
         ({"seed": 2**63}, "seed from 0 .* found 9223372036854775808"),
-        ({"action_noise": -0.1}, "action_noise of at least 0, but found -0.1"),
-        ({"action_noise": math.nan}, "action_noise of at least 0, but found nan"),
+        ({"action_noise": -0.1}, "action_noise from 0 to 1000, but found -0.1"),
+        ({"action_noise": math.nan}, "action_noise from 0 to 1000, but found nan"),
         ({"action_noise": 0.1}, "action_noise 0 with random actions, but found 0.1"),
     ],
 )
