@@ -57,6 +57,10 @@ def log_alpha_of(arrays, prefix, dtype):
     return jnp.asarray(arrays[f"{prefix}log_alpha/params/value"], dtype)
 
 
+def first_state(algorithm, shapes) -> CQLState:
+    return jax.jit(lambda key: algorithm.init(key, shapes))(jax.random.key(0))
+
+
 def minibatch_of(arrays, step, dtype) -> Minibatch:
     observation, action, reward, following, done = (
         jnp.asarray(arrays[f"in/{name}"][step], dtype)
@@ -82,7 +86,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
     where = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
     with jax.enable_x64(dtype == jnp.float64):
         algorithm = make_cql(CONFIGS[variant], 100)
-        fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
+        fresh = as_dtype(first_state(algorithm, Shapes(11, 3)), dtype)
         policy, critic, log_alpha = parts_of(arrays, "init/", dtype)
         state = CQLState(
             Trained(policy, fresh.actor.opt_state),
@@ -97,7 +101,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
                 minibatch_of(arrays, step - 1, dtype),
                 noise_of(arrays, step - 1, variant, dtype),
             )
-            state, metrics = algorithm.updates[0](state, minibatch, noise)
+            state, metrics = jax.jit(algorithm.updates[0])(state, minibatch, noise)
 
             def stored(name, step=step):
                 return arrays[f"{where}step{step}/{name}"]
@@ -131,7 +135,7 @@ def test_a_gap_is_clipped_state_by_state():
 
 
 def test_several_actions_a_state_have_the_values_of_each_alone():
-    state = make_cql(CQLConfig(hidden=(16, 16)), 1).init(jax.random.key(0), Shapes(4, 2))
+    state = first_state(make_cql(CQLConfig(hidden=(16, 16)), 1), Shapes(4, 2))
     observation = jax.random.normal(jax.random.key(1), (5, 4))
     action = jax.random.uniform(jax.random.key(2), (5, 3, 2))
     together = q_of_actions(state.target_critic, observation, action)
@@ -144,8 +148,9 @@ def test_several_actions_a_state_have_the_values_of_each_alone():
 def test_decoupled_batches_reach_their_own_terms():
     # TD learns from the evaluation batch; gap, policy and temperature from the policy batch.
     algorithm = make_cql(CQLConfig(hidden=(8,)), 10)
-    state = algorithm.init(jax.random.key(0), Shapes(2, 1))
+    state = first_state(algorithm, Shapes(2, 1))
     noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
+    update = jax.jit(algorithm.updates[0])
     ones, zeros = jnp.ones(4), jnp.zeros(4)
 
     def batch(seed):
@@ -157,7 +162,7 @@ def test_decoupled_batches_reach_their_own_terms():
         )  # fmt: skip
 
     def after(evaluation, policy, weight):
-        return algorithm.updates[0](state, Minibatch(evaluation, policy, weight), noise)[0]
+        return update(state, Minibatch(evaluation, policy, weight), noise)[0]
 
     def same(one, other):
         return all(
