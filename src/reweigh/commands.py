@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
 _MOST_EPISODES = 1_000_000
+
+
+# How far a mix may miss its ratio, relatively, before that is said.
+_RATIO_TOLERANCE = 0.1
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -75,7 +79,7 @@ def weigh(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"out": arguments.out, **meta}, indent=2))
     else:
-        _print_table({"weights": arguments.out, "method": _words(method), **summary})
+        _print_table({"weights": arguments.out, "method": _words(arguments.method, settings), **summary})
     return 0
 
 
@@ -193,6 +197,13 @@ def mix_command(arguments: argparse.Namespace) -> int:
         "history": _history(arguments, histories),
     }
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
+    if abs(made["mix_ratio_reached"] / arguments.ratio - 1) > _RATIO_TOLERANCE:
+        reached = made["mix_ratio_reached"]
+        print(
+            f"note: {reached:.3g} of the rows are good instead of {arguments.ratio:g}, because episodes are "
+            "drawn whole. A larger --size comes closer.",
+            file=sys.stderr,
+        )
     if arguments.json:
         print(json.dumps({"out": arguments.out, **made}, indent=2))
     else:
@@ -391,10 +402,11 @@ def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
     )
 
 
-def _words(method: ReturnMethod | OperA) -> str:
-    shown = {f.name: getattr(method, f.name) for f in fields(method)}
-    settings = ", ".join(f"{name}={value}" for name, value in shown.items() if not is_dataclass(value))
-    return f"{method.method} ({settings})" if settings else method.method
+def _words(method: str, settings: dict[str, Any]) -> str:
+    """A method with the settings that its weights were really made with."""
+    shown = {name: value for name, value in settings.items() if not isinstance(value, dict)}
+    text = ", ".join(f"{name}={_text(value)}" for name, value in shown.items() if value not in (None, False))
+    return f"{method} ({text})" if text else method
 
 
 def _print_table(found: dict[str, Any]) -> None:
@@ -407,4 +419,6 @@ def _print_table(found: dict[str, Any]) -> None:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return f"{_text(value['mean'])} ({_text(value['min'])} to {_text(value['max'])})"
+    if isinstance(value, list | tuple):
+        return " ".join("-" if item is None else _text(item) for item in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ from reweigh.config import Resample, Reweight, RunConfig
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, FromReturns, OperR
 from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
+from reweigh.priorities.published import OperAFile
 
 DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
 PAPERS = ("oper", "aw-iql", "aw-td3bc")
@@ -28,8 +29,8 @@ def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False)
         if isinstance(weights, OperR) and weights.base == 0:
             config = with_weights(config, replace(weights, base=0.2))
     weights = config.rebalance.weights
-    if isinstance(weights, OperA):
-        weights = oper_a_for(weights, domain)
+    if isinstance(weights, OperA | OperAFile):
+        weights = oper_a_for(weights, domain) if isinstance(weights, OperA) else weights
         if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
             weights = replace(weights, iteration=3)
         config = with_weights(config, weights)
@@ -47,7 +48,7 @@ def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False)
             "kitchen": (0.7, 0.5),
             "adroit": (0.7, 0.5),
         }[domain]
-        if isinstance(weights, OperA) and domain == "mujoco":
+        if isinstance(weights, OperA | OperAFile) and domain == "mujoco":
             inverse_temperature = 1.0
         algorithm = replace(config.algorithm, expectile=expectile, inverse_temperature=inverse_temperature)
         config = replace(config, algorithm=algorithm)

@@ -22,7 +22,7 @@ def environment_record() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "versions": versions,
         "python": platform.python_version(),
         "commit": _commit(),
@@ -31,6 +31,12 @@ def environment_record() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "devices": [str(device) for device in jax.devices()],
     }
+
+
+def _program() -> str:
+    """`python -m reweigh` is `reweigh` too."""
+    name = Path(sys.argv[0]).name
+    return "reweigh" if name == "__main__.py" else name
 
 
 def _commit() -> str | None:

@@ -146,7 +146,10 @@ def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]
 
 def _read_dict(path: Path) -> dict[Any, Any]:
     if not path.is_file():
-        raise WeightsError(f"expected published weights at {path}, but there is no such file.")
+        raise WeightsError(
+            f"expected published weights at {path}, but there is no such file. %s stands for file_seeds, "
+            "1 2 3 where they are not named."
+        )
     try:
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)

@@ -99,6 +99,7 @@ def weigh(
     if isinstance(method, OperA):
         if priority is None:
             raise ConfigError("expected the learned priorities of oper-a, but found none. Learn them first.")
+        settings["iteration"] = stage_index(priority, method) + 1
         if scaling == Scaling():
             return weighting_by_advantage(priority, method), settings
         weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)

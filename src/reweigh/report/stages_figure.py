@@ -46,7 +46,7 @@ def plot_stages(weights: WeightsFile, transitions: Transitions, path: Path) -> N
     agreement.set_xticks(iteration)
     limit = max(2.0, float(np.quantile(mean[-1], 0.999)))
     for number, weight in enumerate(mean):
-        color = COLORS[number % len(COLORS)]
+        color = plt.get_cmap("viridis")(number / len(mean))
         histogram.hist(
             np.minimum(weight, limit),
             bins=80,
