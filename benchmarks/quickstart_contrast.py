@@ -12,6 +12,7 @@ from reweigh.algorithms.bc import BCConfig
 from reweigh.config import RunConfig
 from reweigh.datasets.load import load
 from reweigh.evaluation import action_bounds
+from reweigh.experiment import comparison_jobs
 from reweigh.parallel import train_in_processes
 from updates_per_second import describe_machine
 
@@ -40,7 +41,7 @@ def main() -> None:
     for name in arguments.data:
         transitions = load(name, bounds_of=action_bounds)
         compared = quickstart.arms(arguments.runs / Path(name).stem, name)
-        jobs = quickstart.jobs(compared, seeds)
+        jobs = comparison_jobs(compared, seeds)
         if arguments.trained_well:
             jobs = [replace(job, config=trained_well(job.config)) for job in jobs]
         train_in_processes(jobs, lambda message: None)

@@ -11,7 +11,6 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, Reweight, RunConfig, WeightsPath
 from reweigh.datasets.bandit import ARMS, MEAN_REWARDS
 from reweigh.datasets.load import load
-from reweigh.experiment import TrainJob, train_jobs
 from reweigh.priorities.advantage import iterated_by_reward
 from reweigh.priorities.file import weights_of, write_weights
 from reweigh.runs import RunFolder
@@ -84,17 +83,6 @@ def arms(out: Path, data_seed: int, num_updates: int) -> list[BanditArm]:
         arm("resampled", Resample(weights)),
         arm("reweighted", Reweight(weights)),
     ]
-
-
-def jobs(compared: Sequence[BanditArm], seeds: Sequence[int]) -> list[TrainJob]:
-    """Every training of the study.
-
-    Args:
-        compared: the arms.
-        seeds: of each.
-    """
-    spread = [train_jobs(arm.config, seeds, arm.out, name=f"{arm.label}, ") for arm in compared]
-    return [job for part in spread for job in part]
 
 
 def policy_actions(arm: BanditArm, seeds: Sequence[int]) -> Float64[np.ndarray, "seeds 2"]:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -162,6 +162,37 @@ def train_jobs(config: RunConfig, seeds: Sequence[int], out: Path, *, name: str 
     if jax.default_backend() == "cpu":
         return [TrainJob(config, (seed,), out, name) for seed in seeds]
     return [TrainJob(config, tuple(seeds), out, name)]
+
+
+@runtime_checkable
+class NamedRun(Protocol):
+    """A run of a comparison."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def config(self) -> RunConfig:
+        """The run."""
+        ...
+
+    @property
+    def out(self) -> Path:
+        """Its folder."""
+        ...
+
+
+def comparison_jobs(compared: Sequence[NamedRun], seeds: Sequence[int]) -> list[TrainJob]:
+    """Every training of a comparison.
+
+    Args:
+        compared: the runs.
+        seeds: of each.
+    """
+    spread = [train_jobs(run.config, seeds, run.out, name=f"{run.label}, ") for run in compared]
+    return [job for part in spread for job in part]
 
 
 class _Tried:

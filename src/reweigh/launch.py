@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from reweigh import bandit, quickstart
 from reweigh.config import DataConfig, Mixture, RunConfig, Weights
 from reweigh.errors import RunError
-from reweigh.experiment import claim, train_jobs
+from reweigh.experiment import claim, comparison_jobs, train_jobs
 from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check, check_data, check_weights_files
 from reweigh.priorities.oper_a import OperA
@@ -122,7 +122,7 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     if os.path.isdir(figure):
         raise RunError(f"cannot write {figure}, which is a folder. Choose another --out.")
     claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
-    jobs = quickstart.jobs(compared, seeds)
+    jobs = comparison_jobs(compared, seeds)
     if not quiet:
         print(quickstart.introduction(transitions, data, len(compared) * len(seeds)), file=sys.stderr)
     if run_jobs(jobs, quiet=quiet):
@@ -160,7 +160,7 @@ def launch_bandit(
     weight = bandit.iterate(transitions, out)
     compared = bandit.arms(out, data_seed, num_updates)
     claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
-    if run_jobs(bandit.jobs(compared, seeds), quiet=quiet):
+    if run_jobs(comparison_jobs(compared, seeds), quiet=quiet):
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
     plot_bandit(transitions, weight, compared, seeds, out / "bandit.png")

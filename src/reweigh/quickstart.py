@@ -8,10 +8,10 @@ import numpy as np
 
 from reweigh.algorithms.bc import BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
+from reweigh.datasets.describe import describe
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import action_bounds
-from reweigh.experiment import TrainJob, train_jobs
 from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform, probability_by_return
 from reweigh.priorities.summary import summarize
 from reweigh.runs import RunFolder
@@ -92,17 +92,6 @@ def arms(out: Path, data: str = DATA) -> list[Arm]:
     ]
 
 
-def jobs(compared: Sequence[Arm], seeds: Sequence[int]) -> list[TrainJob]:
-    """Every training of the comparison.
-
-    Args:
-        compared: the arms.
-        seeds: of each arm.
-    """
-    spread = [train_jobs(arm.config, seeds, arm.out, name=f"{arm.label}, ") for arm in compared]
-    return [job for part in spread for job in part]
-
-
 def load_shipped() -> Transitions:
     """The shipped dataset, as its runs see it."""
     return load(DATA, bounds_of=action_bounds)
@@ -114,11 +103,13 @@ def data_scores(transitions: Transitions) -> DataScores:
     Args:
         transitions: the dataset, of an environment that D4RL knows.
     """
-    returns = np.sort(transitions.episodes.whole_return)
-    top = returns[-max(1, len(returns) // 10) :]
+    found = describe(transitions)
+    returns = found["episode return"]
     reference = reference_of_env(transitions.info.env or "")
     assert reference is not None
-    scores = normalized_score(np.array([returns.mean(), top.mean(), returns[-1]]), reference)
+    scores = normalized_score(
+        np.array([returns["mean"], found["top-decile return"], returns["max"]]), reference
+    )
     return DataScores(*scores.tolist())
 
 

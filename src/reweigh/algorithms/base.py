@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+from jaxtyping import PRNGKeyArray
+
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import MOST, ConfigError
+from reweigh.types import Shapes
 
 
 class RunDefaults(NamedTuple):
@@ -18,6 +21,12 @@ class RunDefaults(NamedTuple):
     """Reward transform on D4RL's locomotion tasks."""
     oper_a_iteration: int = 4
     """Which stage of OPER-A's weights its authors train with."""
+
+
+def no_noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
+    """The random numbers of an update in which nothing is random."""
+    del key, batch_size, shapes
+    return ()
 
 
 def require(condition: bool, name: str, expected: str, found: object) -> None:

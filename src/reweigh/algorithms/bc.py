@@ -14,7 +14,7 @@ import optax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
 from reweigh.losses import gaussian_log_likelihood, weighted_mean
 from reweigh.networks import MLP, make_mlp
 from reweigh.optim import Trained, step, trained
@@ -90,10 +90,6 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
         outputs = shapes.action_size * (1 if config.policy == "deterministic" else 2)
         return BCState(trained(make_mlp(key, shapes.observation_size, config.hidden, outputs), optimizer))
 
-    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
-        del key, batch_size, shapes  # Nothing here is random.
-        return ()
-
     def update(state: BCState, minibatch: Minibatch, noise: tuple[()]) -> tuple[BCState, Metrics]:
         del noise
 
@@ -112,4 +108,4 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
     def act(state: BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(MLP(actor(state).layers)(observation))
 
-    return Algorithm(init, noise, (update,), act, actor)
+    return Algorithm(init, no_noise, (update,), act, actor)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
 from reweigh.losses import (
     expectile_loss,
     exponential_advantage,
@@ -144,10 +144,6 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
             copy_of(critic),
         )
 
-    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
-        del key, batch_size, shapes  # Nothing here is random.
-        return ()
-
     def value_update(state: IQLState, minibatch: Minibatch, target_q: Array) -> tuple[Trained, Metrics]:
         batch = minibatch.evaluation
 
@@ -206,4 +202,4 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
     def act(state: IQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(state.actor.model.mlp(observation))
 
-    return Algorithm(init, noise, (update,), act, actor)
+    return Algorithm(init, no_noise, (update,), act, actor)

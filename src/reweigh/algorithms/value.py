@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import check_widths, require
+from reweigh.algorithms.base import check_widths, no_noise, require
 from reweigh.losses import squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, copy_of, polyak, step, trained
@@ -91,10 +91,6 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
             copy_of(critic),
         )
 
-    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
-        del key, batch_size, shapes  # Nothing here is random.
-        return ()
-
     def critic_update(state: Trained, minibatch: Minibatch, target: Array) -> tuple[Trained, Metrics]:
         batch = minibatch.evaluation
 
@@ -129,7 +125,7 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
         slow = polyak(state.target, value.model, rate=config.target_rate)
         return ValueState(value, slow, critic, target_critic), metrics | value_metrics
 
-    return Algorithm(init, noise, (update,))
+    return Algorithm(init, no_noise, (update,))
 
 
 def next_stage(config: ValueConfig, num_updates: int, previous: ValueState) -> ValueState:
