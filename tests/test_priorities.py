@@ -16,7 +16,9 @@ from reweigh import (
     RW,
     ConfigError,
     OperR,
+    Oracle,
     RewardWeights,
+    Shuffled,
     Top,
     Transitions,
     Uniform,
@@ -33,13 +35,24 @@ from reweigh.priorities.by_return import (
     oper_r_probability,
     return_residual,
     rw_probability,
+    shuffle_over_episodes,
     top_probability,
 )
 from reweigh.priorities.file import check_fits, weights_of
 from reweigh.priorities.scaling import ess_fraction, find_setting, linear_probability
 from reweigh.priorities.summary import auc
 
-METHODS = [Uniform(), OperR(), OperR(base=0.2), OperR(inverse=True), RW(), AW(), Top(), RewardWeights()]
+METHODS = [
+    Uniform(),
+    OperR(),
+    OperR(base=0.2),
+    OperR(inverse=True),
+    RW(),
+    AW(),
+    Top(),
+    RewardWeights(),
+    Shuffled(),
+]
 
 
 def authors_view(name: str) -> Transitions:
@@ -601,3 +614,31 @@ def test_a_weights_file_is_written_whole_or_not_at_all(tmp_path):
         write_weights(path, dataclasses.replace(weights, meta={"no json": object()}))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.npz"]
+
+
+def test_shuffled_weights_are_those_of_aw_in_another_order_of_the_episodes():
+    data = make_data(range(40), np.arange(40) % 5 + 1, first=np.sin(np.arange(40)))
+    aw, shuffled = (probability_by_return(data, method).probability for method in (AW(), Shuffled()))
+    np.testing.assert_array_equal(np.sort(shuffled), np.sort(aw))
+    correlation = [
+        np.corrcoef(aw, probability_by_return(data, Shuffled(permutation_seed=seed)).probability)[0, 1]
+        for seed in range(200)
+    ]
+    # Each is about 0 with a deviation of 1/sqrt(13 weighty episodes).
+    assert abs(np.mean(correlation)) < 0.1
+    assert np.std(correlation) > 0.05
+
+
+def test_shuffled_weights_run_through_each_episode_without_a_break():
+    probability, episode = np.arange(6.0), np.array([0, 0, 1, 2, 2, 2])
+    # A seed whose order is 2, 0, 1: its rows 3, 4, 5, then 0, 1, then 2.
+    seed = next(s for s in range(100) if np.random.default_rng(s).permutation(3).tolist() == [2, 0, 1])
+    np.testing.assert_array_equal(shuffle_over_episodes(probability, episode, seed=seed), [3, 4, 5, 0, 1, 2])
+
+
+def test_oracle_weighs_the_good_source_alone_and_refuses_data_without_labels():
+    data = make_data([1, 2, 3], [2, 3, 1], source=[0, 0, 1, 1, 1, -1])
+    p = probability_by_return(data, Oracle()).probability
+    np.testing.assert_allclose(p, [0, 0, 1 / 3, 1 / 3, 1 / 3, 0])
+    with pytest.raises(WeightsError, match="good source"):
+        probability_by_return(make_data([1, 2, 3], [2, 3, 1]), Oracle())

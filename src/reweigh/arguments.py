@@ -13,8 +13,10 @@ from reweigh.priorities.by_return import (
     RW,
     FromReturns,
     OperR,
+    Oracle,
     ReturnMethod,
     RewardWeights,
+    Shuffled,
     Top,
     Uniform,
 )
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_SHARES = 100
 
 ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
-    c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, OperA, OperAFile)
+    c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, Shuffled, Oracle, OperA, OperAFile)
 }
 
 
@@ -85,7 +87,7 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
         own |= {f.name for f in fields(ValueLearning)}
     given: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("base", "temperature", "fraction", "iteration", "solver", "path")
+        for name in ("base", "temperature", "fraction", "permutation_seed", "iteration", "solver", "path")
         if getattr(arguments, name) is not None
     }
     given |= {name: True for name in ("inverse", "by_length") if getattr(arguments, name)}

@@ -8,7 +8,18 @@ from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 
-METHODS = ("uniform", "oper-r", "rw", "aw", "top", "reward", "oper-a", "oper-a-file")
+METHODS = (
+    "uniform",
+    "oper-r",
+    "rw",
+    "aw",
+    "top",
+    "reward",
+    "shuffled",
+    "oracle",
+    "oper-a",
+    "oper-a-file",
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,9 +187,12 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument("--base", type=float, metavar="B", help="oper-r: what the worst episode gets (0)")
     setting.add_argument("--inverse", action="store_true", help="oper-r: prefer low returns, a control")
     setting.add_argument(
-        "--temperature", type=float, metavar="T", help="rw, aw, reward: softmax divisor (0.1)"
+        "--temperature", type=float, metavar="T", help="rw, aw, reward, shuffled: softmax divisor (0.1)"
     )
     setting.add_argument("--fraction", type=float, metavar="Q", help="top: share of episodes kept (0.1)")
+    setting.add_argument(
+        "--permutation-seed", type=int, metavar="S", help="shuffled: which other episodes (0)"
+    )
     setting.add_argument(
         "--by-length", action="store_true", help="divide returns by episode length (segments)"
     )

@@ -15,7 +15,7 @@ from reweigh.algorithms.iql import IQLConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError, check_count
-from reweigh.priorities.by_return import AW, RW, OperR, RewardWeights, Top, Uniform
+from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import ResampleTerms
@@ -53,7 +53,20 @@ class Mixture:
             raise ConfigError(f"expected a share in [0, 1], but found {self.share}.")
 
 
-Weights = Uniform | OperR | RW | AW | Top | RewardWeights | OperA | OperAFile | WeightsPath | Mixture
+Weights = (
+    Uniform
+    | OperR
+    | RW
+    | AW
+    | Top
+    | RewardWeights
+    | Shuffled
+    | Oracle
+    | OperA
+    | OperAFile
+    | WeightsPath
+    | Mixture
+)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward.
+"""Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward; and two controls.
 
 All of them sum raw rewards over whole episodes (`docs/weights.md`); every function returns probabilities
 `p` of shape (N,) in float64 that sum to 1, and the words of any fallback it had to take.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int8, Int64
 
 from reweigh.errors import ConfigError, WeightsError
 from reweigh.transitions import Episodes, Transitions
@@ -108,7 +108,32 @@ class RewardWeights:
         _check_temperature(self.temperature)
 
 
-ReturnMethod = Uniform | OperR | RW | AW | Top | RewardWeights
+@dataclass(frozen=True)
+class Shuffled(FromReturns):
+    """AW's weights laid over other episodes: as uneven as AW's, and without its information (a control)."""
+
+    temperature: float = 0.1
+    """AW's."""
+    permutation_seed: int = 0
+    """Which other episodes."""
+
+    method: ClassVar[str] = "shuffled"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_temperature(self.temperature)
+        if self.permutation_seed < 0:
+            raise ConfigError(f"expected permutation_seed of at least 0, but found {self.permutation_seed}.")
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The rows of a mix's good source alone, which only its maker can know (a control)."""
+
+    method: ClassVar[str] = "oracle"
+
+
+ReturnMethod = Uniform | OperR | RW | AW | Top | RewardWeights | Shuffled | Oracle
 
 
 @dataclass(frozen=True)
@@ -138,15 +163,25 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
         if x is None:
             return Weighting(_uniform(count), ("all rewards are equal: uniform weights.",))
         return Weighting(softmax(x / method.temperature))
+    if isinstance(method, Oracle):
+        return oracle_probability(transitions.source)
     returns = episode_returns(transitions.episodes, method)
     match method:
         case OperR():
             return oper_r_probability(returns[episode], base=method.base, inverse=method.inverse)
         case RW():
             return rw_probability(returns[episode], temperature=method.temperature)
-        case AW():
-            return aw_probability(
+        case AW() | Shuffled():
+            weighting = aw_probability(
                 returns, transitions.episodes.first_observation, episode, temperature=method.temperature
+            )
+            if isinstance(method, AW):
+                return weighting
+            return replace(
+                weighting,
+                probability=shuffle_over_episodes(
+                    weighting.probability, episode, seed=method.permutation_seed
+                ),
             )
         case Top():
             return top_probability(returns, episode, fraction=method.fraction)
@@ -257,6 +292,45 @@ def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, 
     best[np.argsort(-returns, kind="stable")[:kept]] = True
     chosen = best[episode].astype(np.float64)
     return Weighting(chosen / chosen.sum())
+
+
+def oracle_probability(source: Int8[np.ndarray, " N"]) -> Weighting:
+    """Uniform over the rows of the good source, 0 elsewhere.
+
+    Args:
+        source: 1 good, 0 bad, -1 unknown.
+
+    Raises:
+        WeightsError: no row is known to be good.
+    """
+    good = (source == 1).astype(np.float64)
+    if not good.any():
+        raise WeightsError(
+            "expected rows labelled as of the good source, which `oracle` weighs, but found none. Use a file "
+            "that `reweigh mix` made."
+        )
+    return Weighting(good / good.sum())
+
+
+def shuffle_over_episodes(
+    probability: Float64[np.ndarray, " N"], episode: Int64[np.ndarray, " N"], *, seed: int
+) -> Float64[np.ndarray, " N"]:
+    """The same probabilities, run through the episodes in a random order.
+
+    Not a number changes, so ESS and every other measure of unevenness stay exactly what they were; a
+    permutation that gave each episode another one's weight would change them wherever lengths differ.
+
+    Args:
+        probability: in the order of the rows.
+        episode: of each row; episodes lie one after another.
+        seed: of the order.
+    """
+    order = np.random.default_rng(seed).permutation(episode.max() + 1)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    shuffled = np.empty_like(probability)
+    shuffled[np.argsort(rank[episode], kind="stable")] = probability
+    return shuffled
 
 
 def min_max(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"] | None:

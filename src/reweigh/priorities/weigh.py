@@ -13,6 +13,7 @@ from reweigh.priorities.by_return import (
     RW,
     ReturnMethod,
     RewardWeights,
+    Shuffled,
     Weighting,
     probability_by_return,
 )
@@ -110,7 +111,7 @@ def weigh(
     if scaling == Scaling():
         return weighting, settings
     if (
-        isinstance(method, RW | AW | RewardWeights)
+        isinstance(method, RW | AW | RewardWeights | Shuffled)
         and scaling.target_ess is not None
         and scaling.transform is None
     ):
