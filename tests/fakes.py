@@ -7,6 +7,7 @@ import numpy as np
 from reweigh.algorithms.bc import BCConfig, make_bc
 from reweigh.algorithms.cql import CQLConfig, make_cql
 from reweigh.algorithms.iql import IQLConfig, make_iql
+from reweigh.algorithms.onestep import OnestepConfig, make_improvement, make_sarsa
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
 
@@ -19,6 +20,11 @@ ALGORITHMS = {
     "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
     "cql": lambda: make_cql(CQLConfig(hidden=(16,), num_actions=3), 100),
     "iql": lambda: make_iql(IQLConfig(hidden=(16,)), 100),
+    "onestep": lambda: make_improvement(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
+}
+# They learn no policy.
+EVALUATIONS = {
+    "sarsa": lambda: make_sarsa(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
 }
 
 

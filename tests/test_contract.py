@@ -7,19 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fakes import ALGORITHMS, SHAPES, assert_same, differ, make_data, make_minibatch, run_period
+from fakes import ALGORITHMS, EVALUATIONS, SHAPES, assert_same, differ, make_data, make_minibatch, run_period
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.policy import Policy
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
 from reweigh.training import make_trainer, run_keys
 from reweigh.types import Stage
 
-every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+LEARNERS = ALGORITHMS | EVALUATIONS
+every_algorithm = pytest.mark.parametrize("name", LEARNERS)
+every_policy = pytest.mark.parametrize("name", ALGORITHMS)
 
 
 def trained(name, rebalance, tables, *, updates=10, seeds=None, data=None):
     data = make_data() if data is None else data
-    stage = Stage(name, ALGORITHMS[name](), rebalance, updates)
+    stage = Stage(name, LEARNERS[name](), rebalance, updates)
     count = None if seeds is None else len(seeds)
     trainer = make_trainer(stage, SHAPES, 16, tables, data, num_seeds=count)
     init_key, key = run_keys(seeds or [0], vmapped=seeds is not None)
@@ -29,7 +31,7 @@ def trained(name, rebalance, tables, *, updates=10, seeds=None, data=None):
 
 @every_algorithm
 def test_a_transition_of_weight_zero_is_ignored(name):
-    algorithm, data = ALGORITHMS[name](), make_data(8)
+    algorithm, data = LEARNERS[name](), make_data(8)
     weight = jnp.ones(8).at[0].set(0.0)
     changed = dataclasses.replace(
         data,
@@ -46,7 +48,7 @@ def test_a_transition_of_weight_zero_is_ignored(name):
 
 @every_algorithm
 def test_a_terminals_next_observation_changes_nothing(name):
-    algorithm, data = ALGORITHMS[name](), make_data(16)
+    algorithm, data = LEARNERS[name](), make_data(16)
     ended = data.discount == 0
     garbage = jnp.where(ended[:, None], jnp.inf, data.next_observation)
     state = algorithm.init(jax.random.key(0), SHAPES)
@@ -84,7 +86,7 @@ def test_seeds_side_by_side_equal_seeds_alone(name):
 @every_algorithm
 def test_training_in_two_calls_equals_one_call(name):
     tables, data = resample_tables(np.arange(64.0)), make_data()
-    stage = Stage(name, ALGORITHMS[name](), resample(16), 10)
+    stage = Stage(name, LEARNERS[name](), resample(16), 10)
     trainer = make_trainer(stage, SHAPES, 16, tables, data)
     init_key, key = jax.random.split(jax.random.key(0))
     start, zero = trainer.init(init_key), trainer.zero_metrics()
@@ -93,9 +95,9 @@ def test_training_in_two_calls_equals_one_call(name):
     assert_same(whole, trainer.run(key, state, sums, tables, data, start=4, count=6))
 
 
-@every_algorithm
+@every_policy
 def test_the_exported_policy_acts_as_the_trained_one(name):
-    algorithm, data = ALGORITHMS[name](), make_data()
+    algorithm, data = LEARNERS[name](), make_data()
     state = run_period(algorithm, algorithm.init(jax.random.key(0), SHAPES), make_minibatch(data))
     network = algorithm.actor(state)
     ones = np.ones(2, np.float32)

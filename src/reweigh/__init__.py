@@ -28,6 +28,7 @@ _PUBLIC = {
     "TD3BCConfig": "reweigh.algorithms.td3_bc",
     "IQLConfig": "reweigh.algorithms.iql",
     "CQLConfig": "reweigh.algorithms.cql",
+    "OnestepConfig": "reweigh.algorithms.onestep",
     "OperA": "reweigh.priorities.oper_a",
     "OperAFile": "reweigh.priorities.published",
     "ValueLearning": "reweigh.priorities.oper_a",

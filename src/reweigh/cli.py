@@ -246,7 +246,7 @@ def _add_train(commands: Any) -> None:
     )
     _add_data(parser)
     parser.add_argument(
-        "--algorithm", choices=("bc", "td3-bc", "iql", "cql"), required=True, help="what to train"
+        "--algorithm", choices=("bc", "td3-bc", "iql", "cql", "onestep"), required=True, help="what to train"
     )
     parser.add_argument(
         "--out", type=_name, metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)"

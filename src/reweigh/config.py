@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
+from reweigh.algorithms.onestep import OnestepConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError, check_count
@@ -21,9 +22,9 @@ from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
-AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig | CQLConfig
+AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig | CQLConfig | OnestepConfig
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
-    c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig, CQLConfig)
+    c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig, CQLConfig, OnestepConfig)
 }
 
 
@@ -151,7 +152,7 @@ class RunConfig:
     algorithm: AlgorithmConfig
     rebalance: RebalanceConfig = field(default_factory=Resample)
     num_updates: int = 1_000_000
-    """Gradient steps."""
+    """Gradient steps; of the last stage where there are several."""
     batch_size: int = 256
     discount: float = 0.99
     """`γ` in [0, 1]."""
@@ -208,15 +209,21 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
                 "expected the constraint term among the weighted ones, because it is the only one of bc. "
                 "Use --terms all."
             )
-    if (
-        isinstance(algorithm, IQLConfig)
-        and isinstance(rebalance, Reweight)
-        and rebalance.improvement != rebalance.constraint
-    ):
+    one_loss = isinstance(algorithm, IQLConfig) or (
+        isinstance(algorithm, OnestepConfig) and algorithm.improvement == "exp-weight"
+    )
+    if one_loss and isinstance(rebalance, Reweight) and rebalance.improvement != rebalance.constraint:
         raise ConfigError(
-            "expected improvement and constraint to be weighted alike for iql, whose actor loss is both at "
-            "once, but found one without the other. Use --terms policy, evaluation or all."
+            f"expected improvement and constraint to be weighted alike for {algorithm.name}, whose actor "
+            "loss is both at once, but found one without the other. Use --terms policy, evaluation or all."
         )
+    if isinstance(algorithm, OnestepConfig) and algorithm.improvement == "easy-bcq":
+        weighted = rebalance.terms != "policy" if isinstance(rebalance, Resample) else rebalance.evaluation
+        if not weighted:
+            raise ConfigError(
+                "expected the evaluation term among the weighted ones, because easy-bcq learns nothing after "
+                "its clone and its value. Use --terms all."
+            )
 
 
 def to_dict(config: Any) -> Any:
@@ -244,22 +251,22 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
     plain = to_dict(config)
     for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
         del plain[name]
-    _hash_weights_files(plain["rebalance"]["weights"])
+    plain["rebalance"]["weights"] = weights_record(config.rebalance.weights)
     bounds = [info.action_low.tolist(), info.action_high.tolist()]
     text = json.dumps({"dataset": info.digest, "action_bounds": bounds, **plain}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _hash_weights_files(weights: dict[str, Any]) -> None:
-    """A weights file counts by its content, wherever it lies."""
-    if weights["type"] == WeightsPath.method:
-        weights["path"] = hashlib.sha256(Path(weights["path"]).read_bytes()).hexdigest()
-    if weights["type"] == OperAFile.method:
-        paths = OperAFile(weights["path"], tuple(weights["file_seeds"])).paths
-        weights["path"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    if weights["type"] == Mixture.method:
-        _hash_weights_files(weights["first"])
-        _hash_weights_files(weights["second"])
+def weights_record(weights: Weights) -> dict[str, Any]:
+    """Weights as JSON's types; a file counts by its content, wherever it lies."""
+    plain = to_dict(weights)
+    if isinstance(weights, WeightsPath):
+        plain["path"] = hashlib.sha256(Path(weights.path).read_bytes()).hexdigest()
+    if isinstance(weights, OperAFile):
+        plain["path"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in weights.paths]
+    if isinstance(weights, Mixture):
+        plain |= {"first": weights_record(weights.first), "second": weights_record(weights.second)}
+    return plain
 
 
 def replace_at(config: Any, path: str, text: str) -> Any:

@@ -1,8 +1,8 @@
 """load -> weigh -> train -> evaluate -> record: what `reweigh train` calls."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,17 +12,26 @@ import numpy as np
 from reweigh.algorithms.bc import BCConfig, make_bc
 from reweigh.algorithms.cql import CQLConfig, make_cql
 from reweigh.algorithms.iql import make_iql
+from reweigh.algorithms.onestep import OnestepConfig, make_improvement
 from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
 from reweigh.config import AlgorithmConfig, Resample, RunConfig, identity, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
-from reweigh.policy import Policy
+from reweigh.onestep_runs import (
+    SharedStage,
+    blank,
+    improvement_updates,
+    last_stage,
+    learn_before,
+    shared_stages,
+)
+from reweigh.policy import BestOf, Layers, Policy
 from reweigh.preparation import Prepared, prepare
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder, SeedFolder
-from reweigh.session import Progress, Session, Work
+from reweigh.session import Progress, Session, Work, by_update, counted_from
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State
 
@@ -35,6 +44,8 @@ def make_algorithm(config: AlgorithmConfig, num_updates: int) -> Algorithm:
         return make_td3_bc(config, num_updates)
     if isinstance(config, CQLConfig):
         return make_cql(config, num_updates)
+    if isinstance(config, OnestepConfig):
+        return make_improvement(config, num_updates)
     return make_iql(config, num_updates)
 
 
@@ -53,9 +64,20 @@ def make_rebalance(config: RunConfig) -> Rebalance:
 
 
 def make_stage(config: RunConfig) -> Stage:
-    """The one stage of algorithms that have one."""
+    """The stage that ends in a policy; most algorithms have no other."""
+    if isinstance(config.algorithm, OnestepConfig):
+        return last_stage(config, config.algorithm, make_rebalance(config))
     algorithm = make_algorithm(config.algorithm, config.num_updates)
     return Stage(config.algorithm.name, algorithm, make_rebalance(config), config.num_updates)
+
+
+def stage_lengths(config: RunConfig) -> tuple[int, ...]:
+    """Updates of every stage of a run."""
+    algorithm = config.algorithm
+    if isinstance(algorithm, OnestepConfig):
+        last = improvement_updates(config, algorithm)
+        return algorithm.behavior_updates, algorithm.critic_updates, last
+    return (config.num_updates,)
 
 
 def train(
@@ -86,12 +108,10 @@ def train(
         return
     prepared = prepare(config)
     folder.claim(to_dict(config), prepared.identity, environment_record())
-    groups: dict[int, list[SeedFolder]] = {}
-    for seed in map(folder.seed, seeds):
-        if not seed.finished:
-            checkpoint = seed.load_checkpoint()
-            groups.setdefault(checkpoint.update if checkpoint else 0, []).append(seed)
     stage = make_stage(config)
+    shared: tuple[SharedStage, ...] = ()
+    if isinstance(config.algorithm, OnestepConfig):
+        shared = shared_stages(config, config.algorithm, prepared)
     work = Work(
         stage=stage,
         shapes=prepared.shapes,
@@ -100,11 +120,19 @@ def train(
         data=prepared.data,
         log_interval=config.log_interval,
         checkpoint_interval=config.checkpoint_interval,
+        number=len(shared) + 1 if shared else 0,
     )
+    counted = counted_from(report, sum(part.work.stage.num_updates for part in shared))
     with contextlib.ExitStack() as held:
         tried = _Tried(config, prepared, stage.algorithm, held)
-        for group in groups.values():
-            Session(work, group, tried, report, should_stop).run()
+        for group in by_update([folder.seed(seed) for seed in seeds]):
+            previous = None
+            if shared and group[0].load_checkpoint() is not None:
+                previous = blank(shared, len(group))
+            elif shared:
+                numbers = [seed.seed for seed in group]
+                previous = learn_before(shared, numbers, report=report, should_stop=should_stop)
+            Session(replace(work, previous=previous), group, tried, counted, should_stop).run()
 
 
 def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: DatasetInfo) -> None:
@@ -121,7 +149,7 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
     for config, out in runs:
         RunFolder(out).refuse_other(identity(config, info))
         for seed in map(RunFolder(out).seed, seeds):
-            seed.check(config.num_updates)
+            seed.check(stage_lengths(config)[-1])
     for config, out in runs:
         RunFolder(out).claim(to_dict(config), identity(config, info), environment_record())
 
@@ -142,8 +170,8 @@ class TrainJob:
 
     @property
     def num_updates(self) -> int:
-        """Of each seed."""
-        return self.config.num_updates
+        """Of each seed, all stages."""
+        return sum(stage_lengths(self.config))
 
     def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
         """Train what is not finished."""
@@ -231,7 +259,7 @@ class _Tried:
     def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
         folder.save_policy(self._policy(state))
         result: dict[str, Any] = {
-            "num_updates": self.config.num_updates,
+            "num_updates": stage_lengths(self.config)[-1],
             # Since the last start; compilation and evaluation are not in it.
             "updates_per_second": rate,
             "env": self.env,
@@ -249,12 +277,20 @@ class _Tried:
     def _policy(self, state: State) -> Policy:
         assert self.algorithm.actor is not None
         network = self.algorithm.actor(state)
-        prepared = self.prepared
+        prepared, best_of = self.prepared, None
+        if network.best_of is not None:
+            kind, critic, noise = network.best_of
+            best_of = BestOf(kind, _in_numpy(critic), np.asarray(noise))
         return Policy(
-            layers=tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in network.layers),
+            layers=_in_numpy(network.layers),
             squash=network.squash,
             normalizer=prepared.normalizer,
             action_low=prepared.transitions.info.action_low,
             action_high=prepared.transitions.info.action_high,
             meta={"env": self.env, "algorithm": self.config.algorithm.name, "identity": prepared.identity},
+            best_of=best_of,
         )
+
+
+def _in_numpy(layers: Iterable[tuple[Any, Any]]) -> Layers:
+    return tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers)

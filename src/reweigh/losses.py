@@ -88,7 +88,7 @@ def tanh_normal_log_likelihood(
 
 
 def gaussian_log_likelihood(
-    action: Float[Array, "B A"], mean: Float[Array, "B A"], log_std: Float[Array, "B A"]
-) -> Float[Array, " B"]:
+    action: Float[Array, "*B A"], mean: Float[Array, "*B A"], log_std: Float[Array, "*B A"]
+) -> Float[Array, "*B"]:
     """Log density of a diagonal normal, summed over action dimensions."""
     return norm.logpdf(action, mean, jnp.exp(log_std)).sum(axis=-1)

@@ -98,6 +98,17 @@ def make_twin_q(
     return TwinQ(first, second)
 
 
+def values_of_actions(
+    critic: MLP, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
+) -> Float[Array, "B n"]:
+    """`Q(s, a_k)` of several actions a state; the state's part of the first layer is computed once."""
+    states = observation.shape[-1]
+    (kernel, bias), *rest = critic.layers
+    of_state = observation @ kernel[:states] + _like(bias, observation)
+    x = of_state[:, None, :] + action @ kernel[states:]
+    return MLP(tuple(rest))(jax.nn.relu(x))[..., 0]
+
+
 def _like(bias: Array, x: Array) -> Array:
     """The bias with as many axes as `x`: ranks are never promoted silently."""
     return bias.reshape((1,) * (x.ndim - 1) + bias.shape)

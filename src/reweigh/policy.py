@@ -12,29 +12,75 @@ from reweigh.atomic import atomic_path, read_npz
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.errors import RunError
 
+Layers = tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
+"""Kernel and bias of each layer, ReLU between them."""
+
+# Range of the log deviation that the second half of a normal policy's output spans.
+_LOG_STD_MIN, _LOG_STD_MAX = -5.0, 0.0
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """What picks among samples of a normal policy."""
+
+    kind: str
+    """`normal`, `truncated` or `squashed`."""
+    critic: Layers
+    """`Q(s, a)`."""
+    noise: Float32[np.ndarray, "n A"]
+    """Standard normal draws, at every state the same, so that acting stays a function of the state."""
+
 
 @dataclass(frozen=True)
 class Policy:
     """Observation -> action in the environment's units."""
 
-    layers: tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
-    """Kernel and bias of each layer, ReLU between them."""
+    layers: Layers
     squash: bool
     """`tanh` on the last layer, else a clip to [-1, 1]."""
     normalizer: Normalizer
     action_low: Float32[np.ndarray, " A"]
     action_high: Float32[np.ndarray, " A"]
     meta: dict[str, Any] = field(default_factory=dict)
+    best_of: BestOf | None = None
 
     def __call__(self, observation: Float[np.ndarray, "*B S"]) -> Float32[np.ndarray, "*B A"]:
         """Act greedily. Works on one observation or a batch."""
         x = self.normalizer(np.asarray(observation, np.float32))
-        for kernel, bias in self.layers[:-1]:
-            x = np.maximum(x @ kernel + bias, 0)
-        kernel, bias = self.layers[-1]
-        action = x @ kernel + bias
-        action = np.tanh(action) if self.squash else np.clip(action, -1, 1)
+        output = _forward(self.layers, x)
+        if self.best_of is not None:
+            action = _best_sample(self.best_of, x, output)
+        else:
+            action = np.tanh(output) if self.squash else np.clip(output, -1, 1)
         return self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
+
+
+def _forward(layers: Layers, x: np.ndarray) -> np.ndarray:
+    for kernel, bias in layers[:-1]:
+        x = np.maximum(x @ kernel + bias, 0)
+    kernel, bias = layers[-1]
+    return x @ kernel + bias
+
+
+def _best_sample(best_of: BestOf, observation: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """The sample of highest value; mean and deviation as in `reweigh.algorithms.bc`."""
+    mean, spread = np.split(output[..., None, :], 2, axis=-1)
+    std = np.exp(_LOG_STD_MIN + 0.5 * (_LOG_STD_MAX - _LOG_STD_MIN) * (np.tanh(spread) + 1))
+    if best_of.kind == "squashed":
+        action = np.tanh(mean + std * best_of.noise)
+    elif best_of.kind == "truncated":
+        from scipy.special import ndtr, ndtri
+
+        mean = np.tanh(mean)
+        below = ndtr((-1 - mean) / std)
+        share = below + ndtr(best_of.noise) * (ndtr((1 - mean) / std) - below)
+        action = mean + std * ndtri(np.clip(share, 1e-6, 1 - 1e-6))
+    else:
+        action = np.tanh(mean) + std * best_of.noise
+    action = np.clip(action, -1, 1).astype(np.float32)
+    states = np.broadcast_to(observation[..., None, :], (*action.shape[:-1], observation.shape[-1]))
+    q = _forward(best_of.critic, np.concatenate([states, action], axis=-1))
+    return np.take_along_axis(action, q.argmax(axis=-2)[..., None], axis=-2)[..., 0, :]
 
 
 def save_policy(path: Path, policy: Policy) -> None:
@@ -47,8 +93,10 @@ def save_policy(path: Path, policy: Policy) -> None:
         "action_high": policy.action_high,
         "meta": np.array(json.dumps(policy.meta)),
     }
-    for number, (kernel, bias) in enumerate(policy.layers):
-        arrays[f"kernel_{number}"], arrays[f"bias_{number}"] = kernel, bias
+    arrays |= _named("", policy.layers)
+    if policy.best_of is not None:
+        arrays |= _named("critic_", policy.best_of.critic)
+        arrays |= {"candidate_noise": policy.best_of.noise, "candidate_kind": np.array(policy.best_of.kind)}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -61,17 +109,23 @@ def load_policy(path: Path) -> Policy:
     """
     try:
         file = read_npz(path)
-        count = sum(name.startswith("kernel_") for name in file)
-        layers = tuple((_floats(file[f"kernel_{i}"]), _floats(file[f"bias_{i}"])) for i in range(count))
+        layers, best_of = _layers("", file), None
+        if "candidate_noise" in file:
+            noise = _floats(file["candidate_noise"])
+            best_of = BestOf(str(file["candidate_kind"]), _layers("critic_", file), noise)
         mean, scale, low, high = (_floats(file[n]) for n in ("mean", "scale", "action_low", "action_high"))
         squash, meta = bool(file["squash"]), json.loads(str(file["meta"]))
     except (ValueError, KeyError) as error:
         raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error
-    widths, fits = mean.shape, mean.ndim == 1 and len(layers) > 0
-    for kernel, bias in layers:
-        fits = fits and bias.ndim == 1 and kernel.shape == (*widths, *bias.shape)
-        widths = bias.shape
-    if not (fits and scale.shape == mean.shape and widths == low.shape == high.shape):
+    fits = mean.ndim == low.ndim == 1 and scale.shape == mean.shape and low.shape == high.shape
+    if fits and best_of is None:
+        fits = _lead(layers, len(mean), len(low))
+    elif fits and best_of is not None:
+        fits = best_of.kind in ("normal", "truncated", "squashed") and best_of.noise.ndim == 2
+        fits = fits and best_of.noise.shape[0] > 0 and best_of.noise.shape[1:] == low.shape
+        fits = fits and _lead(layers, len(mean), 2 * len(low))
+        fits = fits and _lead(best_of.critic, len(mean) + len(low), 1)
+    if not fits:
         raise RunError(
             f"expected layers that lead from observations to actions in {path}, but their shapes do not fit "
             "together. Train the policy again."
@@ -81,7 +135,28 @@ def load_policy(path: Path) -> Policy:
             f"expected 'meta' to name an environment or none in {path}, but found something else. Train the "
             "policy again."
         )
-    return Policy(layers, squash, Normalizer(mean, scale), low, high, meta)
+    return Policy(layers, squash, Normalizer(mean, scale), low, high, meta, best_of)
+
+
+def _named(prefix: str, layers: Layers) -> dict[str, np.ndarray]:
+    kernels = {f"{prefix}kernel_{i}": kernel for i, (kernel, _) in enumerate(layers)}
+    return kernels | {f"{prefix}bias_{i}": bias for i, (_, bias) in enumerate(layers)}
+
+
+def _layers(prefix: str, file: dict[str, np.ndarray]) -> Layers:
+    count = sum(name.startswith(f"{prefix}kernel_") for name in file)
+    names = [(f"{prefix}kernel_{i}", f"{prefix}bias_{i}") for i in range(count)]
+    return tuple((_floats(file[kernel]), _floats(file[bias])) for kernel, bias in names)
+
+
+def _lead(layers: Layers, inputs: int, outputs: int) -> bool:
+    """Whether layers fit together, from so many inputs to so many outputs."""
+    widths: tuple[int, ...] = (inputs,)
+    for kernel, bias in layers:
+        if bias.ndim != 1 or kernel.shape != (*widths, *bias.shape):
+            return False
+        widths = bias.shape
+    return len(layers) > 0 and widths == (outputs,)
 
 
 def _floats(array: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64
 
 from reweigh.config import Mixture, Resample, RunConfig, Weights, WeightsPath, identity
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
@@ -30,6 +31,8 @@ class Prepared:
     transitions: Transitions
     data: Batch
     tables: Tables
+    probability: Float64[np.ndarray, " N"] | None
+    """`p` of the weights; None: uniform."""
     shapes: Shapes
     normalizer: Normalizer
     identity: str
@@ -133,15 +136,16 @@ def prepare(config: RunConfig) -> Prepared:
         normalizer = fit_normalizer(transitions.observation)
     else:
         normalizer = identity_normalizer(transitions.observation_size)
+    probability = None if isinstance(weights, Uniform) else weighting.probability
     if isinstance(config.rebalance, Resample):
-        uniform = isinstance(weights, Uniform)
-        tables = resample_tables(None if uniform else weighting.probability)
+        tables = resample_tables(probability)
     else:
         tables = reweight_tables(weighting.probability)
     return Prepared(
         transitions=transitions,
         data=training_batch(trained_on, normalizer, config.discount, config.action_limit),
         tables=tables,
+        probability=probability,
         shapes=Shapes(transitions.observation_size, transitions.action_size),
         normalizer=normalizer,
         identity=identity(config, transitions.info),

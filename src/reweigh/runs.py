@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +75,11 @@ class SeedFolder:
         return os.path.exists(self.path / "result.json")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the folder as its only writer. The lock ends with the process, however that ends.
+
+        Args:
+            patient: asked after a few seconds whether to go on waiting for another writer.
 
         Raises:
             RunError: another process holds it, or the folder cannot be made.
@@ -96,7 +99,7 @@ class SeedFolder:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except OSError as error:
-                    if time.monotonic() > deadline:
+                    if time.monotonic() > deadline and not patient():
                         file.seek(0)
                         raise RunError(
                             f"expected to be the only writer of {self.path}, but process "

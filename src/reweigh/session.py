@@ -2,8 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -77,6 +77,42 @@ class Hooks(Protocol):
         ...
 
 
+def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
+    """Unfinished seeds in groups that stand at the same update, and so can be trained side by side."""
+    groups: dict[int, list[SeedFolder]] = {}
+    for folder in folders:
+        if not folder.finished:
+            checkpoint = folder.load_checkpoint()
+            groups.setdefault(checkpoint.update if checkpoint else 0, []).append(folder)
+    return list(groups.values())
+
+
+def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[Progress], None]:
+    """Progress counted over all stages, `before` updates of which came earlier."""
+    return lambda seen: report(replace(seen, update=before + seen.update))
+
+
+def last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
+    """A finished stage's algorithm state, from its last checkpoint.
+
+    Args:
+        folder: of one seed.
+        stage: what was trained.
+        shapes: of the data.
+
+    Raises:
+        RunError: it is not there.
+    """
+    checkpoint = folder.load_checkpoint()
+    first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
+    leaves, structure = jax.tree.flatten(first)
+    if checkpoint is None or checkpoint.update != stage.num_updates:
+        raise RunError(f"expected a finished stage in {folder.path}, but found none. Remove that folder.")
+    # The algorithm's leaves come first in a checkpoint.
+    found = [jnp.asarray(saved, leaf.dtype) for saved, leaf in zip(checkpoint.leaves, leaves, strict=False)]
+    return jax.tree.unflatten(structure, found)
+
+
 class Session:
     """Seeds at the same update, trained side by side to the end."""
 
@@ -87,7 +123,11 @@ class Session:
         hooks: Hooks,
         report: Callable[[Progress], None],
         should_stop: Callable[[], bool],
+        *,
+        wait: bool = False,
     ):
+        """`wait`: for another process that trains the same, instead of refusing to share its folder."""
+        self.wait = wait
         self.work, self.folders, self.hooks = work, folders, hooks
         self.report, self.should_stop = report, should_stop
         self.num_updates = work.stage.num_updates
@@ -103,9 +143,20 @@ class Session:
         """
         with contextlib.ExitStack() as held:
             for folder in self.folders:
-                held.enter_context(folder.locked())
+                held.enter_context(self._locked(folder))
             if not all(folder.finished for folder in self.folders):  # by whoever held the lock before
                 self._train()
+
+    def _locked(self, folder: SeedFolder) -> contextlib.AbstractContextManager[None]:
+        if not self.wait:
+            return folder.locked()
+
+        def patient() -> bool:
+            if self.should_stop():
+                raise Interrupted(0)
+            return True
+
+        return folder.locked(patient)
 
     def _train(self) -> None:
         work = self.work

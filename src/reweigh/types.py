@@ -63,6 +63,17 @@ class Shapes(NamedTuple):
     action_size: int
 
 
+class BestOfSamples(NamedTuple):
+    """A policy that picks, of several actions of a normal, the one of highest value."""
+
+    kind: str
+    """Of the normal: `normal` (samples clipped to [-1, 1]), `truncated` or `squashed`."""
+    critic: tuple[tuple[Array, Array], ...]
+    """Layers of `Q(s, a)`."""
+    noise: Float[Array, "n A"]
+    """The standard normal draws behind the actions, at every state the same."""
+
+
 class ActorNetwork(NamedTuple):
     """A deterministic policy that NumPy can evaluate: an MLP, then `tanh` or nothing."""
 
@@ -70,6 +81,8 @@ class ActorNetwork(NamedTuple):
     """Kernel (in, out) and bias (out,) of each layer, ReLU between them."""
     squash: bool
     """`tanh` on the last layer; otherwise actions are clipped to [-1, 1]."""
+    best_of: BestOfSamples | None = None
+    """The layers give mean and deviation (`reweigh.algorithms.bc`), and the best of some samples acts."""
 
 
 class Algorithm(NamedTuple):

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
@@ -22,9 +20,9 @@ from reweigh.priorities.by_advantage import ValueProblem, stage_tables
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
 from reweigh.runs import Returns, RunFolder, SeedFolder
-from reweigh.session import Progress, Session, Work
+from reweigh.session import Progress, Session, Work, counted_from, last_state
 from reweigh.transitions import Transitions
-from reweigh.types import Shapes, Stage, State
+from reweigh.types import Shapes, State
 
 _LOG_INTERVAL = 1000
 _CHECKPOINT_INTERVAL = 20_000
@@ -134,8 +132,8 @@ def learn_weights(
             number=number,
         )
         hooks = _Weighing(problem, weight)
-        Session(work, [run.seed(seed)], hooks, _shifted(report, before), should_stop).run()
-        previous = _last_state(run.seed(seed), stage, shapes)
+        Session(work, [run.seed(seed)], hooks, counted_from(report, before), should_stop).run()
+        previous = last_state(run.seed(seed), stage, shapes)
         weight = _weight(folder, number, seed)
         before += stage.num_updates
 
@@ -161,7 +159,7 @@ def advantages_of_kinds(
     shapes = Shapes(transitions.observation_size, transitions.action_size)
     stage = ValueProblem(transitions, learning).stage(learning.stages)
     last = RunFolder(folder / f"stage-{learning.stages}").seed(seed)
-    value = _last_state(last, stage, shapes).value.model
+    value = last_state(last, stage, shapes).value.model
     kinds = {
         "1-step": replace(learning, advantage="n-step", steps=1),
         "GAE": replace(learning, advantage="gae", steps=1),
@@ -223,20 +221,3 @@ class _Weighing:
 
 def _weight(folder: Path, number: int, seed: int) -> Float64[np.ndarray, " N"]:
     return RunFolder(folder / f"stage-{number}").seed(seed).load_arrays("weight")["weight"]
-
-
-def _shifted(report: Callable[[Progress], None], before: int) -> Callable[[Progress], None]:
-    """Progress counted over all stages."""
-    return lambda seen: report(Progress(seen.seed, before + seen.update, seen.updates_per_second))
-
-
-def _last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
-    """A finished stage's algorithm state, from its last checkpoint."""
-    checkpoint = folder.load_checkpoint()
-    first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
-    leaves, structure = jax.tree.flatten(first)
-    if checkpoint is None or checkpoint.update != stage.num_updates:
-        raise RunError(f"expected a finished stage in {folder.path}, but found none. Remove that folder.")
-    # The algorithm's leaves come first in a checkpoint.
-    found = [jnp.asarray(saved, leaf.dtype) for saved, leaf in zip(checkpoint.leaves, leaves, strict=False)]
-    return jax.tree.unflatten(structure, found)

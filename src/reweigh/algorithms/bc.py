@@ -5,7 +5,7 @@ The Gaussian form is the one of OPER's study (its Onestep code base). Its only l
 
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,20 +15,24 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
-from reweigh.losses import gaussian_log_likelihood, weighted_mean
+from reweigh.losses import gaussian_log_likelihood, tanh_normal_log_likelihood, weighted_mean
 from reweigh.networks import MLP, make_mlp
 from reweigh.optim import Trained, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 0.0
+# An action at the bound has no counterpart before the squashing.
+SQUASHED_LIMIT = 1 - 1e-4
+
+PolicyKind = Literal["normal", "truncated", "squashed"]
 
 
 @dataclass(frozen=True)
 class BCConfig:
     """Settings of behaviour cloning."""
 
-    policy: Literal["normal", "truncated", "deterministic"] = "normal"
-    """Normal with state-dependent deviation, the same truncated to [-1, 1], or mean squared error."""
+    policy: Literal["normal", "truncated", "squashed", "deterministic"] = "normal"
+    """Normal with state-dependent deviation; that truncated to [-1, 1]; `tanh` of it; squared error."""
     hidden: tuple[int, ...] = (1024, 1024)
     """Widths of the hidden layers."""
     learning_rate: float = 1e-4
@@ -39,7 +43,7 @@ class BCConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        policies = ("normal", "truncated", "deterministic")
+        policies = ("normal", "truncated", "squashed", "deterministic")
         require(self.policy in policies, "policy", f"to be one of {policies}", self.policy)
         require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
@@ -51,29 +55,54 @@ class BCState(eqx.Module):
     policy: Trained
 
 
-def mean_and_log_std(output: Float[Array, "B O"]) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
-    """Split a network's output into `tanh(m)` and `-5 + 2.5 (tanh(l) + 1)`."""
-    mean, spread = jnp.split(output, 2, axis=-1)
+class Gaussian(NamedTuple):
+    """A diagonal normal a state, before any truncation or squashing."""
+
+    mean: Float[Array, "B A"]
+    log_std: Float[Array, "B A"]
+
+
+def gaussian(policy: MLP, observation: Float[Array, "B S"], kind: PolicyKind) -> Gaussian:
+    """Mean `tanh m` (squashed: `m`, since the sample is squashed), `log σ = -5 + 2.5 (tanh l + 1)`."""
+    mean, spread = jnp.split(policy(observation), 2, axis=-1)
     log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(spread) + 1)
-    return jnp.tanh(mean), log_std
+    return Gaussian(mean if kind == "squashed" else jnp.tanh(mean), log_std)
 
 
-def truncated_log_likelihood(
-    action: Float[Array, "B A"], mean: Float[Array, "B A"], log_std: Float[Array, "B A"]
-) -> Float[Array, " B"]:
-    """Log density of a diagonal normal truncated to [-1, 1], whose mass there is at least 1e-8."""
+def log_likelihood(
+    kind: PolicyKind, around: Gaussian, action: Float[Array, "B *n A"]
+) -> Float[Array, "B *n"]:
+    """`log π(a|s)` of one action a state, or of several."""
+    mean, log_std = _like(around, action)
+    if kind == "normal":
+        return gaussian_log_likelihood(action, mean, log_std)
     std = jnp.exp(log_std)
-    mass = norm.cdf((1 - mean) / std) - norm.cdf((-1 - mean) / std)
+    if kind == "squashed":
+        raw = jnp.arctanh(jnp.clip(action, -SQUASHED_LIMIT, SQUASHED_LIMIT))
+        return tanh_normal_log_likelihood(raw, (raw - mean) / std, log_std)
+    _, mass = _truncation(mean, std)
     return (norm.logpdf(action, mean, std) - jnp.log(jnp.maximum(mass, 1e-8))).sum(axis=-1)
 
 
-def behavior_loss(policy: MLP, batch: Batch, kind: str) -> Float[Array, " B"]:
+def sample(kind: PolicyKind, around: Gaussian, noise: Float[Array, "B *n A"]) -> Float[Array, "B *n A"]:
+    """Actions from standard normal draws, gradients pass; those of the plain normal may leave [-1, 1]."""
+    mean, log_std = _like(around, noise)
+    std = jnp.exp(log_std)
+    if kind == "truncated":
+        below, mass = _truncation(mean, std)
+        share = jnp.clip(below + norm.cdf(noise) * mass, 1e-6, 1 - 1e-6)
+        return jnp.clip(mean + std * norm.ppf(share), -1, 1)
+    action = mean + std * noise
+    return jnp.tanh(action) if kind == "squashed" else action
+
+
+def behavior_loss(
+    policy: MLP, batch: Batch, kind: PolicyKind | Literal["deterministic"]
+) -> Float[Array, " B"]:
     """`-log π(a|s)`, or `mean_d (π(s) - a)^2` of the deterministic form."""
-    output = policy(batch.observation)
     if kind == "deterministic":
-        return ((jnp.tanh(output) - batch.action) ** 2).mean(axis=-1)
-    likelihood = truncated_log_likelihood if kind == "truncated" else gaussian_log_likelihood
-    return -likelihood(batch.action, *mean_and_log_std(output))
+        return ((jnp.tanh(policy(batch.observation)) - batch.action) ** 2).mean(axis=-1)
+    return -log_likelihood(kind, gaussian(policy, batch.observation, kind), batch.action)
 
 
 def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
@@ -109,3 +138,16 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
         return jnp.tanh(MLP(actor(state).layers)(observation))
 
     return Algorithm(init, no_noise, (update,), act, actor)
+
+
+def _like(around: Gaussian, action: Float[Array, "B *n A"]) -> Gaussian:
+    """With an axis of samples where the actions have one."""
+    if action.ndim == around.mean.ndim:
+        return around
+    return Gaussian(*(jnp.broadcast_to(part[:, None, :], action.shape) for part in around))
+
+
+def _truncation(mean: Float[Array, "*B"], std: Float[Array, "*B"]) -> tuple[Array, Array]:
+    """A normal's mass below -1, and inside [-1, 1]."""
+    below = norm.cdf((-1 - mean) / std)
+    return below, norm.cdf((1 - mean) / std) - below

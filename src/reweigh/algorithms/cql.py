@@ -16,7 +16,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from reweigh.algorithms.base import RunDefaults, check_widths, require
 from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target, weighted_mean
-from reweigh.networks import MLP, TwinQ, lecun_normal, make_mlp, make_twin_q, small_uniform
+from reweigh.networks import (
+    MLP,
+    TwinQ,
+    lecun_normal,
+    make_mlp,
+    make_twin_q,
+    small_uniform,
+    values_of_actions,
+)
 from reweigh.optim import Trained, copy_of, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
@@ -151,16 +159,11 @@ def sampled(
 def q_of_actions(
     critic: TwinQ, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
 ) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
-    """Twin values of several actions a state; the state's part of the first layer is computed once."""
-    states = observation.shape[-1]
-
-    def values(mlp: MLP) -> Float[Array, "B n"]:
-        (kernel, bias), *rest = mlp.layers
-        of_state = observation @ kernel[:states] + bias.reshape(1, -1)
-        x = of_state[:, None, :] + action @ kernel[states:]
-        return MLP(tuple(rest))(jax.nn.relu(x))[..., 0]
-
-    return values(critic.first), values(critic.second)
+    """Twin values of several actions a state."""
+    return (
+        values_of_actions(critic.first, observation, action),
+        values_of_actions(critic.second, observation, action),
+    )
 
 
 def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:

@@ -1,0 +1,316 @@
+"""Onestep RL: clone the data's policy, value it, improve on it once.
+
+Brandfonbrener et al., arXiv 2106.08909, as in OPER's study. Three stages: the clone is that of
+`reweigh.algorithms.bc`; the other two are here, each an `Algorithm` of its own.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
+from reweigh.algorithms.bc import (
+    SQUASHED_LIMIT,
+    BCConfig,
+    BCState,
+    PolicyKind,
+    gaussian,
+    log_likelihood,
+    make_bc,
+    sample,
+)
+from reweigh.losses import exponential_advantage, squared_error, td_target, weighted_mean
+from reweigh.networks import MLP, make_mlp, values_of_actions
+from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.types import ActorNetwork, Algorithm, Batch, BestOfSamples, Metrics, Minibatch, Shapes, State
+
+Improvement = Literal["exp-weight", "reverse-kl", "imitation", "greedy", "easy-bcq"]
+
+
+@dataclass(frozen=True)
+class OnestepConfig:
+    """Settings of Onestep RL; the run's `num_updates` is the length of the last stage."""
+
+    improvement: Improvement = "exp-weight"
+    """How the policy improves on the clone; `easy-bcq` trains nothing, it picks among the clone's samples."""
+    inverse_temperature: float = 1.0
+    """exp-weight: `T` in `exp(T (Q - b))`; 0 is behaviour cloning."""
+    advantage_limit: float = 100.0
+    """exp-weight: largest `exp(T (Q - b))`."""
+    regularization: float = 1.0
+    """reverse-kl, imitation: `α`, what staying near the clone, or the data, counts beside `Q`."""
+    num_samples: int = 10
+    """Of the clone for `b` (exp-weight) and to pick from (easy-bcq), of the policy for the divergence."""
+    policy: PolicyKind = "normal"
+    """Of the clone and of the policy that starts as its copy."""
+    behavior_updates: int = 500_000
+    """Length of the first stage."""
+    critic_updates: int = 2_000_000
+    """Length of the second stage, even: the slow copy moves at every second update."""
+    target_rate: float = 0.005
+    """`τ` of the slow copy, in (0, 1]."""
+    learning_rate: float = 1e-4
+    """Of Adam, in all stages."""
+    hidden: tuple[int, ...] = (1024, 1024)
+    """Widths of the hidden layers, in all stages."""
+
+    name: ClassVar[str] = "onestep"
+    defaults: ClassVar[RunDefaults] = RunDefaults(num_updates=100_000, batch_size=512)
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        improvements = ("exp-weight", "reverse-kl", "imitation", "greedy", "easy-bcq")
+        require(
+            self.improvement in improvements, "improvement", f"to be one of {improvements}", self.improvement
+        )
+        policies = ("normal", "truncated", "squashed")
+        require(self.policy in policies, "policy", f"to be one of {policies}", self.policy)
+        require(
+            0 <= self.inverse_temperature < inf,
+            "inverse_temperature",
+            "of at least 0",
+            self.inverse_temperature,
+        )
+        require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
+        require(0 <= self.regularization < inf, "regularization", "of at least 0", self.regularization)
+        require(self.num_samples >= 1, "num_samples", "of at least 1", self.num_samples)
+        require(self.behavior_updates >= 1, "behavior_updates", "of at least 1", self.behavior_updates)
+        even = self.critic_updates >= 2 and self.critic_updates % 2 == 0
+        require(even, "critic_updates", "to be even and at least 2", self.critic_updates)
+        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
+        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
+        check_widths(self.hidden)
+
+    @property
+    def behavior(self) -> BCConfig:
+        """The first stage."""
+        return BCConfig(policy=self.policy, hidden=self.hidden, learning_rate=self.learning_rate)
+
+
+class SarsaState(eqx.Module):
+    """The action value of the data's policy, with a slow copy."""
+
+    critic: Trained
+    target_critic: MLP
+
+
+class OnestepState(eqx.Module):
+    """The policy, and the clone and value that it is measured by; the last two stay as they are."""
+
+    policy: Trained
+    behavior: MLP
+    critic: MLP
+    candidate_noise: Float[Array, "n A"]
+    """easy-bcq: the standard normal draws behind the actions that it picks from, at every state the same."""
+
+
+class Learned(NamedTuple):
+    """What the last stage starts from."""
+
+    behavior: BCState
+    critic: SarsaState
+
+
+class OnestepNoise(NamedTuple):
+    """Standard normal draws."""
+
+    policy: Float[Array, "B A"]
+    several: Float[Array, "B n A"]
+
+
+def action_value(critic: MLP, observation: Float[Array, "B S"], action: Float[Array, "B A"]) -> Array:
+    """`Q(s, a)`."""
+    return critic(jnp.concatenate([observation, action], axis=-1))[:, 0]
+
+
+def sarsa_loss(q: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array, " B"]:
+    """`(Q(s, a) - r - γ (1-d) Q'(s', a'))^2` with the data's `a'` (Section 3)."""
+    return squared_error(q, target)
+
+
+def exp_weight_loss(
+    likelihood: Float[Array, " B"], advantage: Float[Array, " B"], config: OnestepConfig
+) -> Float[Array, " B"]:
+    """`-min(exp(T (Q(s, a) - b(s))), c) log π(a|s)` (Section 3, exponentially weighted imitation)."""
+    copied = exponential_advantage(
+        advantage, inverse_temperature=config.inverse_temperature, limit=config.advantage_limit
+    )
+    return -copied * likelihood
+
+
+def make_sarsa(config: OnestepConfig, num_updates: int) -> Algorithm:
+    """The second stage as pure functions; the slow copy moves at every second update.
+
+    Rows must have a next action or end in a terminal.
+
+    Args:
+        config: its settings.
+        num_updates: not used; every algorithm is made alike.
+    """
+    del num_updates
+    optimizer = optax.adam(config.learning_rate)
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> SarsaState:
+        critic = make_mlp(key, sum(shapes), config.hidden, 1)
+        return SarsaState(trained(critic, optimizer), copy_of(critic))
+
+    def critic_update(
+        state: SarsaState, minibatch: Minibatch, noise: tuple[()]
+    ) -> tuple[SarsaState, Metrics]:
+        del noise
+        batch = minibatch.evaluation
+        next_q = action_value(state.target_critic, batch.next_observation, batch.next_action)
+        target = td_target(batch.reward, batch.discount, next_q)
+
+        def objective(critic: MLP) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            q = action_value(critic, batch.observation, batch.action)
+            return weighted_mean(minibatch.weight.evaluation, sarsa_loss(q, target)), q.mean()
+
+        (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
+        critic = step(optimizer, state.critic, gradient)
+        return SarsaState(critic, state.target_critic), {"critic/loss": loss, "critic/q_mean": q_mean}
+
+    def critic_and_target_update(
+        state: SarsaState, minibatch: Minibatch, noise: tuple[()]
+    ) -> tuple[SarsaState, Metrics]:
+        state, metrics = critic_update(state, minibatch, noise)
+        slow = polyak(state.target_critic, state.critic.model, rate=config.target_rate)
+        return SarsaState(state.critic, slow), metrics
+
+    return Algorithm(init, no_noise, (critic_update, critic_and_target_update))
+
+
+def make_improvement(config: OnestepConfig, num_updates: int) -> Algorithm:
+    """The last stage as pure functions.
+
+    Args:
+        config: its settings.
+        num_updates: not used; every algorithm is made alike.
+    """
+    del num_updates
+    optimizer = optax.adam(config.learning_rate)
+    kind = config.policy
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> OnestepState:
+        """From a clone and a value that have learned nothing."""
+        behavior_key, critic_key, key = jax.random.split(key, 3)
+        behavior = make_bc(config.behavior, config.behavior_updates).init(behavior_key, shapes)
+        critic = make_sarsa(config, config.critic_updates).init(critic_key, shapes)
+        return improvement_start(config, key, Learned(behavior, critic))
+
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> OnestepNoise:
+        one, several = jax.random.split(key)
+        shape = (batch_size, config.num_samples, shapes.action_size)
+        return OnestepNoise(
+            jax.random.normal(one, (batch_size, shapes.action_size)), jax.random.normal(several, shape)
+        )
+
+    def exp_weight(
+        policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
+    ) -> tuple[Float[Array, ""], Metrics]:
+        batch = minibatch.policy_batch
+        behavior = gaussian(state.behavior, batch.observation, kind)
+        # The data's action and the clone's in one call.
+        together = [batch.action[:, None, :], sample(kind, behavior, noise.several)]
+        q = values_of_actions(state.critic, batch.observation, jnp.concatenate(together, axis=1))
+        baseline = q[:, 1:].mean(axis=1)
+        advantage = q[:, 0] - baseline
+        likelihood = _data_likelihood(policy, batch)
+        loss = exp_weight_loss(likelihood, advantage, config)
+        metrics = {
+            "actor/advantage_mean": advantage.mean(),
+            "actor/log_likelihood": likelihood.mean(),
+            "actor/baseline_mean": baseline.mean(),
+        }
+        # One loss is improvement and constraint at once; a config in which they differ is refused.
+        return weighted_mean(minibatch.weight.improvement, loss), metrics
+
+    def seek_value(
+        policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
+    ) -> tuple[Float[Array, ""], Metrics]:
+        batch, weight = minibatch.policy_batch, minibatch.weight
+        around = gaussian(policy, batch.observation, kind)
+        q = action_value(state.critic, batch.observation, sample(kind, around, noise.policy))
+        loss, metrics = weighted_mean(weight.improvement, -q), {"actor/q_mean": q.mean()}
+        if config.improvement == "reverse-kl":
+            action = sample(kind, around, noise.several)
+            behavior = gaussian(state.behavior, batch.observation, kind)
+            ratio = log_likelihood(kind, around, action) - log_likelihood(kind, behavior, action)
+            divergence = ratio.mean(axis=1)
+            loss = loss + weighted_mean(weight.constraint, config.regularization * divergence)
+            metrics["actor/divergence"] = divergence.mean()
+        if config.improvement == "imitation":
+            likelihood = _data_likelihood(policy, batch)
+            loss = loss + weighted_mean(weight.constraint, -config.regularization * likelihood)
+            metrics["actor/log_likelihood"] = likelihood.mean()
+        return loss, metrics
+
+    def _data_likelihood(policy: MLP, batch: Batch) -> Float[Array, " B"]:
+        action = jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT)
+        return log_likelihood(kind, gaussian(policy, batch.observation, kind), action)
+
+    objective = exp_weight if config.improvement == "exp-weight" else seek_value
+
+    def update(
+        state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
+    ) -> tuple[OnestepState, Metrics]:
+        (loss, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(
+            state.policy.model, state, minibatch, noise
+        )
+        policy = step(optimizer, state.policy, gradient)
+        state = OnestepState(policy, state.behavior, state.critic, state.candidate_noise)
+        return state, metrics | {"actor/loss": loss}
+
+    def measure(
+        state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
+    ) -> tuple[OnestepState, Metrics]:
+        observation = minibatch.policy_batch.observation
+        action = jnp.clip(sample(kind, gaussian(state.behavior, observation, kind), noise.several), -1, 1)
+        q = values_of_actions(state.critic, observation, action)
+        return state, {"actor/q_mean": q.mean(), "actor/q_best": q.max(axis=1).mean()}
+
+    def act(state: OnestepState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
+        if config.improvement != "easy-bcq":
+            mean, _ = jnp.split(state.policy.model(observation), 2, axis=-1)
+            return jnp.tanh(mean)
+        flat = observation.reshape(-1, observation.shape[-1])
+        noise = jnp.broadcast_to(state.candidate_noise, (len(flat), *state.candidate_noise.shape))
+        action = jnp.clip(sample(kind, gaussian(state.behavior, flat, kind), noise), -1, 1)
+        best = values_of_actions(state.critic, flat, action).argmax(axis=1)
+        chosen = jnp.take_along_axis(action, best[:, None, None], axis=1)[:, 0]
+        return chosen.reshape(*observation.shape[:-1], -1)
+
+    def actor(state: OnestepState) -> ActorNetwork:
+        if config.improvement == "easy-bcq":
+            best = BestOfSamples(kind, state.critic.layers, state.candidate_noise)
+            return ActorNetwork(state.behavior.layers, squash=True, best_of=best)
+        *hidden, (kernel, bias) = state.policy.model.layers
+        half = kernel.shape[-1] // 2
+        return ActorNetwork((*hidden, (kernel[..., :half], bias[..., :half])), squash=True)
+
+    one_update = measure if config.improvement == "easy-bcq" else update
+    return Algorithm(init, noise, (one_update,), act, actor)
+
+
+def improvement_start(config: OnestepConfig, key: PRNGKeyArray, learned: State) -> OnestepState:
+    """The last stage's first state: the policy is a copy of the clone.
+
+    Args:
+        config: settings.
+        key: of easy-bcq's candidates; consumed.
+        learned: `Learned`, last states of the stages before.
+    """
+    behavior, critic = learned.behavior.policy.model, learned.critic.critic.model
+    actions = behavior.layers[-1][1].shape[-1] // 2
+    return OnestepState(
+        trained(copy_of(behavior), optax.adam(config.learning_rate)),
+        behavior,
+        critic,
+        jax.random.normal(key, (config.num_samples, actions)),
+    )

@@ -1,0 +1,230 @@
+"""Onestep RL's first two stages as resumable trainings, kept in the cache by what they depend on.
+
+CACHE/onestep/{behavior,critic}-IDENTITY/seed-K is a run's folder (`reweigh.runs`). Runs that differ in how
+the policy improves share a clone and a value.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reweigh.algorithms.bc import make_bc
+from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
+from reweigh.cache import cache_folder
+from reweigh.config import Resample, Reweight, RunConfig, weights_record
+from reweigh.errors import DatasetError
+from reweigh.preparation import Prepared
+from reweigh.provenance import environment_record
+from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
+from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.session import Progress, Session, Work, by_update, counted_from, last_state
+from reweigh.types import Rebalance, Stage, State, Tables, rows_of
+
+_LOG_INTERVAL = 1000
+_CHECKPOINT_INTERVAL = 20_000
+
+
+@dataclass(frozen=True)
+class SharedStage:
+    """A stage that other runs may have trained already."""
+
+    work: Work
+    name: str
+    depends_on: dict[str, Any]
+    """Everything that changes its numbers, but for the seed."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the cache keeps it."""
+        identity = hashlib.sha256(json.dumps(self.depends_on, sort_keys=True).encode()).hexdigest()
+        return RunFolder(cache_folder() / "onestep" / f"{self.name}-{identity[:20]}")
+
+
+def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance) -> Stage:
+    """The stage in which the policy improves.
+
+    Args:
+        config: the run.
+        algorithm: its settings.
+        rebalance: the run's.
+    """
+    num_updates = improvement_updates(config, algorithm)
+    made = make_improvement(algorithm, num_updates)
+    return Stage(algorithm.name, made, rebalance, num_updates, partial(improvement_start, algorithm))
+
+
+def improvement_updates(config: RunConfig, algorithm: OnestepConfig) -> int:
+    """Length of the last stage: easy-bcq trains nothing there, its one update measures."""
+    return 1 if algorithm.improvement == "easy-bcq" else config.num_updates
+
+
+def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepared) -> tuple[SharedStage, ...]:
+    """The clone and the value that a run needs first.
+
+    Args:
+        config: the run.
+        algorithm: its settings.
+        prepared: its data.
+
+    Raises:
+        DatasetError: no row can teach a value.
+    """
+    info = prepared.transitions.info
+    rebalance, record = _evaluation_side(config)
+    common = {
+        "dataset": info.digest,
+        "action_bounds": [info.action_low.tolist(), info.action_high.tolist()],
+        "action_limit": config.action_limit,
+        "normalize_observations": config.normalize_observations,
+        "rebalance": record,
+        "batch_size": config.batch_size,
+        "learning_rate": algorithm.learning_rate,
+        "hidden": list(algorithm.hidden),
+    }
+    clone = make_bc(algorithm.behavior, algorithm.behavior_updates)
+    sarsa = make_sarsa(algorithm, algorithm.critic_updates)
+    work = Work(
+        stage=Stage("behavior", clone, rebalance, algorithm.behavior_updates),
+        shapes=prepared.shapes,
+        batch_size=config.batch_size,
+        tables=_tables(config, prepared.probability if record else None),
+        data=prepared.data,
+        log_interval=_LOG_INTERVAL,
+        checkpoint_interval=_CHECKPOINT_INTERVAL,
+        number=1,
+    )
+    transitions = prepared.transitions
+    # A row whose episode goes on without a record of the next action has no target.
+    kept = np.flatnonzero(transitions.has_next_action | transitions.terminal)
+    if not len(kept):
+        raise DatasetError(
+            "expected rows with a next action or a terminal, from which onestep learns a value, but found "
+            f"none in {info.spec}. Use a dataset of longer episodes."
+        )
+    probability = prepared.probability[kept] if prepared.probability is not None and record else None
+    if probability is not None and not probability.sum() > 0:
+        raise DatasetError(
+            "expected a row of positive weight with a next action or a terminal, but found none. Use other "
+            "weights."
+        )
+    values = replace(
+        work,
+        stage=Stage("critic", sarsa, rebalance, algorithm.critic_updates),
+        tables=_tables(config, None if probability is None else probability / probability.sum()),
+        data=rows_of(prepared.data, jnp.asarray(kept)),
+        number=2,
+    )
+    return (
+        SharedStage(
+            work,
+            "behavior",
+            common | {"policy": algorithm.policy, "num_updates": algorithm.behavior_updates},
+        ),
+        SharedStage(
+            values,
+            "critic",
+            common
+            | {
+                "reward": config.reward,
+                "discount": config.discount,
+                "target_rate": algorithm.target_rate,
+                "num_updates": algorithm.critic_updates,
+            },
+        ),
+    )
+
+
+def learn_before(
+    stages: Sequence[SharedStage],
+    seeds: Sequence[int],
+    *,
+    report: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> Learned:
+    """The clone and the value of some seeds, trained where the cache lacks them.
+
+    Args:
+        stages: from `shared_stages`.
+        seeds: which; with several, every leaf gets a seed axis.
+        report: called about once a second, counted over all stages.
+        should_stop: asked about once a second; true saves the state and raises `Interrupted`.
+
+    Raises:
+        RunError: the cache cannot be written or read, or training has diverged.
+        Interrupted: `should_stop` said so.
+    """
+    states: list[State] = []
+    before = 0
+    for shared in stages:
+        run, work = shared.folder, shared.work
+        run.claim(shared.depends_on, run.path.name, environment_record())
+        folders = [run.seed(seed) for seed in seeds]
+        for group in by_update(folders):
+            counted = counted_from(report, before)
+            Session(work, group, _NothingBeside(), counted, should_stop, wait=True).run()
+        per_seed = [last_state(folder, work.stage, work.shapes) for folder in folders]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
+        states.append(stacked if len(seeds) > 1 else per_seed[0])
+        before += work.stage.num_updates
+    return Learned(*states)
+
+
+def blank(stages: Sequence[SharedStage], count: int) -> Learned:
+    """Zeros in the shapes of `learn_before`, for seeds whose checkpoint holds the real ones."""
+
+    def zeros(leaf: Any) -> Any:
+        return jnp.zeros((count, *leaf.shape) if count > 1 else leaf.shape, leaf.dtype)
+
+    firsts = [jax.eval_shape(partial(_init, shared.work), jax.random.key(0)) for shared in stages]
+    return Learned(*(jax.tree.map(zeros, first) for first in firsts))
+
+
+def _init(work: Work, key: Any) -> State:
+    return work.stage.algorithm.init(key, work.shapes)
+
+
+def _evaluation_side(config: RunConfig) -> tuple[Rebalance, dict[str, Any] | None]:
+    """How the clone and the value are rebalanced, and what to remember of it; None: not at all.
+
+    Both belong to policy evaluation: where only the policy's terms see the weights, these see none.
+    """
+    method = config.rebalance
+    weighted = method.terms != "policy" if isinstance(method, Resample) else method.evaluation
+    if not weighted or method.weights.method == "uniform":
+        return resample(config.batch_size), None
+    record = {
+        "type": method.kind,
+        "weights": weights_record(method.weights),
+        "progressive_updates": method.progressive_updates,
+    }
+    if isinstance(method, Resample):
+        return resample(config.batch_size, progressive_updates=method.progressive_updates), record
+    return reweight(config.batch_size, progressive_updates=method.progressive_updates), record
+
+
+def _tables(config: RunConfig, probability: np.ndarray | None) -> Tables:
+    if probability is not None and isinstance(config.rebalance, Reweight):
+        return reweight_tables(probability)
+    return resample_tables(probability)
+
+
+class _NothingBeside:
+    """No policy is tried while the clone and the value are trained."""
+
+    interval = None
+
+    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+        return returns
+
+    def score(self, returns: Returns) -> None:
+        return None
+
+    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+        folder.finish({"updates_per_second": rate})
