@@ -1,5 +1,7 @@
 """Small data in which every field encodes its row."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,18 +16,19 @@ from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
 SHAPES = Shapes(3, 2)
 
 ALGORITHMS = {
-    "bc": lambda: make_bc(BCConfig(hidden=(16,), learning_rate=1e-3), 100),
-    "bc-truncated": lambda: make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
-    "bc-deterministic": lambda: make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
-    "td3-bc": lambda: make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
-    "cql": lambda: make_cql(CQLConfig(hidden=(16,), num_actions=3), 100),
-    "iql": lambda: make_iql(IQLConfig(hidden=(16,)), 100),
-    "onestep": lambda: make_improvement(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
+    "bc": make_bc(BCConfig(hidden=(16,), learning_rate=1e-3), 100),
+    "bc-truncated": make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
+    "bc-deterministic": make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
+    "td3-bc": make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
+    "cql": make_cql(CQLConfig(hidden=(16,), num_actions=3), 100),
+    "iql": make_iql(IQLConfig(hidden=(16,)), 100),
+    "onestep": make_improvement(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
+    "onestep-imitation": make_improvement(
+        OnestepConfig(hidden=(16,), learning_rate=1e-3, improvement="imitation", policy="squashed"), 100
+    ),
 }
 # They learn no policy.
-EVALUATIONS = {
-    "sarsa": lambda: make_sarsa(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
-}
+EVALUATIONS = {"sarsa": make_sarsa(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100)}
 
 
 def make_data(rows: int = 64, seed: int = 0) -> Batch:
@@ -49,11 +52,16 @@ def make_minibatch(data: Batch, weight=None, policy: Batch | None = None) -> Min
     return Minibatch(data, policy, TermWeight(weight, weight, weight))
 
 
+@cache
+def compiled(update):
+    return jax.jit(update)
+
+
 def run_period(algorithm: Algorithm, state, minibatch: Minibatch, seed: int = 0):
     """One update of each kind."""
     for number, update in enumerate(algorithm.updates):
         noise = algorithm.noise(jax.random.key(100 * seed + number), len(minibatch.evaluation.reward), SHAPES)
-        state, _ = jax.jit(update)(state, minibatch, noise)
+        state, _ = compiled(update)(state, minibatch, noise)
     return state
 
 

@@ -1,6 +1,8 @@
 """What every algorithm must do, under every way of weighting."""
 
 import dataclasses
+from functools import cache
+from itertools import combinations, pairwise
 
 import jax
 import jax.numpy as jnp
@@ -12,26 +14,45 @@ from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.policy import Policy
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
 from reweigh.training import make_trainer, run_keys
-from reweigh.types import Stage
+from reweigh.types import Minibatch, Stage, TermWeight
 
 LEARNERS = ALGORITHMS | EVALUATIONS
 every_algorithm = pytest.mark.parametrize("name", LEARNERS)
+# One of each file: enough where the loop around an algorithm is tested.
+one_of_each = pytest.mark.parametrize("name", ["bc", "td3-bc", "iql", "cql", "onestep", "sarsa"])
 every_policy = pytest.mark.parametrize("name", ALGORITHMS)
 
+WAYS = {
+    "coupled": resample(16),
+    "decoupled": resample(16, terms="policy"),
+    "turned": resample(16, terms="evaluation"),
+    "reweight": reweight(16),
+}
 
-def trained(name, rebalance, tables, *, updates=10, seeds=None, data=None):
+
+@cache
+def trainer_of(name, way, weighted, num_seeds):
+    """Compiled once for all tests of the same program."""
+    weight = np.ones(64) if weighted or way == "reweight" else None
+    tables = (reweight_tables if way == "reweight" else resample_tables)(weight)
+    stage = Stage(name, LEARNERS[name], WAYS[way], 10)
+    return make_trainer(stage, SHAPES, 16, tables, make_data(), num_seeds=num_seeds)
+
+
+def trained(name, way="coupled", weight=None, *, seeds=None, data=None, cuts=(0, 10)):
     data = make_data() if data is None else data
-    stage = Stage(name, LEARNERS[name](), rebalance, updates)
-    count = None if seeds is None else len(seeds)
-    trainer = make_trainer(stage, SHAPES, 16, tables, data, num_seeds=count)
+    trainer = trainer_of(name, way, weight is not None, None if seeds is None else len(seeds))
+    tables = (reweight_tables if way == "reweight" else resample_tables)(weight)
     init_key, key = run_keys(seeds or [0], vmapped=seeds is not None)
     state, sums = trainer.init(init_key), trainer.zero_metrics()
-    return trainer.run(key, state, sums, tables, data, start=0, count=updates)
+    for start, stop in pairwise(cuts):
+        state, sums = trainer.run(key, state, sums, tables, data, start=start, count=stop - start)
+    return state, sums
 
 
 @every_algorithm
 def test_a_transition_of_weight_zero_is_ignored(name):
-    algorithm, data = LEARNERS[name](), make_data(8)
+    algorithm, data = LEARNERS[name], make_data(8)
     weight = jnp.ones(8).at[0].set(0.0)
     changed = dataclasses.replace(
         data,
@@ -47,57 +68,51 @@ def test_a_transition_of_weight_zero_is_ignored(name):
 
 
 @every_algorithm
-def test_a_terminals_next_observation_changes_nothing(name):
-    algorithm, data = LEARNERS[name](), make_data(16)
-    ended = data.discount == 0
-    garbage = jnp.where(ended[:, None], jnp.inf, data.next_observation)
+def test_a_terminals_next_observation_and_next_action_change_nothing(name):
+    algorithm, data = LEARNERS[name], make_data(8)
+    ended = (data.discount == 0)[:, None]
+    garbage = dataclasses.replace(
+        data,
+        next_observation=jnp.where(ended, jnp.inf, data.next_observation),
+        next_action=jnp.where(ended, jnp.inf, data.next_action),
+    )
     state = algorithm.init(jax.random.key(0), SHAPES)
     after = run_period(algorithm, state, make_minibatch(data))
-    changed = dataclasses.replace(data, next_observation=garbage)
-    assert_same(after, run_period(algorithm, state, make_minibatch(changed)))
+    assert_same(after, run_period(algorithm, state, make_minibatch(garbage)))
 
 
-@every_algorithm
+@one_of_each
 def test_equal_probabilities_train_as_uniform_draws(name):
-    plain = trained(name, resample(16), resample_tables(None))
-    equal = trained(name, resample(16), resample_tables(np.full(64, 0.25)))
-    assert_same(plain, equal)
+    assert_same(trained(name), trained(name, weight=np.full(64, 0.25)))
 
 
-@every_algorithm
+@one_of_each
 def test_equal_weights_train_as_no_weights(name):
-    plain = trained(name, resample(16), resample_tables(None))
-    equal = trained(name, reweight(16), reweight_tables(np.full(64, 0.25)))
     # Other programs, so equal to rounding.
+    plain, equal = trained(name), trained(name, "reweight", np.full(64, 0.25))
     for left, right in zip(jax.tree.leaves(plain), jax.tree.leaves(equal), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
 
 
-@every_algorithm
+@one_of_each
 def test_seeds_side_by_side_equal_seeds_alone(name):
-    tables = resample_tables(np.arange(64.0))
-    together, _ = trained(name, resample(16), tables, seeds=[0, 7])
-    alone, _ = trained(name, resample(16), tables)
+    weight = np.arange(64.0)
+    together, _ = trained(name, weight=weight, seeds=[0, 7])
+    alone, _ = trained(name, weight=weight)
     for left, right in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(left[0], right, rtol=1e-5, atol=1e-5)
     assert differ(jax.tree.map(lambda leaf: leaf[0], together), jax.tree.map(lambda leaf: leaf[1], together))
 
 
-@every_algorithm
+@one_of_each
 def test_training_in_two_calls_equals_one_call(name):
-    tables, data = resample_tables(np.arange(64.0)), make_data()
-    stage = Stage(name, LEARNERS[name](), resample(16), 10)
-    trainer = make_trainer(stage, SHAPES, 16, tables, data)
-    init_key, key = jax.random.split(jax.random.key(0))
-    start, zero = trainer.init(init_key), trainer.zero_metrics()
-    whole = trainer.run(key, start, zero, tables, data, start=0, count=10)
-    state, sums = trainer.run(key, start, zero, tables, data, start=0, count=4)
-    assert_same(whole, trainer.run(key, state, sums, tables, data, start=4, count=6))
+    weight = np.arange(64.0)
+    assert_same(trained(name, weight=weight), trained(name, weight=weight, cuts=(0, 4, 10)))
 
 
 @every_policy
 def test_the_exported_policy_acts_as_the_trained_one(name):
-    algorithm, data = LEARNERS[name](), make_data()
+    algorithm, data = LEARNERS[name], make_data(8)
     state = run_period(algorithm, algorithm.init(jax.random.key(0), SHAPES), make_minibatch(data))
     network = algorithm.actor(state)
     ones = np.ones(2, np.float32)
@@ -107,48 +122,82 @@ def test_the_exported_policy_acts_as_the_trained_one(name):
     np.testing.assert_allclose(policy(np.asarray(data.observation)), expected, atol=1e-6)
 
 
-@every_algorithm
+@one_of_each
 def test_only_rows_with_weight_are_ever_trained_on(name):
     weight = np.zeros(64)
     weight[:8] = 1.0
-    data = make_data()
-    poisoned = jax.tree.map(lambda column: column.at[8:].set(jnp.nan), data)
-    tables = resample_tables(weight)
-    assert_same(
-        trained(name, resample(16), tables, data=data), trained(name, resample(16), tables, data=poisoned)
-    )
-
-
-@pytest.mark.parametrize("name", ["td3-bc", "iql", "cql"])
-@pytest.mark.parametrize("term", ["evaluation", "improvement", "constraint"])
-def test_each_term_is_weighted_only_where_it_is_switched_on(name, term):
-    tables = reweight_tables(np.arange(64.0))
-    switches = {"evaluation": False, "improvement": False, "constraint": False}
-    plain, _ = trained(name, reweight(16, **switches), tables)
-    weighted, _ = trained(name, reweight(16, **(switches | {term: True})), tables)
-    actor_moved = differ(plain.algorithm.actor, weighted.algorithm.actor)
-    critic_moved = differ(plain.algorithm.critic, weighted.algorithm.critic)
-    if name == "iql" and term == "constraint":
-        # One loss is improvement and constraint at once and reads the first; configs keep them equal.
-        assert not actor_moved
-    elif name == "cql" and term == "constraint":
-        # The conservative gap belongs to the critics; the actor follows them one update later.
-        assert critic_moved
-    elif term == "evaluation":
-        assert critic_moved
-    else:
-        assert actor_moved
-        # The critics of TD3+BC and CQL learn from the actor's actions, IQL's from the data alone.
-        assert critic_moved == (name != "iql")
+    poisoned = jax.tree.map(lambda column: column.at[8:].set(jnp.nan), make_data())
+    assert_same(trained(name, weight=weight), trained(name, weight=weight, data=poisoned))
 
 
 @pytest.mark.parametrize("name", ["td3-bc", "iql", "cql"])
 def test_decoupled_evaluation_learns_from_uniform_batches(name):
     only_first = np.zeros(64)
     only_first[0] = 1.0
-    state, sums = trained(name, resample(16, terms="policy"), resample_tables(only_first))
-    uniform, _ = trained(name, resample(16), resample_tables(only_first))
-    assert differ(state.algorithm.critic, uniform.algorithm.critic)
-    turned, _ = trained(name, resample(16, terms="evaluation"), resample_tables(only_first))
-    assert differ(state.algorithm.critic, turned.algorithm.critic)
+    decoupled, sums = trained(name, "decoupled", only_first)
+    turned, _ = trained(name, "turned", only_first)
+    assert differ(decoupled.algorithm.critic, turned.algorithm.critic)
     assert np.isfinite(sums.total["critic/loss"])
+    # A critic that sees one row alone does not care what the others hold.
+    poisoned = dataclasses.replace(make_data(), reward=make_data().reward.at[1:].set(jnp.nan))
+    turned, _ = trained(name, "turned", only_first, data=poisoned)
+    decoupled, _ = trained(name, "decoupled", only_first, data=poisoned)
+    assert np.isfinite(jax.tree.leaves(turned.algorithm.critic.model)[0]).all()
+    assert np.isnan(jax.tree.leaves(decoupled.algorithm.critic.model)[0]).any()
+
+
+# Which networks each term teaches. The table of docs/rebalancing.md is this one in words.
+TEACHES = {
+    "bc": {"constraint": {"policy"}},
+    "bc-truncated": {"constraint": {"policy"}},
+    "bc-deterministic": {"constraint": {"policy"}},
+    "td3-bc": {"evaluation": {"critic"}, "improvement": {"actor"}, "constraint": {"actor"}},
+    # One loss of the actor is both at once and reads `improvement`; configs keep them equal.
+    "iql": {"evaluation": {"value", "critic"}, "improvement": {"actor"}},
+    "cql": {"evaluation": {"critic"}, "improvement": {"actor", "log_alpha"}, "constraint": {"critic"}},
+    "onestep": {"improvement": {"policy"}},
+    "onestep-imitation": {"improvement": {"policy"}, "constraint": {"policy"}},
+    "sarsa": {"evaluation": {"critic"}},
+}
+# Within one update the actor learns from the critic's, or the value's, new parameters.
+FOLLOWS = {"td3-bc": {"critic": {"actor"}}, "iql": {"value": {"actor"}}}
+TERMS = ("evaluation", "improvement", "constraint")
+SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(TERMS, size)]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one batch", "two batches"])
+@every_algorithm
+def test_every_subset_of_terms_teaches_its_networks_and_no_others(name, apart):
+    algorithm, data = LEARNERS[name], make_data(8)
+    policy = make_data(8, seed=1) if apart else None
+    state = algorithm.init(jax.random.key(0), SHAPES)
+    plain = run_period(algorithm, state, make_minibatch(data, policy=policy))
+    ones, weight = jnp.ones(8), jnp.arange(8.0)
+    networks = set().union(*TEACHES[name].values())
+    for subset in SUBSETS:
+        terms = TermWeight(*(weight if term in subset else ones for term in TERMS))
+        after = run_period(algorithm, state, Minibatch(data, policy, terms))
+        expected = set().union(*(TEACHES[name].get(term, set()) for term in subset))
+        for network in set(expected):
+            expected |= FOLLOWS.get(name, {}).get(network, set())
+        moved = {part for part in networks if differ(getattr(plain, part), getattr(after, part))}
+        assert moved == expected, f"{subset}"
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one batch", "two batches"])
+@every_algorithm
+def test_each_batch_teaches_the_terms_it_belongs_to(name, apart):
+    algorithm, data = LEARNERS[name], make_data(8)
+    state = algorithm.init(jax.random.key(0), SHAPES)
+    policy = make_data(8, seed=1)
+    plain = run_period(algorithm, state, make_minibatch(data, policy=policy))
+    first, second = (make_data(8, seed=2), policy) if apart else (data, make_data(8, seed=2))
+    after = run_period(algorithm, state, make_minibatch(first, policy=second))
+    # Where the evaluation's batch changes, what evaluation teaches moves; else what the others teach.
+    terms = ("evaluation",) if apart else ("improvement", "constraint")
+    expected = set().union(*(TEACHES[name].get(term, set()) for term in terms))
+    for network in set(expected):
+        expected |= FOLLOWS.get(name, {}).get(network, set())
+    networks = set().union(*TEACHES[name].values())
+    moved = {part for part in networks if differ(getattr(plain, part), getattr(after, part))}
+    assert moved == expected
