@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fakes import SHAPES, assert_same, differ, make_data, make_minibatch
 from goldens import as_dtype, assert_losses, assert_parameters, flax_mlp, flax_twin_q, golden
 from reweigh.algorithms.iql import (
     Actor,
@@ -119,3 +120,25 @@ def test_the_cap_bounds_the_advantage_weight_before_the_transition_weight_by_def
     assert actor_objective(log_likelihood, advantage, weight, config) == 6.0
     paper = IQLConfig(inverse_temperature=1.0, advantage_limit=2.0, cap_after_weighting=True)
     assert actor_objective(log_likelihood, advantage, weight, paper) == 2.0
+
+
+def test_dropout_leaves_out_that_share_of_the_actors_hidden_units_and_keeps_their_mean():
+    algorithm = make_iql(IQLConfig(hidden=(64, 32), dropout=0.25), 10)
+    masks = algorithm.noise(jax.random.key(0), 256, Shapes(3, 2))
+    assert [mask.shape for mask in masks] == [(256, 64), (256, 32)]
+    for mask in masks:
+        assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.75)}
+        assert float((mask == 0).mean()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_dropout_reaches_the_actor_alone():
+    data = make_data(8)
+    after = []
+    for dropout in (0.0, 0.5):
+        algorithm = make_iql(IQLConfig(hidden=(16,), dropout=dropout), 10)
+        state = algorithm.init(jax.random.key(0), SHAPES)
+        noise = algorithm.noise(jax.random.key(1), 8, SHAPES)
+        after.append(algorithm.updates[0](state, make_minibatch(data), noise)[0])
+    assert differ(after[0].actor, after[1].actor)
+    assert_same(after[0].critic, after[1].critic)
+    assert_same(after[0].value, after[1].value)

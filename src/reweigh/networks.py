@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+Masks = tuple[Float[Array, "B H"], ...]
+"""Dropout: of each hidden layer, 0 where a unit is left out and `1 / (1 - share)` elsewhere."""
+
 LayerInit = Callable[[PRNGKeyArray, int, int], tuple[Array, Array]]
 """(key, inputs, outputs) -> kernel (inputs, outputs), bias (outputs,). The key is consumed."""
 
@@ -45,10 +48,12 @@ class MLP(eqx.Module):
     layers: tuple[tuple[Float[Array, "... _ _"], Float[Array, "... _"]], ...]
     """Kernel (inputs, outputs) and bias (outputs,) of each."""
 
-    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
-        """Apply to the last axis."""
-        for kernel, bias in self.layers[:-1]:
+    def __call__(self, x: Float[Array, "*B I"], masks: Masks = ()) -> Float[Array, "*B O"]:
+        """Apply to the last axis; `masks` multiply the units of the hidden layers, empty: none."""
+        for number, (kernel, bias) in enumerate(self.layers[:-1]):
             x = jax.nn.relu(x @ kernel + _like(bias, x))
+            if masks:
+                x = x * masks[number]
         kernel, bias = self.layers[-1]
         return x @ kernel + _like(bias, x)
 

@@ -42,15 +42,20 @@ def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False)
         )
         config = replace(config, algorithm=algorithm)
     if isinstance(config.algorithm, IQLConfig):
-        expectile, inverse_temperature = {
-            "mujoco": (0.7, 3.0),
-            "antmaze": (0.9, 10.0),
-            "kitchen": (0.7, 0.5),
-            "adroit": (0.7, 0.5),
+        expectile, inverse_temperature, dropout = {
+            "mujoco": (0.7, 3.0, 0.0),
+            "antmaze": (0.9, 10.0, 0.0),
+            "kitchen": (0.7, 0.5, 0.1),
+            "adroit": (0.7, 0.5, 0.1),
         }[domain]
         if isinstance(weights, OperA | OperAFile) and domain == "mujoco":
             inverse_temperature = 1.0
-        algorithm = replace(config.algorithm, expectile=expectile, inverse_temperature=inverse_temperature)
+        algorithm = replace(
+            config.algorithm,
+            expectile=expectile,
+            inverse_temperature=inverse_temperature,
+            dropout=dropout,
+        )
         config = replace(config, algorithm=algorithm)
     return config
 

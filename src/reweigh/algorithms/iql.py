@@ -22,7 +22,7 @@ from reweigh.losses import (
     td_target,
     weighted_mean,
 )
-from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q, orthogonal
+from reweigh.networks import MLP, Masks, TwinQ, make_mlp, make_twin_q, orthogonal
 from reweigh.optim import Trained, copy_of, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
@@ -45,6 +45,8 @@ class IQLConfig:
     """`τ` of the target critic, in (0, 1]."""
     learning_rate: float = 3e-4
     """Of Adam; the actor's follows a cosine to 0 over the run."""
+    dropout: float = 0.0
+    """Share of the actor's hidden units that each update of it leaves out, in [0, 1)."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
 
@@ -63,6 +65,7 @@ class IQLConfig:
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
         require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
+        require(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
         check_widths(self.hidden)
 
 
@@ -73,10 +76,10 @@ class Actor(eqx.Module):
     log_std: Float[Array, " A"]
 
     def log_likelihood(
-        self, observation: Float[Array, "B S"], action: Float[Array, "B A"]
+        self, observation: Float[Array, "B S"], action: Float[Array, "B A"], masks: Masks = ()
     ) -> Float[Array, " B"]:
         """`log π(a|s)`; the normal itself is not squashed."""
-        mean = jnp.tanh(self.mlp(observation))
+        mean = jnp.tanh(self.mlp(observation, masks))
         log_std = jnp.clip(self.log_std, LOG_STD_MIN, LOG_STD_MAX)
         return gaussian_log_likelihood(action, mean, jnp.broadcast_to(log_std, mean.shape))
 
@@ -144,6 +147,15 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
             copy_of(critic),
         )
 
+    def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> Masks:
+        del shapes
+        keys = jax.random.split(key, len(config.hidden))
+        kept = 1 - config.dropout
+        return tuple(
+            jax.random.bernoulli(k, kept, (batch_size, width)) / jnp.float32(kept)
+            for k, width in zip(keys, config.hidden, strict=True)
+        )
+
     def value_update(state: IQLState, minibatch: Minibatch, target_q: Array) -> tuple[Trained, Metrics]:
         batch = minibatch.evaluation
 
@@ -156,10 +168,10 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
         return step(optimizer, state.value, gradient), {"value/loss": loss, "value/mean": mean}
 
     def actor_update(
-        state: IQLState, batch: Batch, weight: Array, advantage: Array
+        state: IQLState, batch: Batch, weight: Array, advantage: Array, masks: Masks
     ) -> tuple[Trained, Metrics]:
         def objective(actor: Actor) -> Float[Array, ""]:
-            log_likelihood = actor.log_likelihood(batch.observation, batch.action)
+            log_likelihood = actor.log_likelihood(batch.observation, batch.action, masks)
             return actor_objective(log_likelihood, advantage, weight, config)
 
         loss, gradient = jax.value_and_grad(objective)(state.actor.model)
@@ -177,8 +189,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
         (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
         return step(optimizer, state.critic, gradient), {"critic/loss": loss, "critic/q_mean": q_mean}
 
-    def update(state: IQLState, minibatch: Minibatch, noise: tuple[()]) -> tuple[IQLState, Metrics]:
-        del noise
+    def update(state: IQLState, minibatch: Minibatch, noise: Masks) -> tuple[IQLState, Metrics]:
         batch = minibatch.policy_batch
         target_q = policy_q = jnp.minimum(
             *state.target_critic(minibatch.evaluation.observation, minibatch.evaluation.action)
@@ -190,7 +201,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
         states = jnp.concatenate([batch.observation, minibatch.evaluation.next_observation])
         v, next_v = jnp.split(value.model(states)[:, 0], 2)
         # One loss is improvement and constraint at once; a config in which they differ is refused.
-        actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, policy_q - v)
+        actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, policy_q - v, noise)
         critic, critic_metrics = critic_update(state, minibatch, next_v)
         target_critic = polyak(state.target_critic, critic.model, rate=config.target_rate)
         state = IQLState(actor, value, critic, target_critic)
@@ -202,4 +213,4 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
     def act(state: IQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(state.actor.model.mlp(observation))
 
-    return Algorithm(init, no_noise, (update,), act, actor)
+    return Algorithm(init, noise if config.dropout else no_noise, (update,), act, actor)
