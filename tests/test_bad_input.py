@@ -915,7 +915,7 @@ BAD_TRAIN = [
     (f"{TRAIN} --out out/r --num-updates -2", "expected num_updates of at least 1, but found -2"),
     (
         f"{TRAIN} --out out/r --num-updates 11",
-        "expected an even num_updates for td3-bc, whose actor moves at every second",
+        "expected num_updates to be a multiple of 2 for td3-bc, whose updates are of 2 kinds",
     ),
     (f"{TRAIN} --out out/r --num-updates {HUGE}", "expected num_updates of at most 2147483647"),
     (f"{TRAIN} --out out/r --batch-size 0", "expected batch_size of at least 1, but found 0"),
@@ -1077,7 +1077,7 @@ BAD_TRAIN = [
     (f"{TRAIN} --out out/r --set log_interval=0", "expected log_interval of at least 1, but found 0"),
     (
         f"{TRAIN} --out out/r --set log_interval=7",
-        "expected an even log_interval for td3-bc, whose actor moves at every",
+        "expected log_interval to be a multiple of 2 for td3-bc, whose updates are of 2 kinds",
     ),
     (f"{TRAIN} --out out/r --set log_interval={HUGE}", "expected log_interval of at most 2147483647"),
     (

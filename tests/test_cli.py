@@ -212,7 +212,7 @@ def test_presets_change_what_they_say():
         ),
         (["--algorithm", "bc", "--terms", "evaluation"], "only one of bc"),
         (["--algorithm", "td3-bc", "--terms", "improvement"], "at most two batches"),
-        (["--algorithm", "td3-bc", "--num-updates", "11"], "even num_updates"),
+        (["--algorithm", "td3-bc", "--num-updates", "11"], "num_updates to be a multiple of 2"),
         (["--algorithm", "td3-bc", "--terms", "wrong"], "'wrong'"),
         (["--algorithm", "td3-bc", "--weights", "awx"], "'awx'"),
         (["--algorithm", "td3-bc", "--weights", "nowhere.npz"], "there is none"),

@@ -44,7 +44,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     from reweigh.preparation import with_defaults
     from reweigh.presets import for_domain, for_paper
 
-    algorithm = ALGORITHMS[arguments.algorithm]()
+    algorithm: Any = ALGORITHMS[arguments.algorithm]()
     if arguments.hidden:
         algorithm = replace(algorithm, hidden=tuple(arguments.hidden))
     _, rows, _ = load_rows(arguments.data)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from reweigh.algorithms.base import AlgorithmConfig
 from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
@@ -22,7 +23,6 @@ from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
-AlgorithmConfig = BCConfig | TD3BCConfig | IQLConfig | CQLConfig | OnestepConfig
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
     c.name: c for c in (BCConfig, TD3BCConfig, IQLConfig, CQLConfig, OnestepConfig)
 }
@@ -150,6 +150,7 @@ class RunConfig:
 
     data: DataConfig
     algorithm: AlgorithmConfig
+    """One of `ALGORITHMS`, or one's own (`docs/adding-an-algorithm.md`)."""
     rebalance: RebalanceConfig = field(default_factory=Resample)
     num_updates: int = 1_000_000
     """Gradient steps; of the last stage where there are several."""
@@ -180,21 +181,17 @@ class RunConfig:
         if not 0 < self.action_limit <= 1:
             raise ConfigError(f"expected action_limit in (0, 1], but found {self.action_limit}.")
         _check_terms(self.algorithm, self.rebalance)
-        if isinstance(self.algorithm, TD3BCConfig):
-            odd = [
-                name
-                for name, number in (
-                    ("num_updates", self.num_updates),
-                    ("evaluation interval", self.evaluation.interval),
-                    ("log_interval", self.log_interval),
-                    ("checkpoint_interval", self.checkpoint_interval),
-                )
-                if number % 2
-            ]
-            if odd:
+        period = len(self.algorithm.make(self.num_updates).updates)
+        for name, number in (
+            ("num_updates", self.num_updates),
+            ("evaluation interval", self.evaluation.interval),
+            ("log_interval", self.log_interval),
+            ("checkpoint_interval", self.checkpoint_interval),
+        ):
+            if number % period:
                 raise ConfigError(
-                    f"expected an even {odd[0]} for td3-bc, whose actor moves at every second update; "
-                    "add or take away one."
+                    f"expected {name} to be a multiple of {period} for {self.algorithm.name}, whose updates "
+                    f"are of {period} kinds by turns, but found {number}. Choose another number."
                 )
 
 

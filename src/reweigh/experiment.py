@@ -9,12 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from reweigh.algorithms.bc import BCConfig, make_bc
-from reweigh.algorithms.cql import CQLConfig, make_cql
-from reweigh.algorithms.iql import make_iql
-from reweigh.algorithms.onestep import OnestepConfig, make_improvement
-from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
-from reweigh.config import AlgorithmConfig, Resample, RunConfig, identity, to_dict
+from reweigh.algorithms.onestep import OnestepConfig
+from reweigh.config import Resample, RunConfig, identity, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
@@ -36,19 +32,6 @@ from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State
 
 
-def make_algorithm(config: AlgorithmConfig, num_updates: int) -> Algorithm:
-    """The algorithm of a config."""
-    if isinstance(config, BCConfig):
-        return make_bc(config, num_updates)
-    if isinstance(config, TD3BCConfig):
-        return make_td3_bc(config, num_updates)
-    if isinstance(config, CQLConfig):
-        return make_cql(config, num_updates)
-    if isinstance(config, OnestepConfig):
-        return make_improvement(config, num_updates)
-    return make_iql(config, num_updates)
-
-
 def make_rebalance(config: RunConfig) -> Rebalance:
     """The rebalancing method of a config."""
     method = config.rebalance
@@ -67,7 +50,7 @@ def make_stage(config: RunConfig) -> Stage:
     """The stage that ends in a policy; most algorithms have no other."""
     if isinstance(config.algorithm, OnestepConfig):
         return last_stage(config, config.algorithm, make_rebalance(config))
-    algorithm = make_algorithm(config.algorithm, config.num_updates)
+    algorithm = config.algorithm.make(config.num_updates)
     return Stage(config.algorithm.name, algorithm, make_rebalance(config), config.num_updates)
 
 

@@ -1,12 +1,12 @@
 """What every algorithm's file builds on."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
 
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import MOST, ConfigError
-from reweigh.types import Shapes
+from reweigh.types import Algorithm, Shapes
 
 
 class RunDefaults(NamedTuple):
@@ -21,6 +21,18 @@ class RunDefaults(NamedTuple):
     """Reward transform on D4RL's locomotion tasks."""
     oper_a_iteration: int = 4
     """Which stage of OPER-A's weights its authors train with."""
+
+
+@runtime_checkable
+class AlgorithmConfig(Protocol):
+    """Settings of an algorithm: a frozen dataclass with these members."""
+
+    name: ClassVar[str]
+    defaults: ClassVar[RunDefaults]
+
+    def make(self, num_updates: int) -> Algorithm:
+        """The algorithm as pure functions, for a run of that many updates."""
+        ...
 
 
 def no_noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:

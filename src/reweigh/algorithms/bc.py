@@ -48,6 +48,10 @@ class BCConfig:
         require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
+    def make(self, num_updates: int) -> Algorithm:
+        """The algorithm."""
+        return make_bc(self, num_updates)
+
 
 class BCState(eqx.Module):
     """The policy."""

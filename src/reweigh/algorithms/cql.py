@@ -85,6 +85,10 @@ class CQLConfig:
         require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
+    def make(self, num_updates: int) -> Algorithm:
+        """The algorithm."""
+        return make_cql(self, num_updates)
+
 
 class Actor(eqx.Module):
     """`tanh` of a normal whose mean and deviation follow the state."""

@@ -68,6 +68,10 @@ class IQLConfig:
         require(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
         check_widths(self.hidden)
 
+    def make(self, num_updates: int) -> Algorithm:
+        """The algorithm."""
+        return make_iql(self, num_updates)
+
 
 class Actor(eqx.Module):
     """Normal around `tanh(mlp(s))` with one deviation for all states."""

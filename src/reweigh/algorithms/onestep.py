@@ -87,6 +87,10 @@ class OnestepConfig:
         require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
+    def make(self, num_updates: int) -> Algorithm:
+        """The last stage."""
+        return make_improvement(self, num_updates)
+
     @property
     def behavior(self) -> BCConfig:
         """The first stage."""

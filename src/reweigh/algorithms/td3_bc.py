@@ -58,6 +58,10 @@ class TD3BCConfig:
         )
         check_widths(self.hidden)
 
+    def make(self, num_updates: int) -> Algorithm:
+        """The algorithm."""
+        return make_td3_bc(self, num_updates)
+
 
 class SpreadActor(eqx.Module):
     """A mean for each state and one deviation for all."""

@@ -86,4 +86,4 @@ def normalized_score(
         reference: `G_random`, `G_expert`.
     """
     low, high = reference
-    return 100.0 * (np.asarray(episode_return, np.float64) - low) / (high - low)
+    return np.asarray(100.0 * (np.asarray(episode_return, np.float64) - low) / (high - low))
