@@ -90,7 +90,7 @@ def make_trainer(
         for offset, update in enumerate(updates):
             draw_key, noise_key = jax.random.split(jax.random.fold_in(key, first + offset))
             minibatch = stage.rebalance.draw(draw_key, tables, data, first + offset)
-            learned, weight, metrics = stage.rebalance.learn(state.rebalance, minibatch)
+            learned, weight, metrics = stage.rebalance.learn(state.rebalance, tables, minibatch)
             minibatch = Minibatch(minibatch.evaluation, minibatch.policy, weight)
             noise = stage.algorithm.noise(noise_key, batch_size, shapes)
             algorithm, own_metrics = update(state.algorithm, minibatch, noise)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 Metrics = dict[str, Float[Array, "..."]]
 """`part/quantity` -> a number, averaged over updates before it is recorded."""
@@ -49,6 +49,8 @@ class Minibatch(eqx.Module):
     """Improvement and constraint learn from this one; None: from `evaluation` too (coupled)."""
     weight: TermWeight
     """`weight.evaluation` belongs to `evaluation`, the others to the policy batch."""
+    index: Int[Array, " B"] | None = None
+    """Rows of `evaluation` in the data, where the rebalancing method wants to know them."""
 
     @property
     def policy_batch(self) -> Batch:
@@ -107,8 +109,8 @@ class Rebalance(NamedTuple):
     """(key, shapes) -> what it learns; static weights learn nothing: an empty tuple."""
     draw: Callable[[PRNGKeyArray, Tables, Batch, Array], Minibatch]
     """(key, tables, the whole data as one batch, update) -> minibatch. Key consumed, tables passed."""
-    learn: Callable[[State, Minibatch], tuple[State, TermWeight, Metrics]]
-    """(state, minibatch) -> its own step, and the weights from before that step."""
+    learn: Callable[[State, Tables, Minibatch], tuple[State, TermWeight, Metrics]]
+    """(state, tables, minibatch) -> its own step, and the weights from before that step."""
 
 
 class Stage(NamedTuple):

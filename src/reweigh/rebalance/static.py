@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, PRNGKeyArray
 
 from reweigh.sampling import AliasTable, build_alias_table, draw_indices
-from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, State, TermWeight, rows_of
+from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, State, Tables, TermWeight, rows_of
 
 ResampleTerms = Literal["all", "policy", "evaluation"]
 """Which terms see the prioritised batch: all of one batch, or one side of two batches."""
@@ -122,5 +122,6 @@ def _init_nothing(key: PRNGKeyArray, shapes: Shapes) -> State:
     return ()
 
 
-def _keep_weight(state: State, minibatch: Minibatch) -> tuple[State, TermWeight, Metrics]:
+def _keep_weight(state: State, tables: Tables, minibatch: Minibatch) -> tuple[State, TermWeight, Metrics]:
+    del tables
     return state, minibatch.weight, {}

@@ -1,0 +1,294 @@
+"""DW: weights learned with the agent, a density ratio of states and actions.
+
+Hong et al., "Beyond Uniform Sampling", arXiv 2310.04413. Two networks, `g(s, a)` and `f(s)`, give the weights
+of a batch; they learn to prefer reward, to obey the flow of the data, and not to concentrate. The three code
+bases of the authors differ in small ways (`docs/density_ratio.md`), which are the fields of `RatioSettings`.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Float64, PRNGKeyArray
+
+from reweigh.errors import ConfigError
+from reweigh.networks import MLP, make_mlp
+from reweigh.optim import Trained, step, trained
+from reweigh.rebalance.static import ResampleTables, resample_tables
+from reweigh.sampling import draw_indices
+from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, Tables, TermWeight, rows_of
+
+Convention = Literal["iql", "td3-bc", "cql"]
+
+
+@dataclass(frozen=True)
+class RatioSettings:
+    """Settings of DW."""
+
+    divergence: float = 0.2
+    """`K >= 0`: how much weights are held together; 0 lets them concentrate."""
+    flow: float = 1.0
+    """`F >= 0`: how much weights obey the flow from state to next state; 0 is reward alone."""
+    flow_discount: float = 1.0
+    """`G` in [0, 1] of the flow."""
+    temperature: float = 1.0
+    """`T > 0` divides the logits; towards infinity all weights are 1."""
+    clip: float = 0.2
+    """`C >= 0`: logits are clipped to `±(1 + C)`."""
+    learning_rate: float = 1e-4
+    """`L` of Adam."""
+    clipping: Literal["apart", "together", "scaled"] = "apart"
+    """`(clip(g) + clip(f)) / T`, `clip(g + f) / T`, or `clip(g/T) + clip(f/T)`."""
+    by_state: bool = False
+    """The divergence, and the improvement term's weight, are of `p_s = softmax(clip(f) / T)`, else of `p`."""
+    reward: Literal["deviation", "min-max"] = "deviation"
+    """What weights prefer: `r / std(r)`, or `(r - min r) / (max r - min r)`, of raw rewards."""
+    ignore_terminals: bool = False
+    """Let the flow run on through terminals, as the authors' code does."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name in ("divergence", "flow", "clip"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ConfigError(f"expected {name} of at least 0, but found {getattr(self, name)}.")
+        for name in ("temperature", "learning_rate"):
+            if not 0 < getattr(self, name) < inf:
+                raise ConfigError(f"expected {name} above 0, but found {getattr(self, name)}.")
+        if not 0 <= self.flow_discount <= 1:
+            raise ConfigError(f"expected flow_discount in [0, 1], but found {self.flow_discount}.")
+
+
+CONVENTIONS: dict[str, RatioSettings] = {
+    "iql": RatioSettings(),
+    "td3-bc": RatioSettings(clipping="together", by_state=True, reward="min-max"),
+    "cql": RatioSettings(divergence=0.0, flow=0.1, clipping="scaled", reward="min-max"),
+}
+"""How each of the authors' code bases computes, with one of the settings of its grid."""
+
+
+class Ratio(eqx.Module):
+    """The two functions behind the weights."""
+
+    state_action: MLP
+    """`g(s, a)`."""
+    state: MLP
+    """`f(s)`."""
+
+
+class DensityRatioTables(eqx.Module):
+    """What batches are drawn with, and what weights prefer."""
+
+    prioritized: ResampleTables
+    reward: Float[Array, " N"]
+    """`r_n` of every row."""
+
+
+class Logits(NamedTuple):
+    """Outputs of the networks on a batch."""
+
+    state_action: Float[Array, " B"]
+    """`g(s, a)`."""
+    state: Float[Array, " B"]
+    """`f(s)`."""
+    next_state: Float[Array, " B"]
+    """`f(s')`."""
+
+
+class Weights(NamedTuple):
+    """Weights of a batch; each sums to 1."""
+
+    state_action: Float[Array, " B"]
+    """`p`."""
+    state: Float[Array, " B"]
+    """`p_s`."""
+
+
+def clipped_logit(
+    state_action: Float[Array, " B"], state: Float[Array, " B"], settings: RatioSettings
+) -> Float[Array, " B"]:
+    """`l(s, a) / T`: the logarithm of the ratio, up to a constant."""
+    limit, temperature = 1 + settings.clip, settings.temperature
+    if settings.clipping == "scaled":
+        return _clip(state_action / temperature, limit) + _clip(state / temperature, limit)
+    if settings.clipping == "together":
+        return _clip(state_action + state, limit) / temperature
+    return (_clip(state_action, limit) + _clip(state, limit)) / temperature
+
+
+def batch_weights(logits: Logits, settings: RatioSettings) -> Weights:
+    """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone."""
+    of_state = _clip(logits.state, 1 + settings.clip) / settings.temperature
+    return Weights(
+        jax.nn.softmax(clipped_logit(logits.state_action, logits.state, settings)), jax.nn.softmax(of_state)
+    )
+
+
+def ratio_loss(
+    logits: Logits, reward: Float[Array, " B"], alive: Float[Array, " B"], settings: RatioSettings
+) -> tuple[Float[Array, ""], Metrics]:
+    r"""The networks' loss, and its parts.
+
+    .. math:: -\sum p r_n + F \frac{1}{B} \sum_i (1 - d_i) [G e^{(g + f)/T} - e^{f(s')/T}]^2 + K \sum q \log q
+
+    `q` is `p`, or `p_s` where `by_state`.
+
+    Args:
+        logits: of the batch.
+        reward: `r_n`.
+        alive: `1 - d`.
+        settings: `K`, `F`, `G`, `T` and the rest.
+    """
+    weights = batch_weights(logits, settings)
+    held = weights.state if settings.by_state else weights.state_action
+    into = jnp.exp((logits.state_action + logits.state) / settings.temperature)
+    out_of = jnp.exp(logits.next_state / settings.temperature)
+    difference = settings.flow_discount * into - out_of
+    if not settings.ignore_terminals:
+        difference = jnp.where(alive > 0, difference, 0.0)
+    parts = {
+        "ratio/reward_loss": -(weights.state_action * reward).sum(),
+        "ratio/flow_loss": (difference**2).mean(),
+        "ratio/divergence": (held * jnp.log(held)).sum(),
+    }
+    loss = (
+        parts["ratio/reward_loss"]
+        + settings.flow * parts["ratio/flow_loss"]
+        + settings.divergence * parts["ratio/divergence"]
+    )
+    return loss, parts | {"ratio/loss": loss}
+
+
+def logits_of(ratio: Ratio, batch: Batch) -> Logits:
+    """Both networks on a batch; the states and next states in one call."""
+    states = jnp.concatenate([batch.observation, batch.next_observation])
+    state, next_state = jnp.split(ratio.state(states)[:, 0], 2)
+    pair = jnp.concatenate([batch.observation, batch.action], axis=-1)
+    return Logits(ratio.state_action(pair)[:, 0], state, next_state)
+
+
+def ratio_step(
+    nets: Trained, batch: Batch, reward: Float[Array, " B"], settings: RatioSettings
+) -> tuple[Trained, Weights, Metrics]:
+    """One step of the networks, and the weights from before it.
+
+    Args:
+        nets: a `Ratio` with Adam's state.
+        batch: as the agent sees it.
+        reward: `r_n`.
+        settings: DW's.
+    """
+    alive = (batch.discount > 0).astype(reward.dtype)
+
+    def objective(ratio: Ratio) -> tuple[Float[Array, ""], tuple[Metrics, Logits]]:
+        logits = logits_of(ratio, batch)
+        loss, metrics = ratio_loss(logits, reward, alive, settings)
+        return loss, (metrics, logits)
+
+    gradient, (metrics, logits) = jax.grad(objective, has_aux=True)(nets.model)
+    weights = batch_weights(logits, settings)
+    return (
+        step(optax.adam(settings.learning_rate), nets, gradient),
+        weights,
+        metrics | _diagnostics(logits, weights, settings),
+    )
+
+
+def make_ratio(key: PRNGKeyArray, shapes: Shapes, hidden: tuple[int, ...]) -> Ratio:
+    """Networks shaped like the critics. The key is consumed."""
+    pair_key, state_key = jax.random.split(key)
+    states, actions = shapes
+    return Ratio(make_mlp(pair_key, states + actions, hidden, 1), make_mlp(state_key, states, hidden, 1))
+
+
+def density_ratio(
+    batch_size: int,
+    settings: RatioSettings,
+    *,
+    hidden: tuple[int, ...] = (256, 256),
+    evaluation: bool = True,
+    improvement: bool = True,
+    constraint: bool = True,
+) -> Rebalance:
+    """Weights of each batch, learned with the agent: `B p` multiplies the losses of each switched-on term.
+
+    The agent sees the weights from before the networks' own step.
+
+    Args:
+        batch_size: `B`.
+        settings: DW's.
+        hidden: widths of both networks.
+        evaluation: weigh the losses of critics and values.
+        improvement: weigh the term that seeks value.
+        constraint: weigh the term that stays near the data.
+    """
+
+    def init(key: PRNGKeyArray, shapes: Shapes) -> Trained:
+        return trained(make_ratio(key, shapes, hidden), optax.adam(settings.learning_rate))
+
+    def draw(key: PRNGKeyArray, tables: DensityRatioTables, data: Batch, update: Array) -> Minibatch:
+        del update
+        index = draw_indices(key, tables.prioritized.prioritized, batch_size, len(data.reward))
+        ones = jnp.ones(batch_size, data.reward.dtype)
+        return Minibatch(rows_of(data, index), None, TermWeight(ones, ones, ones), index)
+
+    def learn(nets: Trained, tables: Tables, minibatch: Minibatch) -> tuple[Trained, TermWeight, Metrics]:
+        nets, weights, metrics = ratio_step(
+            nets, minibatch.evaluation, tables.reward[minibatch.index], settings
+        )
+        ones = minibatch.weight.evaluation
+        pair = batch_size * weights.state_action
+        sought = batch_size * weights.state if settings.by_state else pair
+        weight = TermWeight(
+            evaluation=pair if evaluation else ones,
+            improvement=sought if improvement else ones,
+            constraint=pair if constraint else ones,
+        )
+        return nets, weight, metrics
+
+    return Rebalance(init, draw, learn)
+
+
+def density_ratio_tables(
+    probability: Float64[np.ndarray, " N"] | None, raw_reward: np.ndarray, settings: RatioSettings
+) -> DensityRatioTables:
+    """What `density_ratio` draws and learns with.
+
+    Args:
+        probability: `p` of the weights underneath; None: uniform.
+        raw_reward: as recorded, (N,).
+        settings: how rewards are scaled; rewards that are all equal become 0.
+    """
+    reward = raw_reward.astype(np.float64)
+    deviation, span = reward.std(), np.ptp(reward)
+    if not span > 0:
+        reward = np.zeros_like(reward)
+    elif settings.reward == "min-max":
+        reward = (reward - reward.min()) / span
+    else:
+        reward = reward / deviation
+    return DensityRatioTables(resample_tables(probability), jnp.asarray(reward, jnp.float32))
+
+
+def _diagnostics(logits: Logits, weights: Weights, settings: RatioSettings) -> Metrics:
+    """What says whether the weights have collapsed, or do nothing."""
+    count, p, limit = len(weights.state_action), weights.state_action, 1 + settings.clip
+    if settings.clipping == "together":
+        clipped = jnp.abs(logits.state_action + logits.state) > limit
+    else:
+        scale = settings.temperature if settings.clipping == "scaled" else 1.0
+        both = jnp.stack([logits.state_action, logits.state]) / scale
+        clipped = jnp.abs(both) > limit
+    return {
+        "ratio/ess": 1 / (count * (p**2).sum()),
+        "ratio/largest": count * p.max(),
+        "ratio/clipped": clipped.mean(dtype=p.dtype),
+    }
+
+
+def _clip(x: Float[Array, " B"], limit: float) -> Float[Array, " B"]:
+    return jnp.clip(x, -limit, limit)
