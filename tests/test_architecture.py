@@ -12,10 +12,10 @@ ROOT = Path(reweigh.__file__).parent
 # Each module may import those before it (and its own package), never those after.
 ORDER = [
     "errors", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
-    "sampling", "rebalance", "algorithms", "training", "priorities", "config", "presets", "policy",
-    "evaluation", "collection", "runs", "statistics", "scoring", "provenance", "session", "loading",
-    "value_runs", "preparation", "onestep_runs", "experiment", "parallel", "quickstart", "bandit", "report",
-    "doctor", "launch", "arguments", "commands", "cli", "__main__",
+    "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
+    "policy", "evaluation", "collection", "runs", "statistics", "scoring", "provenance", "session", "loading",
+    "value_runs", "preparation", "onestep_runs", "ratio_weights", "experiment", "parallel", "quickstart",
+    "bandit", "report", "doctor", "launch", "arguments", "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
                "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip

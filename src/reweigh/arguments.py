@@ -220,8 +220,17 @@ def _number(text: str, where: str) -> float:
 
 
 def _rebalance(arguments: argparse.Namespace) -> Any:
-    from reweigh.config import Resample, Reweight
+    from reweigh.config import DensityRatio, Resample, Reweight
+    from reweigh.rebalance.density_ratio import CONVENTIONS
+    from reweigh.samplers import convention_of, parse_sampler
 
+    if arguments.sampler:
+        for flag in ("rebalance", "terms", "convention"):
+            if getattr(arguments, flag) is not None:
+                raise ConfigError(f"--sampler says it all. Leave out --{flag}.")
+        if arguments.weights != Uniform.method:
+            raise ConfigError("--sampler says it all. Leave out --weights.")
+        return parse_sampler(arguments.sampler, arguments.algorithm)
     weights = parse_weights(arguments.weights)
     terms = arguments.terms or "all"
     parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
@@ -233,8 +242,14 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
             "expected --terms all, policy, or some of evaluation,improvement,constraint, "
             f"but found {terms!r}."
         )
+    switches = [name in parts for name in ("evaluation", "improvement", "constraint")]
+    if arguments.rebalance == "density-ratio":
+        convention = arguments.convention or convention_of(arguments.algorithm)
+        return DensityRatio(weights, CONVENTIONS[convention], *switches)
+    if arguments.convention:
+        raise ConfigError("--convention belongs to density-ratio weights. Add --rebalance density-ratio.")
     if arguments.rebalance == "reweight":
-        return Reweight(weights, *(name in parts for name in ("evaluation", "improvement", "constraint")))
+        return Reweight(weights, *switches)
     for name, members in (
         ("all", {"evaluation", "improvement", "constraint"}),
         ("policy", {"improvement", "constraint"}),
@@ -251,6 +266,8 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
 def default_out(arguments: argparse.Namespace) -> str:
     """The folder of a run whose flags name none."""
     data = Path(arguments.data.replace(":", "-")).stem
+    if arguments.sampler:
+        return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
     how = f"{arguments.rebalance or 'resample'}-{arguments.terms or 'all'}"
     return f"runs/{data}-{arguments.algorithm}-{weights}-{how}"

@@ -20,6 +20,7 @@ METHODS = (
     "oper-a",
     "oper-a-file",
 )
+PAPERS = ("oper", "aw-iql", "aw-td3bc", "aw-cql", "dw-iql", "dw-td3bc", "dw-cql")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_weigh(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     _add_mix(commands)
     _add_collect(commands)
     _add_plot(commands)
@@ -196,9 +198,7 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--by-length", action="store_true", help="divide returns by episode length (segments)"
     )
-    setting.add_argument(
-        "--paper", choices=("oper", "aw-iql", "aw-td3bc"), help="returns as that paper's code sums them"
-    )
+    setting.add_argument("--paper", choices=PAPERS, help="returns as that paper's code sums them")
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(
         "--solver",
@@ -260,7 +260,21 @@ def _add_train(commands: Any) -> None:
         help=f"{', '.join(METHODS)}, or a weights file",
     )
     weights.add_argument(
-        "--rebalance", choices=("resample", "reweight"), help="how they act (default: resample)"
+        "--rebalance",
+        choices=("resample", "reweight", "density-ratio"),
+        help="how they act; density-ratio: learned with the agent, on batches drawn by them (default: "
+        "resample)",
+    )
+    weights.add_argument(
+        "--convention",
+        choices=("iql", "td3-bc", "cql"),
+        help="density-ratio: of which published code (default: the algorithm's own, else iql)",
+    )
+    weights.add_argument(
+        "--sampler",
+        type=_name,
+        metavar="S",
+        help="instead of all that: a published sampler string, for example AW-0.1+DRW-K0.2_F1.0_...",
     )
     weights.add_argument(
         "--terms",
@@ -271,9 +285,7 @@ def _add_train(commands: Any) -> None:
     )
     settings = parser.add_argument_group("settings")
     settings.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
-    settings.add_argument(
-        "--paper", choices=("oper", "aw-iql", "aw-td3bc"), help="as that paper's code computes"
-    )
+    settings.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
     settings.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="PATH=VALUE",
         help="any field of the run, for example algorithm.alpha=1.0; may be repeated",
@@ -308,6 +320,21 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("run", type=_name, metavar="RUN", help="run folder")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes a seed")
     parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID (default: the run's own)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_export(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "export",
+        "write the weights that a run learned, as a weights file",
+        "reweigh export runs/dw --out dw.npz",
+    )
+    parser.add_argument("run", type=_name, metavar="RUN", help="run folder of density-ratio weights")
+    parser.add_argument(
+        "--out", type=_name, metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
+    )
+    parser.add_argument("--seed", type=int, metavar="K", help="of one seed (default: the mean over seeds)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -169,6 +169,58 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def export(arguments: argparse.Namespace) -> int:
+    """Write the weights that a run learned."""
+    from reweigh.runs import RunFolder
+
+    out = _out(arguments.out, (".npz", ".parquet"), [])
+    folder = RunFolder(Path(arguments.run))
+    rebalance = folder.config().get("rebalance", {})
+    if not (isinstance(rebalance, dict) and rebalance.get("type") == "density-ratio"):
+        raise ConfigError(
+            f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "
+            "training. Write those with reweigh weigh."
+        )
+    seeds = folder.seeds()
+    if arguments.seed is not None:
+        seeds = [seed for seed in seeds if seed.seed == arguments.seed]
+    if not seeds:
+        raise ConfigError(f"expected that seed in {arguments.run}, but found none. Train it first.")
+    for seed in seeds:
+        if not seed.finished:
+            raise ConfigError(
+                f"expected finished seeds in {arguments.run}, but seed {seed.seed} is not. Finish it with "
+                "reweigh train, or name another with --seed."
+            )
+    files = [read_weights(seed.weights_path) for seed in seeds]
+    weight = np.mean([file.weight for file in files], axis=0)
+    data = folder.config()["data"]
+    transitions = load(
+        data["spec"],
+        env=data["env"],
+        episode_ends=data["episode_ends"],
+        max_episode_steps=data["max_episode_steps"],
+        clip_actions=data["clip_actions"],
+    )
+    for seed, file in zip(seeds, files, strict=True):
+        check_fits(file, transitions, seed.weights_path)
+    probability = weight / weight.sum()
+    meta = {
+        "method": "density-ratio",
+        "settings": rebalance,
+        "seeds": [seed.seed for seed in seeds],
+        "summary": summarize(probability, transitions),
+        "notes": [],
+    }
+    write_weights(out, weights_of(probability, transitions, meta))
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+    else:
+        shown = " ".join(str(seed.seed) for seed in seeds)
+        _print_table({"weights": arguments.out, "method": f"density-ratio, seeds {shown}", **meta["summary"]})
+    return 0
+
+
 def mix_command(arguments: argparse.Namespace) -> int:
     """Make an imbalanced dataset."""
     out = _out(arguments.out, (".hdf5", ".h5"), [arguments.good, arguments.bad])
@@ -347,6 +399,7 @@ COMMANDS = {
     "weigh": weigh,
     "train": train,
     "evaluate": evaluate,
+    "export": export,
     "mix": mix_command,
     "collect": collect_command,
     "plot": plot,

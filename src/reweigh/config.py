@@ -20,6 +20,7 @@ from reweigh.errors import ConfigError, check_count
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
+from reweigh.rebalance.density_ratio import RatioSettings
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.transitions import DatasetInfo
 
@@ -109,11 +110,36 @@ class Reweight:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         _check_progressive(self.progressive_updates)
-        if not (self.evaluation or self.improvement or self.constraint):
-            raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
+        _check_any_term(self)
 
 
-RebalanceConfig = Resample | Reweight
+@dataclass(frozen=True)
+class DensityRatio:
+    """Learn the weights of each batch with the agent (DW); they multiply losses."""
+
+    weights: Weights = field(default_factory=Uniform)
+    """What batches are drawn by underneath."""
+    ratio: RatioSettings = field(default_factory=RatioSettings)
+    evaluation: bool = True
+    """Weigh the losses of critics and values."""
+    improvement: bool = True
+    """Weigh the term that seeks value."""
+    constraint: bool = True
+    """Weigh the term that stays near the data."""
+
+    kind: ClassVar[str] = "density-ratio"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _check_any_term(self)
+
+
+RebalanceConfig = Resample | Reweight | DensityRatio
+
+
+def _check_any_term(method: Reweight | DensityRatio) -> None:
+    if not (method.evaluation or method.improvement or method.constraint):
+        raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
 
 
 def _check_progressive(updates: int | None) -> None:
@@ -181,6 +207,11 @@ class RunConfig:
         if not 0 < self.action_limit <= 1:
             raise ConfigError(f"expected action_limit in (0, 1], but found {self.action_limit}.")
         _check_terms(self.algorithm, self.rebalance)
+        if isinstance(self.rebalance, DensityRatio) and self.discount == 0:
+            raise ConfigError(
+                "expected a discount above 0 for density-ratio weights, which tell terminals by it, but "
+                "found 0. Use --rebalance reweight or resample."
+            )
         period = len(self.algorithm.make(self.num_updates).updates)
         for name, number in (
             ("num_updates", self.num_updates),
@@ -199,7 +230,7 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
     """Refuse terms that an algorithm does not have, or cannot weigh apart."""
     if isinstance(algorithm, BCConfig):
         useless = (isinstance(rebalance, Resample) and rebalance.terms == "evaluation") or (
-            isinstance(rebalance, Reweight) and not rebalance.constraint
+            isinstance(rebalance, Reweight | DensityRatio) and not rebalance.constraint
         )
         if useless:
             raise ConfigError(
@@ -209,7 +240,8 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
     one_loss = isinstance(algorithm, IQLConfig) or (
         isinstance(algorithm, OnestepConfig) and algorithm.improvement == "exp-weight"
     )
-    if one_loss and isinstance(rebalance, Reweight) and rebalance.improvement != rebalance.constraint:
+    multiplied = isinstance(rebalance, Reweight | DensityRatio)
+    if one_loss and multiplied and rebalance.improvement != rebalance.constraint:
         raise ConfigError(
             f"expected improvement and constraint to be weighted alike for {algorithm.name}, whose actor "
             "loss is both at once, but found one without the other. Use --terms policy, evaluation or all."

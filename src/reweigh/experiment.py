@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from reweigh.algorithms.onestep import OnestepConfig
-from reweigh.config import Resample, RunConfig, identity, to_dict
+from reweigh.config import DensityRatio, Resample, RunConfig, identity, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
@@ -24,17 +24,29 @@ from reweigh.onestep_runs import (
 )
 from reweigh.policy import BestOf, Layers, Policy
 from reweigh.preparation import Prepared, prepare
+from reweigh.priorities.file import write_weights
 from reweigh.provenance import environment_record
+from reweigh.ratio_weights import RatioWeights
+from reweigh.rebalance.density_ratio import density_ratio
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import Returns, RunFolder, SeedFolder
 from reweigh.session import Progress, Session, Work, by_update, counted_from
 from reweigh.transitions import DatasetInfo
-from reweigh.types import Algorithm, Rebalance, Stage, State
+from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
 
 
 def make_rebalance(config: RunConfig) -> Rebalance:
     """The rebalancing method of a config."""
     method = config.rebalance
+    if isinstance(method, DensityRatio):
+        return density_ratio(
+            config.batch_size,
+            method.ratio,
+            hidden=getattr(config.algorithm, "hidden", (256, 256)),
+            evaluation=method.evaluation,
+            improvement=method.improvement,
+            constraint=method.constraint,
+        )
     if isinstance(method, Resample):
         return resample(config.batch_size, terms=method.terms, progressive_updates=method.progressive_updates)
     return reweight(
@@ -216,6 +228,9 @@ class _Tried:
         env = config.data.env or prepared.transitions.info.env
         self.env = env if config.evaluation.enabled else None
         self.reference = reference_of_env(env) if env else None
+        self.ratio = None
+        if isinstance(config.rebalance, DensityRatio):
+            self.ratio = RatioWeights(config.rebalance.ratio, prepared)
         if self.env:
             self.environment = make_environment(self.env)
             held.callback(self.environment.close)
@@ -239,8 +254,14 @@ class _Tried:
         mean = float(returns.episode_return[-1].mean())
         return float(normalized_score(np.array(mean), self.reference)) if self.reference else mean
 
-    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
-        folder.save_policy(self._policy(state))
+    def measure(self, state: TrainState) -> dict[str, float]:
+        return self.ratio.measure(state.rebalance.model) if self.ratio else {}
+
+    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
+        folder.save_policy(self._policy(state.algorithm))
+        if self.ratio:
+            meta = {"identity": self.prepared.identity, "seed": folder.seed}
+            write_weights(folder.weights_path, self.ratio.weights_file(state.rebalance.model, meta))
         result: dict[str, Any] = {
             "num_updates": stage_lengths(self.config)[-1],
             # Since the last start; compilation and evaluation are not in it.

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reweigh import bandit, quickstart
-from reweigh.config import DataConfig, Mixture, RunConfig, Weights
+from reweigh.config import DataConfig, DensityRatio, Mixture, Resample, RunConfig, Weights
 from reweigh.errors import RunError
-from reweigh.experiment import claim, comparison_jobs, train_jobs
+from reweigh.experiment import claim, comparison_jobs, stage_lengths, train_jobs
 from reweigh.parallel import Job, Message, train_in_processes
 from reweigh.preparation import check, check_data, check_weights_files
 from reweigh.priorities.oper_a import OperA
@@ -27,6 +27,11 @@ from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
 from reweigh.transitions import Transitions
 from reweigh.value_runs import ValueJob, is_learned, learning_folder
+
+# Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
+_FEWEST_ROWS = 4.0
+# The largest weight of a batch this close to 1 moves no loss that anybody could measure.
+_UNIFORM = 1e-3
 
 
 def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_json: bool) -> int:
@@ -62,12 +67,44 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
         return 130
     if len(before) == len(seeds):
         print(f"Nothing to do: all seeds in {out} are finished.", file=sys.stderr)
+    for note in ratio_notes(config, folder, seeds):
+        print(f"note: {note}", file=sys.stderr)
     results = [{"seed": seed, **folder.seed(seed).result()} for seed in seeds]
     if as_json:
         print(json.dumps({"run": str(out), "seeds": results}, indent=2))
     else:
         _print_results(out, results)
     return 0
+
+
+def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> list[str]:
+    """What there is to say of learned density ratios that have collapsed, or that do nothing.
+
+    Args:
+        config: the run.
+        folder: of it.
+        seeds: which.
+
+    Raises:
+        RunError: the metrics of a seed are damaged.
+    """
+    if not isinstance(config.rebalance, DensityRatio):
+        return []
+    notes = []
+    for seed in seeds:
+        last = folder.seed(seed).last_metrics()
+        count, largest = last["ratio/ess"] * config.batch_size, last["ratio/largest"]
+        if count < _FEWEST_ROWS:
+            notes.append(
+                f"the weights of seed {seed} have collapsed: a batch of {config.batch_size} counts as "
+                f"{count:.1f} rows. Raise ratio.divergence or ratio.temperature."
+            )
+        elif largest < 1 + _UNIFORM:
+            notes.append(
+                f"the weights of seed {seed} are uniform to rounding (the largest is {largest:.6f}): this is "
+                "training without weights. Lower ratio.divergence or ratio.flow."
+            )
+    return notes
 
 
 def learned_methods(weights: Weights) -> list[OperA]:
@@ -184,13 +221,21 @@ def _description(config: RunConfig, transitions: Transitions) -> str:
     """What is about to be trained, in two lines."""
     method, weights = config.rebalance, config.rebalance.weights
     how = f"{method.kind} by {weights.method}" if weights.method != "uniform" else "uniform"
+    if isinstance(method, DensityRatio):
+        how = f"density-ratio weights, batches drawn {weights.method}"
+    if not isinstance(method, Resample):
+        terms = [name for name in ("evaluation", "improvement", "constraint") if getattr(method, name)]
+        how += f" on {', '.join(terms)}" if len(terms) < 3 else ""
+    elif method.terms != "all" and weights.method != "uniform":
+        how += f" for {method.terms}"
     scored = f"scored in {config.data.env or transitions.info.env}"
     if not config.evaluation.enabled:
         scored = "not scored: no environment is known, or evaluation is off"
     observations = "normalized observations" if config.normalize_observations else "observations as recorded"
+    lengths = " + ".join(map(str, stage_lengths(config)))
     return (
         f"{config.algorithm.name} on {len(transitions)} transitions of {config.data.spec}, {how}, {scored};\n"
-        f"{config.num_updates} updates of {config.batch_size}, {observations}, reward: {config.reward}."
+        f"{lengths} updates of {config.batch_size}, {observations}, reward: {config.reward}."
     )
 
 

@@ -18,14 +18,14 @@ import numpy as np
 from reweigh.algorithms.bc import make_bc
 from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
 from reweigh.cache import cache_folder
-from reweigh.config import Resample, Reweight, RunConfig, weights_record
+from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, weights_record
 from reweigh.errors import DatasetError
 from reweigh.preparation import Prepared
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
 from reweigh.runs import Returns, RunFolder, SeedFolder
 from reweigh.session import Progress, Session, Work, by_update, counted_from, last_state
-from reweigh.types import Rebalance, Stage, State, Tables, rows_of
+from reweigh.types import Rebalance, Stage, State, Tables, TrainState, rows_of
 
 _LOG_INTERVAL = 1000
 _CHECKPOINT_INTERVAL = 20_000
@@ -193,9 +193,12 @@ def _init(work: Work, key: Any) -> State:
 def _evaluation_side(config: RunConfig) -> tuple[Rebalance, dict[str, Any] | None]:
     """How the clone and the value are rebalanced, and what to remember of it; None: not at all.
 
-    Both belong to policy evaluation: where only the policy's terms see the weights, these see none.
+    Both belong to policy evaluation: where only the policy's terms see the weights, these see none. Of DW
+    they see the weights underneath, since no ratio is learned beside them.
     """
     method = config.rebalance
+    if isinstance(method, DensityRatio):
+        method = Resample(method.weights, "all" if method.evaluation else "policy")
     weighted = method.terms != "policy" if isinstance(method, Resample) else method.evaluation
     if not weighted or method.weights.method == "uniform":
         return resample(config.batch_size), None
@@ -226,5 +229,8 @@ class _NothingBeside:
     def score(self, returns: Returns) -> None:
         return None
 
-    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+    def measure(self, state: TrainState) -> dict[str, float]:
+        return {}
+
+    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         folder.finish({"updates_per_second": rate})

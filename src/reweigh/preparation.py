@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.config import Mixture, Resample, RunConfig, Weights, WeightsPath, identity
+from reweigh.config import DensityRatio, Mixture, Resample, RunConfig, Weights, WeightsPath, identity
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
 from reweigh.evaluation import check_observations
@@ -18,6 +18,7 @@ from reweigh.priorities.file import check_fits, read_weights
 from reweigh.priorities.oper_a import OperA, weighting_by_advantage
 from reweigh.priorities.published import OperAFile, read_published
 from reweigh.priorities.scaling import mixture
+from reweigh.rebalance.density_ratio import density_ratio_tables
 from reweigh.rebalance.static import resample_tables, reweight_tables
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Shapes, Tables
@@ -137,7 +138,9 @@ def prepare(config: RunConfig) -> Prepared:
     else:
         normalizer = identity_normalizer(transitions.observation_size)
     probability = None if isinstance(weights, Uniform) else weighting.probability
-    if isinstance(config.rebalance, Resample):
+    if isinstance(config.rebalance, DensityRatio):
+        tables = density_ratio_tables(probability, transitions.raw_reward, config.rebalance.ratio)
+    elif isinstance(config.rebalance, Resample):
         tables = resample_tables(probability)
     else:
         tables = reweight_tables(weighting.probability)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import Resample, Reweight, RunConfig
+from reweigh.config import DensityRatio, Resample, Reweight, RunConfig
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, FromReturns, OperR
 from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
 from reweigh.priorities.published import OperAFile
+from reweigh.rebalance.density_ratio import CONVENTIONS
 
 DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
-PAPERS = ("oper", "aw-iql", "aw-td3bc")
 
 
 def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False) -> RunConfig:
@@ -72,13 +72,14 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
 
     Args:
         config: a run.
-        paper: one of `PAPERS`.
+        paper: `oper`, or `aw-` or `dw-` and one of `iql`, `td3bc`, `cql`.
         env: gymnasium ID, if known: the IQL code bases leave the rewards of Ant as they are.
 
     Raises:
         ConfigError: the preset belongs to another algorithm.
     """
-    wanted = {"aw-iql": "iql", "aw-td3bc": "td3-bc"}.get(paper, config.algorithm.name)
+    study, _, code = paper.partition("-")
+    wanted = {"td3bc": "td3-bc"}.get(code, code) or config.algorithm.name
     if config.algorithm.name != wanted:
         raise ConfigError(
             f"expected --algorithm {wanted} with --paper {paper}, but found {config.algorithm.name}."
@@ -88,11 +89,20 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
         weights = replace(weights, kept_rows_only=True)
     elif isinstance(weights, OperA):
         weights = as_published(weights)
-    elif paper.startswith("aw"):
-        weights = AW(kept_rows_only=True)
-    elif paper == "oper":
+    elif study == "aw":
+        weights = AW(kept_rows_only=True, temperature=0.2 if code == "cql" else 0.1)
+    elif study == "oper":
         weights = OperR(kept_rows_only=True)
     config = with_weights(config, weights)
+    if study == "dw":
+        given = config.rebalance.ratio if isinstance(config.rebalance, DensityRatio) else CONVENTIONS[wanted]
+        form = CONVENTIONS[wanted]
+        ratio = replace(
+            given, clipping=form.clipping, by_state=form.by_state, reward=form.reward, ignore_terminals=True
+        )
+        config = replace(config, rebalance=DensityRatio(weights, ratio))
+    if isinstance(config.algorithm, CQLConfig) and study in ("aw", "dw"):
+        config = replace(config, algorithm=replace(config.algorithm, min_q_weight=10.0))
     if isinstance(config.algorithm, IQLConfig):
         if paper == "oper":
             config = replace(config, algorithm=replace(config.algorithm, cap_after_weighting=True))
@@ -103,6 +113,4 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
 
 def with_weights(config: RunConfig, weights) -> RunConfig:
     """The run with other weights in the same rebalancing method."""
-    if isinstance(config.rebalance, Resample):
-        return replace(config, rebalance=replace(config.rebalance, weights=weights))
     return replace(config, rebalance=replace(config.rebalance, weights=weights))

@@ -203,6 +203,30 @@ class SeedFolder:
         """The policy of the last evaluation or of the end."""
         return load_policy(self.path / "policy.npz")
 
+    @property
+    def weights_path(self) -> Path:
+        """The weights file that a training of density ratios ends with."""
+        return self.path / "weights.npz"
+
+    def last_metrics(self) -> dict[str, float]:
+        """The last row of metrics.csv; empty without one.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        path = self.path / "metrics.csv"
+        if not os.path.exists(path):
+            return {}
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return {name: float(value) for name, value in rows[-1].items()} if rows else {}
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"expected a table of numbers at {path}, but it cannot be read. Remove {self.path} to start "
+                "again."
+            ) from error
+
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Replace NAME.npz: what a training leaves beside its policy."""
         with atomic_path(self.path / f"{name}.npz") as temporary, open(temporary, "wb") as file:

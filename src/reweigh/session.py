@@ -72,7 +72,11 @@ class Hooks(Protocol):
         """The last evaluation in one number."""
         ...
 
-    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """Metrics of the state itself, for the same row as the averages."""
+        ...
+
+    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         """Write what a seed ends with; `rate` is in updates per second since the last start."""
         ...
 
@@ -187,7 +191,7 @@ class Session:
                 call = self._call_length(trainer, count, took)
             self.called = True
             if update == mark:
-                self._record_metrics(update, sums)
+                self._record_metrics(update, state, sums)
                 sums = trainer.zero_metrics()
                 if self.hooks.interval and self._is_due(update, self.hooks.interval):
                     returns = [
@@ -203,7 +207,7 @@ class Session:
                 raise Interrupted(update)
         rate = self.trained / self.seconds if self.seconds else None
         for row, folder in enumerate(self.folders):
-            self.hooks.finish(folder, self._row(state.algorithm, row), returns[row], rate)
+            self.hooks.finish(folder, self._row(state, row), returns[row], rate)
 
     def _resume(
         self, state: TrainState, sums: MetricSums
@@ -247,10 +251,11 @@ class Session:
     def _row(self, tree: Any, row: int) -> Any:
         return jax.tree.map(lambda leaf: np.asarray(leaf[row] if self.vmapped else leaf), tree)
 
-    def _record_metrics(self, update: int, sums: MetricSums) -> None:
+    def _record_metrics(self, update: int, state: TrainState, sums: MetricSums) -> None:
         for row, folder in enumerate(self.folders):
             own = self._row(sums, row)
             metrics = {name: float(total / own.periods) for name, total in sorted(own.total.items())}
+            metrics |= self.hooks.measure(self._row(state, row))
             bad = [name for name, value in metrics.items() if not np.isfinite(value)]
             if bad:
                 raise RunError(

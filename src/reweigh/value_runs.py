@@ -22,7 +22,7 @@ from reweigh.provenance import environment_record
 from reweigh.runs import Returns, RunFolder, SeedFolder
 from reweigh.session import Progress, Session, Work, counted_from, last_state
 from reweigh.transitions import Transitions
-from reweigh.types import Shapes, State
+from reweigh.types import Shapes, State, TrainState
 
 _LOG_INTERVAL = 1000
 _CHECKPOINT_INTERVAL = 20_000
@@ -212,9 +212,12 @@ class _Weighing:
     def score(self, returns: Returns) -> None:
         return None
 
-    def finish(self, folder: SeedFolder, state: State, returns: Returns, rate: float | None) -> None:
+    def measure(self, state: TrainState) -> dict[str, float]:
+        return {}
+
+    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         before = np.ones(len(self.problem.transitions)) if self.weight is None else self.weight
-        weight = self.problem.weigh(before, state.value.model)
+        weight = self.problem.weigh(before, state.algorithm.value.model)
         folder.save_arrays("weight", weight=weight)
         folder.finish({"updates_per_second": rate, "std": float(weight.std())})
 
