@@ -13,10 +13,10 @@ from torch import nn
 PREFETCH = 1000  # batches drawn at once
 
 
-def mlp(inputs: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers of 256."""
+def mlp(inputs: int, outputs: int, width: int = 256) -> nn.Sequential:
+    """Two hidden layers."""
     return nn.Sequential(
-        nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, outputs)
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)
     )
 
 
@@ -208,4 +208,69 @@ class CQL:
         follow(self.target_critics, self.critics)
 
 
-ALGORITHMS = {"td3-bc": TD3BC, "iql": IQL, "value": Value, "cql": CQL}
+class Clone:
+    """Onestep RL's first stage, arXiv 2106.08909: a normal policy, by likelihood."""
+
+    def __init__(self, states: int, actions: int):
+        self.policy = mlp(states, 2 * actions, 1024)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=1e-4)
+
+    def normal(self, policy: nn.Module, s: torch.Tensor) -> torch.distributions.Normal:
+        """Of each state."""
+        mean, spread = policy(s).chunk(2, dim=-1)
+        return torch.distributions.Normal(mean.tanh(), (-5 + 2.5 * (spread.tanh() + 1)).exp())
+
+    def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
+        minimize(self.optimizer, -self.normal(self.policy, s).log_prob(a).sum(-1).mean())
+
+
+class Sarsa:
+    """Its second stage: the value of the data's policy; the slow copy follows every second update."""
+
+    def __init__(self, states: int, actions: int):
+        self.critic = mlp(states + actions, 1, 1024)
+        self.target = copy.deepcopy(self.critic)
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=1e-4)
+        self.updates = 0
+
+    def update(self, s, a, r, discount, s2) -> None:
+        """One update; the data's action stands for the next one."""
+        with torch.no_grad():
+            target = r + discount * self.target(torch.cat([s2, a], 1))[:, 0]
+        q = self.critic(torch.cat([s, a], 1))[:, 0]
+        minimize(self.optimizer, nn.functional.mse_loss(q, target))
+        self.updates += 1
+        if self.updates % 2 == 0:
+            follow(self.target, self.critic)
+
+
+class ExpWeight(Clone):
+    """Its last stage, with the exponential weights of 10 samples' baseline."""
+
+    def __init__(self, states: int, actions: int):
+        super().__init__(states, actions)
+        self.behavior = copy.deepcopy(self.policy)
+        self.critic = mlp(states + actions, 1, 1024)
+
+    def update(self, s, a, r, discount, s2) -> None:
+        """One update."""
+        with torch.no_grad():
+            samples = self.normal(self.behavior, s).sample((10,)).movedim(0, 1)
+            together = torch.cat([a[:, None], samples], 1)
+            states = s[:, None].expand(-1, together.shape[1], -1)
+            q = self.critic(torch.cat([states, together], 2))[..., 0]
+            weight = (q[:, 0] - q[:, 1:].mean(1)).exp().clamp(max=100)
+        likelihood = self.normal(self.policy, s).log_prob(a.clamp(-1 + 1e-4, 1 - 1e-4)).sum(-1)
+        minimize(self.optimizer, -(weight * likelihood).mean())
+
+
+ALGORITHMS = {
+    "td3-bc": TD3BC,
+    "iql": IQL,
+    "value": Value,
+    "cql": CQL,
+    "clone": Clone,
+    "sarsa": Sarsa,
+    "exp-weight": ExpWeight,
+}

@@ -22,9 +22,23 @@ from statistics import median
 
 import numpy as np
 
-ROWS, STATES, ACTIONS, BATCH = 1_000_000, 11, 3, 256
-MFLOP = {"td3-bc": 403, "iql": 524, "value": 278, "cql": 6845}
+ROWS, STATES, ACTIONS = 1_000_000, 11, 3
+MFLOP = {
+    "td3-bc": 403,
+    "iql": 524,
+    "value": 278,
+    "cql": 6845,
+    "clone": 3264,
+    "sarsa": 4356,
+    "exp-weight": 16200,
+}
 """Multiplications and additions of the matrix products of one update, in millions."""
+ONESTEP = ("clone", "sarsa", "exp-weight")
+"""Stages of Onestep RL: batches of 512 and layers of 1024, as published."""
+WITH_RATIOS = ("td3-bc", "iql", "cql")
+"""Algorithms that are also trained with density-ratio weights."""
+WARM_UP = 60
+"""Updates before the clock starts: compilation, and CQL's first ones, several times slower than the rest."""
 SIZE = 256
 PRODUCTS = 2000  # matrix products that a measurement of the limit times
 
@@ -49,7 +63,11 @@ def main() -> None:
     load = os.getloadavg()[0]
     rates = {
         name: by_turns(
-            name, arguments.rounds, arguments.updates * MFLOP["td3-bc"] // MFLOP[name], arguments.core
+            # Even, for algorithms of two kinds of update by turns.
+            name,
+            arguments.rounds,
+            arguments.updates * MFLOP["td3-bc"] // MFLOP[name] // 2 * 2,
+            arguments.core,
         )
         for name in arguments.algorithms
     }
@@ -63,6 +81,8 @@ def main() -> None:
 def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, list[float]]:
     """Rates of every contestant in every round, and GFLOP/s of matrix products under `limit`."""
     sides = [f"{side} {sampling}" for side in ("reweigh", "torch") for sampling in ("weighted", "uniform")]
+    if algorithm in WITH_RATIOS:
+        sides.append("reweigh density-ratio")
     command = [sys.executable, __file__, "--core", str(core), "--worker"]
     workers = {}
     for name in [*sides, "limit -"]:
@@ -70,7 +90,7 @@ def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, 
         workers[name] = subprocess.Popen(
             [*command, side, algorithm, sampling], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        ask(workers[name], 10)  # compilation, and memory touched for the first time
+        ask(workers[name], WARM_UP if side != "limit" else 1)
     found: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(rounds):
         for name in list(workers)[:: 1 if turn % 2 == 0 else -1]:
@@ -105,8 +125,10 @@ def work(side: str, algorithm: str, sampling: str, core: int) -> None:
     if sampling == "weighted":
         probability = np.random.default_rng(1).exponential(size=ROWS)
         probability /= probability.sum()
-    prepare = ours if side == "reweigh" else reference
-    train = prepare(algorithm, columns, probability)
+    if side == "reweigh":
+        train = ours(algorithm, columns, probability, sampling)
+    else:
+        train = reference(algorithm, columns, probability)
     for line in sys.stdin:
         started = time.process_time()
         train(int(line))
@@ -138,37 +160,51 @@ def hopper_like() -> dict[str, np.ndarray]:
     }
 
 
+def batch_of(algorithm: str) -> int:
+    """Rows of a batch."""
+    return 512 if algorithm in ONESTEP else 256
+
+
 def ours(
-    algorithm: str, columns: dict[str, np.ndarray], probability: np.ndarray | None
+    algorithm: str, columns: dict[str, np.ndarray], probability: np.ndarray | None, sampling: str
 ) -> Callable[[int], None]:
     """The loop that `reweigh train` runs."""
     import jax
     import jax.numpy as jnp
 
+    from reweigh.algorithms.bc import BCConfig, make_bc
     from reweigh.algorithms.cql import CQLConfig, make_cql
     from reweigh.algorithms.iql import IQLConfig, make_iql
+    from reweigh.algorithms.onestep import OnestepConfig, make_improvement, make_sarsa
     from reweigh.algorithms.td3_bc import TD3BCConfig, make_td3_bc
     from reweigh.algorithms.value import ValueConfig, make_value
+    from reweigh.rebalance.density_ratio import CONVENTIONS, density_ratio, density_ratio_tables
     from reweigh.rebalance.static import resample, resample_tables
     from reweigh.training import make_trainer
     from reweigh.types import Batch, Shapes, Stage
 
     num_updates = 1_000_000
-    if algorithm == "iql":
-        made = make_iql(IQLConfig(), num_updates)
-    elif algorithm == "value":
-        made = make_value(ValueConfig(), num_updates)
-    elif algorithm == "cql":
-        made = make_cql(CQLConfig(), num_updates)
-    else:
-        made = make_td3_bc(TD3BCConfig(), num_updates)
+    made = {
+        "td3-bc": lambda: make_td3_bc(TD3BCConfig(), num_updates),
+        "iql": lambda: make_iql(IQLConfig(), num_updates),
+        "value": lambda: make_value(ValueConfig(), num_updates),
+        "cql": lambda: make_cql(CQLConfig(), num_updates),
+        "clone": lambda: make_bc(BCConfig(), num_updates),
+        "sarsa": lambda: make_sarsa(OnestepConfig(), num_updates),
+        "exp-weight": lambda: make_improvement(OnestepConfig(), num_updates),
+    }[algorithm]()
     data = Batch(
         **{name: jnp.asarray(column) for name, column in columns.items()},
         next_action=jnp.asarray(columns["action"]),
     )
-    tables = resample_tables(probability)
-    stage = Stage(algorithm, made, resample(BATCH), num_updates)
-    trainer = make_trainer(stage, Shapes(STATES, ACTIONS), BATCH, tables, data)
+    batch_size = batch_of(algorithm)
+    tables, rebalance = resample_tables(probability), resample(batch_size)
+    if sampling == "density-ratio":
+        settings = CONVENTIONS[algorithm]
+        tables = density_ratio_tables(None, columns["reward"], settings)
+        rebalance = density_ratio(batch_size, settings)
+    stage = Stage(algorithm, made, rebalance, num_updates)
+    trainer = make_trainer(stage, Shapes(STATES, ACTIONS), batch_size, tables, data)
     key, done = jax.random.key(0), 0
     state, sums = trainer.init(jax.random.key(1)), trainer.zero_metrics()
 
@@ -189,7 +225,7 @@ def reference(
     from torch_reference import ALGORITHMS, Sampler
 
     torch.set_num_threads(1)
-    sampler = Sampler(columns, probability, BATCH)
+    sampler = Sampler(columns, probability, batch_of(algorithm))
     agent = ALGORITHMS[algorithm](STATES, ACTIONS)
 
     def train(count: int) -> None:
@@ -217,8 +253,9 @@ def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -
     rounds = len(next(iter(rates.values()))["limit -"])
     limits = [median(found["limit -"]) for found in rates.values()]
     lines = [
-        f"1M random transitions of Hopper's shapes, batch {BATCH}, two hidden layers of 256, float32; one "
-        f"thread. {rounds} rounds as long as {updates} updates of td3-bc, all contestants by turns on one "
+        "1M random transitions of Hopper's shapes, batch 256, two hidden layers of 256 (Onestep's stages: "
+        f"512 and 1024), float32; one thread. {rounds} rounds as long as {updates} updates of td3-bc, all "
+        "contestants by turns on one "
         f"core (load average at the start {load:.1f}, hence CPU time). Rates are medians over rounds, "
         "ratios medians of the rounds' ratios, with their range.",
         "",
@@ -235,6 +272,12 @@ def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -
     lines += ["", "| | weighted against uniform sampling, ours | range |", "|---|--:|---|"]
     for algorithm, found in rates.items():
         pair = found["reweigh weighted"], found["reweigh uniform"]
+        lines.append(f"| {algorithm} | {ratio_and_range(*pair)} |")
+    ratios = [algorithm for algorithm in rates if "reweigh density-ratio" in rates[algorithm]]
+    if ratios:
+        lines += ["", "| | with density-ratio weights against without, ours | range |", "|---|--:|---|"]
+    for algorithm in ratios:
+        pair = rates[algorithm]["reweigh density-ratio"], rates[algorithm]["reweigh uniform"]
         lines.append(f"| {algorithm} | {ratio_and_range(*pair)} |")
     lines += [
         "",

@@ -25,10 +25,12 @@ from reweigh.networks import (
     small_uniform,
     values_of_actions,
 )
-from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.optim import Trained, copy_of, polyak, step, trained, value_and_grad_by_parts
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+# 496 values of actions, whose activations stay in a cache of half a megabyte.
+STATES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -303,8 +305,11 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         if config.importance_sampling:
             uniform = jnp.full_like(current_density, batch.action.shape[-1] * jnp.log(0.5))
             log_density = jnp.concatenate([uniform, following_density, current_density], axis=1)
-        (critic_loss, metrics), critic_gradient = jax.value_and_grad(critic_objective, has_aux=True)(
-            state.critic.model, minibatch, target, action, log_density
+        (critic_loss, metrics), critic_gradient = value_and_grad_by_parts(
+            lambda critic, rows: critic_objective(critic, *rows),
+            state.critic.model,
+            (minibatch, target, action, log_density),
+            rows_at_once=STATES_AT_ONCE,
         )
         alpha_loss, alpha_gradient = jax.value_and_grad(temperature_objective)(
             state.log_alpha.model, log_likelihood, minibatch.weight.improvement, batch.action.shape[-1]
