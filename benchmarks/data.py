@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from updates_per_second import (
-    BATCH,
     describe_machine,
     hopper_like,
     pin,
@@ -26,6 +25,7 @@ from updates_per_second import (
 
 LIMIT = 1000
 """Steps after which an episode times out."""
+BATCH = 256
 PREFETCH = 1000
 """Batches that the reference draws at once."""
 
