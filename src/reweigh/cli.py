@@ -54,7 +54,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted."""
-    arguments = make_parser().parse_args(argv)
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    arguments.parse = parser.parse_args
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     # Imported late, so that --help answers at once.
     from reweigh import commands
@@ -97,6 +99,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_mix(commands)
     _add_collect(commands)
     _add_plot(commands)
+    _add_sweep(commands)
+    _add_status(commands)
     _add_bandit(commands)
     doctor = _command(commands, "doctor", "look for what could stand in the way here", "reweigh doctor")
     doctor.add_argument(
@@ -410,6 +414,64 @@ def _add_bandit(commands: Any) -> None:
         "--num-updates", type=int, default=20_000, metavar="N", help="of each policy; 100000 in the paper"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_sweep_source(parser: argparse.ArgumentParser, *, optional: bool) -> None:
+    parser.add_argument(
+        "sweep",
+        type=_name,
+        metavar="SWEEP",
+        nargs="?" if optional else None,
+        help="a .toml file, or the name of a shipped sweep",
+    )
+    parser.add_argument(
+        "--data", type=_name, action="append", default=[], metavar="DATA",
+        help="dataset in place of the file's own; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--out", type=_name, metavar="DIR", help="folder of the runs (default: sweeps/NAME)")
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "sweep",
+        "train every run of a grid, here or on a cluster; what is finished is skipped",
+        "reweigh sweep mix-comparison --data mix.hdf5 --launch local --jobs 2",
+    )
+    _add_sweep_source(parser, optional=True)
+    parser.add_argument("--list", action="store_true", help="name the shipped sweeps")
+    parser.add_argument("--dry-run", action="store_true", help="print the tasks and how long they may take")
+    parser.add_argument("--tasks", metavar="A:B", help="only these, counted from 0, B not included")
+    parser.add_argument("--retry-failed", action="store_true", help="try again what had failed")
+    parser.add_argument("--quiet", action="store_true", help="no line a task")
+    launch = parser.add_argument_group("where")
+    launch.add_argument(
+        "--launch",
+        choices=("local", "slurm", "ray", "screen", "script", "docker"),
+        default="local",
+        help="script, docker: print commands",
+    )
+    launch.add_argument(
+        "--jobs", type=int, metavar="N", help="tasks at a time (local: one a core), or screen sessions (1)"
+    )
+    launch.add_argument("--gpus", nargs="+", default=[], metavar="ID", help="local: spread tasks over these")
+    launch.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="local, with --gpus")
+    launch.add_argument("--chunk", type=int, default=1, metavar="N", help="slurm: tasks a job")
+    launch.add_argument(
+        "--template", type=_name, metavar="F.sbatch", help="slurm: in place of the shipped one"
+    )
+    launch.add_argument("--address", type=_name, metavar="HOST:PORT", help="ray: of an existing cluster")
+    launch.add_argument(
+        "--image", type=_name, metavar="NAME", help="docker: made from the shipped Dockerfile"
+    )
+
+
+def _add_status(commands: Any) -> None:
+    parser = _command(
+        commands, "status", "say how far a sweep is", "reweigh status mix-comparison --data mix.hdf5"
+    )
+    _add_sweep_source(parser, optional=False)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

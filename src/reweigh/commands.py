@@ -25,6 +25,7 @@ from reweigh.priorities.oper_a import OperA, ValueLearning, summarize_stages
 from reweigh.priorities.published import OperAFile, read_published, write_published
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import weigh as compute
+from reweigh.sweep_commands import status, sweep
 from reweigh.transitions import Transitions
 
 _MOST_EPISODES = 1_000_000
@@ -404,6 +405,8 @@ COMMANDS = {
     "collect": collect_command,
     "plot": plot,
     "bandit": bandit,
+    "sweep": sweep,
+    "status": status,
     "doctor": doctor,
 }
 

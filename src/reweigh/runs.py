@@ -74,6 +74,18 @@ class SeedFolder:
         """Nothing is left to do."""
         return os.path.exists(self.path / "result.json")
 
+    @property
+    def in_use(self) -> bool:
+        """Another process writes here now."""
+        try:
+            with open(self.path / "lock", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
     @contextmanager
     def locked(self, patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the folder as its only writer. The lock ends with the process, however that ends.

@@ -1,0 +1,208 @@
+"""A sweep file -> the trainings that it asks for.
+
+    seeds = [0, 1, 2]
+
+    [[runs]]
+    data = ["mix-5.hdf5", "mix-10.hdf5"]
+    algorithm = ["td3-bc", "iql"]
+    weights = ["uniform", "aw"]
+    num-updates = 100000
+
+Every key is a flag of `reweigh train` without its dashes. A list is a choice, and a run is made of every
+combination of choices; a list in a list is one choice of several words. Several `[[runs]]` are joined.
+"""
+
+import itertools
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reweigh.errors import ConfigError, check_seeds
+
+NAMED = Path(__file__).parent / "named"
+# They say how long a run is and how it is looked at, not which run it is.
+_NOT_IN_NAMES = {"num-updates", "eval-interval", "eval-episodes", "checkpoint-interval", "env", "no-evaluate"}
+_OF_THE_SWEEP = {"seeds", "out", "quiet", "json"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One seed of one run."""
+
+    words: tuple[str, ...]
+    """Of `reweigh train`, without seed and folder."""
+    run: Path
+    """The run's folder."""
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return f"{self.run.parent.name}/{self.run.name} seed {self.seed}"
+
+    @property
+    def slug(self) -> str:
+        """The same as a file's name."""
+        return f"{self.run.parent.name}--{self.run.name}--seed-{self.seed}"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Arguments of `reweigh` that train it."""
+        return ("train", *self.words, "--seeds", str(self.seed), "--out", str(self.run), "--quiet")
+
+    def flag(self, name: str, default: str) -> str:
+        """The value of a flag, as typed."""
+        return next((after for word, after in itertools.pairwise(self.words) if word == f"--{name}"), default)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Every task of a sweep file, in the order of starting."""
+
+    folder: Path
+    """Of runs, logs and what backends write."""
+    tasks: tuple[Task, ...]
+
+
+def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep:
+    """The tasks of a sweep.
+
+    Args:
+        source: a `.toml` file, or the name of a shipped sweep.
+        out: folder of the runs; None: `sweeps/NAME`.
+        data: datasets in place of the file's own.
+
+    Raises:
+        ConfigError: there is no such sweep, or it is malformed.
+    """
+    path = _path_of(source)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"expected a sweep in TOML at {path}, but it cannot be read ({error}).") from error
+    unknown = set(content) - {"seeds", "runs"}
+    if unknown:
+        raise ConfigError(
+            f"expected seeds and [[runs]] in {path}, but found {sorted(unknown)[0]!r}. Flags belong under "
+            "[[runs]]."
+        )
+    seeds = _seeds(content.get("seeds", [0]), path)
+    groups = content.get("runs")
+    if not isinstance(groups, list) or not groups or not all(isinstance(group, dict) for group in groups):
+        raise ConfigError(f"expected at least one [[runs]] in {path}, but found none.")
+    folder = out or Path("sweeps") / path.stem
+    runs: dict[Path, tuple[str, ...]] = {}
+    for group in groups:
+        for run, words in _runs_of(group, folder, data, path):
+            if run in runs:
+                raise ConfigError(
+                    f"expected runs of different names in {path}, but two are called {run.name}. Give one of "
+                    "their groups a name = '...'."
+                )
+            runs[run] = words
+    # Seed after seed, so that every run has one before any has all.
+    tasks = tuple(Task(words, run, seed) for seed in seeds for run, words in runs.items())
+    return Sweep(folder, tasks)
+
+
+def named_sweeps() -> dict[str, str]:
+    """Shipped sweeps with the first line of what they say of themselves."""
+    return {
+        path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        for path in sorted(NAMED.glob("*.toml"))
+    }
+
+
+def choose(tasks: Sequence[Task], wanted: str | None) -> tuple[Task, ...]:
+    """The tasks `A:B` (from 0, B not included), or all.
+
+    Raises:
+        ConfigError: it is no range.
+    """
+    if wanted is None:
+        return tuple(tasks)
+    found = re.fullmatch(r"(\d*):(\d*)", wanted)
+    if found is None:
+        raise ConfigError(f"expected --tasks A:B, for example 5:10, but found {wanted!r}.")
+    first, last = found.groups()
+    return tuple(tasks[int(first or 0) : int(last) if last else None])
+
+
+def _path_of(source: str) -> Path:
+    if source.endswith(".toml"):
+        return Path(source)
+    if source not in named_sweeps():
+        raise ConfigError(
+            f"expected a .toml file or one of {', '.join(named_sweeps())}, but found {source!r}. List them "
+            "with reweigh sweep --list."
+        )
+    return NAMED / f"{source}.toml"
+
+
+def _seeds(given: Any, path: Path) -> list[int]:
+    if not isinstance(given, list) or not all(type(seed) is int for seed in given) or not given:
+        raise ConfigError(f"expected seeds = [0, 1, ...] in {path}, but found {given!r}.")
+    check_seeds("seeds", given)
+    return given
+
+
+def _runs_of(
+    group: dict[str, Any], folder: Path, data: Sequence[str], path: Path
+) -> list[tuple[Path, tuple[str, ...]]]:
+    """Folder and words of every combination of a group's choices."""
+    group = dict(group)
+    name = group.pop("name", None)
+    if data:
+        group["data"] = list(data)
+    for key in ("data", "algorithm"):
+        if not group.get(key):
+            hint = " Give it with --data." if key == "data" else ""
+            raise ConfigError(f"expected {key} = [...] under [[runs]] of {path}, but found none.{hint}")
+    misplaced = _OF_THE_SWEEP & set(group)
+    if misplaced:
+        raise ConfigError(
+            f"{sorted(misplaced)[0]} belongs to the whole sweep, not under [[runs]] of {path}. Leave it out."
+        )
+    choices = {key: value if isinstance(value, list) else [value] for key, value in group.items()}
+    found = []
+    for values in itertools.product(*choices.values()):
+        chosen = dict(zip(choices, values, strict=True))
+        words = [str(chosen.pop("data"))]
+        dataset = words[0]
+        for flag, value in chosen.items():
+            words += _words(flag, value, path)
+        found.append(
+            (folder / _slug(Path(dataset.replace(":", "-")).stem) / _name(chosen, name), tuple(words))
+        )
+    return found
+
+
+def _words(flag: str, value: Any, path: Path) -> list[str]:
+    if value is True:
+        return [f"--{flag}"]
+    if value is False:
+        return []
+    parts = value if isinstance(value, list) else [value]
+    if not parts or not all(isinstance(part, str | int | float) for part in parts):
+        raise ConfigError(f"expected words or numbers as {flag} in {path}, but found {value!r}.")
+    if flag == "set":
+        return [word for part in parts for word in ("--set", str(part))]
+    return [f"--{flag}", *map(str, parts)]
+
+
+def _name(chosen: dict[str, Any], name: str | None) -> str:
+    """A run's folder, made of its own settings alone: a sweep that grows renames nothing."""
+    parts = [str(chosen["algorithm"]), name or str(chosen.get("sampler") or chosen.get("weights", "uniform"))]
+    for flag, value in chosen.items():
+        if flag in {"algorithm", "weights", "sampler", *_NOT_IN_NAMES} or value is False or name:
+            continue
+        shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(flag if value is True else shown)
+    return _slug("-".join(parts))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-")

@@ -1,0 +1,154 @@
+"""Tasks in processes of this machine, a few at a time."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reweigh.errors import ConfigError
+from reweigh.sweeps.grid import Sweep, Task
+from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
+
+_PR_SET_PDEATHSIG = 1
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one task at a time."""
+
+    core: int | None = None
+    """The one core that it may use; None: whatever the system gives."""
+    gpu: str | None = None
+    """What CUDA shows it; None: as inherited."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a task."""
+
+    kind: str
+    """started, finished, failed or stopped."""
+    task: Task
+    error: str | None = None
+
+
+def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[Slot]:
+    """Places for tasks: on GPUs so many each, else one a core.
+
+    Args:
+        jobs: how many at a time; None: one a core.
+        gpus: to be used.
+        jobs_per_gpu: at a time on each.
+
+    Raises:
+        ConfigError: there would be none.
+    """
+    if gpus:
+        return [Slot(gpu=gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    count = jobs if jobs is not None else len(cores) or os.cpu_count() or 1
+    if count < 1:
+        raise ConfigError(f"expected --jobs of at least 1, but found {count}.")
+    return [Slot(core=cores[i % len(cores)] if cores else None) for i in range(count)]
+
+
+def run_locally(
+    sweep: Sweep, tasks: Sequence[Task], slots: Sequence[Slot], listen: Callable[[Event], None]
+) -> bool:
+    """Train every task that is not finished; return whether it was interrupted.
+
+    Each is a `reweigh train` of its own, which goes on from its checkpoint. It ends with this process, also
+    when this one is killed. A task that another process trains is waited for.
+
+    Args:
+        sweep: of the tasks.
+        tasks: which, in the order of starting.
+        slots: places for them.
+        listen: called with every event.
+    """
+    waiting, free = list(tasks), list(slots)
+    running: dict[Task, tuple[subprocess.Popen, Slot]] = {}
+    (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
+    asked: list[int] = []
+    with _signals(asked):
+        while running or (waiting and not asked):
+            while free and waiting and not asked:
+                task = _next(sweep, waiting)
+                if task is None:
+                    break
+                slot = free.pop(0)
+                forget_failure(sweep, task)
+                running[task] = (_start(sweep, task, slot), slot)
+                listen(Event("started", task))
+            if asked:
+                for process, _ in running.values():
+                    with contextlib.suppress(ProcessLookupError):
+                        process.terminate()
+                asked[:] = [0]
+            time.sleep(0.1)
+            for task, (process, slot) in list(running.items()):
+                code = process.poll()
+                if code is None:
+                    continue
+                del running[task]
+                free.append(slot)
+                if code == 0:
+                    listen(Event("finished", task))
+                elif code == _INTERRUPTED or (asked and code < 0):
+                    listen(Event("stopped", task))
+                else:
+                    listen(Event("failed", task, remember_failure(sweep, task, code)))
+    return bool(asked)
+
+
+def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:
+    """The first task that is neither finished nor in anybody's hands, taken from those that wait."""
+    for task in list(waiting):
+        state = standing_of(sweep, task).state
+        if state != "running":
+            waiting.remove(task)
+            if state != "finished":
+                return task
+    return None
+
+
+def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
+    environment = dict(os.environ)
+    if slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
+
+    def prepare() -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if slot.core is not None:
+                os.sched_setaffinity(0, {slot.core})
+
+    with open(log_path(sweep, task), "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "reweigh", *task.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            preexec_fn=prepare,
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def _signals(asked: list[int]):
+    """Ctrl-C and a polite kill are asked for; tasks save their state first."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, frame: asked.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

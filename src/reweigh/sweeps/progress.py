@@ -1,0 +1,114 @@
+"""How far a sweep is, read from its run folders and logs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reweigh.atomic import write_text
+from reweigh.errors import RunError
+from reweigh.runs import RunFolder
+from reweigh.sweeps.grid import Sweep, Task
+
+State = Literal["finished", "running", "failed", "waiting"]
+
+# Updates per second on one core where nothing has been measured yet: docs/results/speed.md.
+_TYPICAL_RATE = {"td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 25.0, "onestep": 4.0}
+_PAPER_UPDATES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one task stands."""
+
+    task: Task
+    state: State
+    score: float | None = None
+    """Of a finished one: mean of the last ten evaluations, normalised where D4RL knows the task."""
+    updates_per_second: float | None = None
+    error: str | None = None
+    """Of a failed one: its last line."""
+
+
+def log_path(sweep: Sweep, task: Task) -> Path:
+    """What a task printed."""
+    return sweep.folder / "logs" / f"{task.slug}.log"
+
+
+def failure_path(sweep: Sweep, task: Task) -> Path:
+    """Where a failure is remembered until the task is tried again."""
+    return sweep.folder / "logs" / f"{task.slug}.failed.json"
+
+
+def remember_failure(sweep: Sweep, task: Task, code: int) -> str:
+    """Write down that a task failed; return its last line.
+
+    Args:
+        sweep: of the task.
+        task: which.
+        code: that its process ended with.
+    """
+    log = log_path(sweep, task)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    error = said[-1] if said else f"ended with code {code} and said nothing"
+    if code < 0:
+        error = f"killed by signal {-code}"
+    write_text(failure_path(sweep, task), json.dumps({"code": code, "error": error}) + "\n")
+    return error
+
+
+def forget_failure(sweep: Sweep, task: Task) -> None:
+    """A task that is tried again has not failed."""
+    failure_path(sweep, task).unlink(missing_ok=True)
+
+
+def standing_of(sweep: Sweep, task: Task) -> Standing:
+    """Where a task stands.
+
+    Args:
+        sweep: of the task.
+        task: which.
+
+    Raises:
+        RunError: a run's result is damaged.
+    """
+    seed = RunFolder(task.run).seed(task.seed)
+    if seed.finished:
+        result = seed.result()
+        score = result.get("last_ten_score", result.get("last_ten_return"))
+        return Standing(task, "finished", score, result.get("updates_per_second"))
+    if seed.in_use:
+        return Standing(task, "running")
+    failure = failure_path(sweep, task)
+    if failure.exists():
+        try:
+            error = json.loads(failure.read_text(encoding="utf-8"))["error"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise RunError(f"expected a failure's record at {failure}, but it cannot be read.") from problem
+        return Standing(task, "failed", error=str(error))
+    return Standing(task, "waiting")
+
+
+def hours_left(standings: Sequence[Standing]) -> float:
+    """Core-hours of what is not finished, by rates measured in this sweep or else typical ones.
+
+    Evaluations are not counted.
+
+    Args:
+        standings: of all tasks.
+    """
+    measured: dict[str, list[float]] = {}
+    for standing in standings:
+        if standing.updates_per_second:
+            algorithm = standing.task.flag("algorithm", "iql")
+            measured.setdefault(algorithm, []).append(standing.updates_per_second)
+    seconds = 0.0
+    for standing in standings:
+        if standing.state != "finished":
+            algorithm = standing.task.flag("algorithm", "iql")
+            known = measured.get(algorithm)
+            rate = sum(known) / len(known) if known else _TYPICAL_RATE.get(algorithm, 100.0)
+            seconds += float(standing.task.flag("num-updates", str(_PAPER_UPDATES))) / rate
+    return seconds / 3600

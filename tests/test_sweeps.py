@@ -1,0 +1,334 @@
+"""Sweeps: what a file asks for, how tasks run, are killed and go on here, what other backends are told."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reweigh.cli import main
+from reweigh.errors import ConfigError, RunError
+from reweigh.runs import RunFolder
+from reweigh.sweeps.backends import as_commands, as_docker, start_screens, submit_to_slurm
+from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
+from reweigh.sweeps.local import run_locally, slots_of
+from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
+
+GRID = """
+seeds = [0, 1]
+
+[[runs]]
+data = ["a.hdf5", "b.hdf5"]
+algorithm = ["td3-bc", "iql"]
+weights = ["uniform", "aw:temperature=0.2"]
+num-updates = 100
+hidden = [[32, 32]]
+no-evaluate = true
+
+[[runs]]
+data = "a.hdf5"
+algorithm = "bc"
+name = "clone"
+set = [["log_interval=10", "discount=0.9"]]
+quiet-not = false
+"""
+
+
+def write(tmp_path, text, name="grid.toml") -> str:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_run_is_made_of_every_combination_of_choices(tmp_path):
+    found = read_sweep(write(tmp_path, GRID), tmp_path / "out")
+    assert len(found.tasks) == 2 * (2 * 2 * 2 + 1)
+    assert {task.seed for task in found.tasks[:9]} == {0}, "every run has one seed before any has all"
+    assert len({task.run for task in found.tasks}) == 9
+    first = found.tasks[0]
+    assert first.command == (
+        "train", "a.hdf5", "--algorithm", "td3-bc", "--weights", "uniform", "--num-updates", "100",
+        "--hidden", "32", "32", "--no-evaluate", "--seeds", "0", "--out", str(first.run), "--quiet",
+    )  # fmt: skip
+    clone = next(task for task in found.tasks if "clone" in task.run.name)
+    assert clone.words[-4:] == ("--set", "log_interval=10", "--set", "discount=0.9")
+
+
+def test_a_runs_folder_is_named_by_its_own_settings_alone(tmp_path):
+    before = read_sweep(write(tmp_path, GRID), tmp_path / "out")
+    more = GRID.replace('"iql"]', '"iql", "cql"]').replace("num-updates = 100", "num-updates = 200")
+    after = read_sweep(write(tmp_path, more), tmp_path / "out")
+    assert {task.run for task in before.tasks} < {task.run for task in after.tasks}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("seeds = [0", "TOML"),
+        ("seeds = [0]", "at least one [[runs]]"),
+        ("seeds = ['a']\n[[runs]]\n", "seeds = [0, 1"),
+        ("seeds = [0, 0]\n[[runs]]\ndata='a'\nalgorithm='bc'", "different seeds"),
+        ("weights = 'aw'\n[[runs]]\n", "'weights'"),
+        ("[[runs]]\nalgorithm='bc'", "expected data"),
+        ("[[runs]]\ndata='a'", "expected algorithm"),
+        ("[[runs]]\ndata='a'\nalgorithm='bc'\nout='x'", "out belongs to the whole sweep"),
+        ("[[runs]]\ndata='a'\nalgorithm='bc'\nhidden=[[]]", "words or numbers as hidden"),
+        ("[[runs]]\ndata='a'\nalgorithm='bc'\nnum-updates=[1, 2]", "two are called"),
+    ],
+)
+def test_a_malformed_sweep_is_refused_in_one_line(tmp_path, text, why):
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(write(tmp_path, text), None)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", named_sweeps())
+def test_every_shipped_sweep_asks_for_runs_that_train_understands(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", name, "--data", "a.hdf5", "--data", "b.hdf5", "--dry-run"]) == 0
+    assert "core-hours left" in capsys.readouterr().out
+
+
+def test_a_flag_that_train_does_not_know_is_found_before_anything_starts(tmp_path, capsys):
+    path = write(tmp_path, "[[runs]]\ndata='a'\nalgorithm='bc'\nwieghts='aw'")
+    with pytest.raises(SystemExit):
+        main(["sweep", path, "--out", str(tmp_path / "out")])
+    assert "--wieghts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("1:3", [1, 2]), (":2", [0, 1]), ("3:", [3, 4]), (None, range(5))]
+)
+def test_a_range_of_tasks_can_be_chosen(wanted, expected):
+    tasks = [Task((), Path(f"r{i}"), 0) for i in range(5)]
+    assert choose(tasks, wanted) == tuple(tasks[i] for i in expected)
+
+
+@pytest.mark.parametrize("wanted", ["3", "a:b", "1:2:3", "-1:"])
+def test_what_is_no_range_is_refused(wanted):
+    with pytest.raises(ConfigError, match="A:B"):
+        choose([], wanted)
+
+
+def data_file(tmp_path) -> Path:
+    rng, rows = np.random.default_rng(0), 200
+    path = tmp_path / "data.npz"
+    np.savez(
+        path,
+        observations=rng.normal(size=(rows, 3)).astype(np.float32),
+        actions=rng.uniform(-1, 1, (rows, 2)).astype(np.float32),
+        rewards=rng.normal(size=rows).astype(np.float32),
+        terminals=np.arange(rows) % 10 == 9,
+        timeouts=np.zeros(rows, bool),
+    )
+    return path
+
+
+def small_sweep(tmp_path, *, updates: int, seeds: str = "[0, 1]") -> str:
+    return write(
+        tmp_path,
+        f"""
+seeds = {seeds}
+[[runs]]
+data = "{data_file(tmp_path)}"
+algorithm = "bc"
+weights = ["uniform", "rw"]
+hidden = [[8]]
+batch-size = 8
+num-updates = {updates}
+no-evaluate = true
+checkpoint-interval = 500
+""",
+    )
+
+
+def content(run: Path, seed: int) -> list[np.ndarray]:
+    return RunFolder(run).seed(seed).load_checkpoint().leaves
+
+
+def test_a_sweep_killed_without_warning_ends_complete_as_an_undisturbed_one(tmp_path):
+    path = small_sweep(tmp_path, updates=15_000, seeds="[0]")
+    command = [sys.executable, "-m", "reweigh", "sweep", path, "--jobs", "2", "--out"]
+    out = tmp_path / "killed"
+    tasks = read_sweep(path, out).tasks
+    process = subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL)
+    checkpoints = [RunFolder(task.run).seed(task.seed).path / "checkpoint.npz" for task in tasks]
+    deadline = time.monotonic() + 120
+    while not any(path.exists() for path in checkpoints) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not all(RunFolder(task.run).seed(task.seed).finished for task in tasks)
+    assert subprocess.run([*command, str(out)], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    whole = tmp_path / "whole"
+    assert subprocess.run([*command, str(whole)], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    for one, other in zip(read_sweep(path, out).tasks, read_sweep(path, whole).tasks, strict=True):
+        for left, right in zip(content(one.run, one.seed), content(other.run, other.seed), strict=True):
+            np.testing.assert_array_equal(left, right)
+        # Once each: no metrics of an update are there twice.
+        lines = (one.run / f"seed-{one.seed}" / "metrics.csv").read_text().splitlines()[1:]
+        assert [line.split(",")[0] for line in lines] == sorted(
+            {line.split(",")[0] for line in lines}, key=int
+        )
+
+
+def fake_sweep(tmp_path, *seeds) -> Sweep:
+    """Tasks whose training is refused at once."""
+    tasks = tuple(
+        Task((str(tmp_path / "absent.npz"), "--algorithm", "bc"), tmp_path / "d/r", s) for s in seeds
+    )
+    return Sweep(tmp_path, tasks)
+
+
+def test_a_failed_task_is_remembered_by_its_last_line_and_does_not_stop_the_others(tmp_path):
+    sweep, events = fake_sweep(tmp_path, 0, 1), []
+    assert not run_locally(sweep, sweep.tasks, slots_of(2, [], 1), events.append)
+    assert [event.kind for event in events].count("failed") == 2
+    standing = standing_of(sweep, sweep.tasks[0])
+    assert standing.state == "failed"
+    assert "absent.npz" in standing.error
+
+
+def test_a_task_in_other_hands_is_running_and_not_started(tmp_path):
+    sweep = fake_sweep(tmp_path, 0)
+    seed = RunFolder(sweep.tasks[0].run).seed(0)
+    code = """
+import pathlib, sys, time
+from reweigh.runs import RunFolder
+with RunFolder(pathlib.Path(sys.argv[1])).seed(0).locked():
+    print(1, flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(sweep.tasks[0].run)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        holder.stdout.readline()
+        assert standing_of(sweep, sweep.tasks[0]).state == "running"
+        assert seed.in_use
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert standing_of(sweep, sweep.tasks[0]).state == "waiting"
+
+
+def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
+    sweep = Sweep(tmp_path, tuple(
+        Task(("x", "--algorithm", "bc", "--num-updates", "7200"), tmp_path / "d/r", seed) for seed in (0, 1)
+    ))  # fmt: skip
+    seed = RunFolder(sweep.tasks[0].run).seed(0)
+    seed.path.mkdir(parents=True)
+    seed.finish({"updates_per_second": 2.0, "last_ten_score": 12.5})
+    standings = [standing_of(sweep, task) for task in sweep.tasks]
+    assert [s.state for s in standings] == ["finished", "waiting"]
+    assert standings[0].score == 12.5
+    assert hours_left(standings) == pytest.approx(1.0)
+
+
+def test_a_process_killed_by_a_signal_says_which(tmp_path):
+    sweep = fake_sweep(tmp_path, 0)
+    (tmp_path / "logs").mkdir()
+    assert remember_failure(sweep, sweep.tasks[0], -9) == "killed by signal 9"
+
+
+def test_script_and_docker_print_a_line_a_task_that_a_shell_reads_back(tmp_path, capsys):
+    task = Task(("with space.hdf5", "--weights", "aw:temperature=0.1"), Path("out/d/r"), 3)
+    line = "train 'with space.hdf5' --weights aw:temperature=0.1 --seeds 3 --out out/d/r --quiet"
+    assert as_commands([task]) == [f"reweigh {line}"]
+    (docker,) = as_docker([task], "reweigh:1")
+    assert docker.startswith("docker run --rm")
+    assert docker.endswith(f"reweigh:1 {line}")
+    path = small_sweep(tmp_path, updates=50)
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), "--launch", "script"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("reweigh train ") for line in lines)
+
+
+def fake_client(tmp_path, monkeypatch, name: str, script: str) -> None:
+    path = tmp_path / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+
+def test_slurm_runs_every_task_once_in_jobs_of_several(tmp_path, monkeypatch):
+    # A sbatch that runs the array here, job after job, and a reweigh that writes down its arguments.
+    array = r"""
+last=$(grep -oP '(?<=--array=0-)\d+' "$1")
+for i in $(seq 0 $last); do SLURM_ARRAY_TASK_ID=$i SLURM_ARRAY_JOB_ID=7 bash "$1" || exit 1; done
+echo Submitted batch job 7
+"""
+    fake_client(tmp_path, monkeypatch, "sbatch", array)
+    fake_client(tmp_path, monkeypatch, "python-of-test", f'echo "$@" >> {tmp_path}/said')
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
+    sweep = fake_sweep(tmp_path, 0)
+    said = submit_to_slurm(sweep, 5, ["sweep", "x.toml"], chunk=2, jobs=2, template=None)
+    assert said == "Submitted batch job 7"
+    ran = [line.split("--tasks ")[1].split()[0] for line in (tmp_path / "said").read_text().splitlines()]
+    assert ran == ["0:2", "2:4", "4:6"]
+
+
+def test_an_interrupted_slurm_job_is_queued_again(tmp_path, monkeypatch):
+    array = 'SLURM_ARRAY_TASK_ID=0 SLURM_ARRAY_JOB_ID=7 bash "$1"; echo ok'
+    fake_client(tmp_path, monkeypatch, "sbatch", array)
+    fake_client(tmp_path, monkeypatch, "scontrol", f'echo "$@" > {tmp_path}/requeued')
+    fake_client(tmp_path, monkeypatch, "sleep", "true")
+    fake_client(tmp_path, monkeypatch, "python-of-test", "exit 130")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
+    submit_to_slurm(fake_sweep(tmp_path, 0), 1, ["sweep", "x.toml"], chunk=1, jobs=1, template=None)
+    assert (tmp_path / "requeued").read_text() == "requeue 7_0\n"
+
+
+def test_an_edited_slurm_script_is_kept_and_a_wrong_template_refused(tmp_path, monkeypatch):
+    fake_client(tmp_path, monkeypatch, "sbatch", "cat $1 > /dev/null; echo ok")
+    sweep = fake_sweep(tmp_path, 0)
+    submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
+    script = tmp_path / "slurm" / "sweep.sbatch"
+    script.write_text("#!/bin/bash\n# mine\n")
+    submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
+    assert "# mine" in script.read_text()
+    wrong = tmp_path / "t.sbatch"
+    wrong.write_text("#!/bin/bash\necho ${SLURM_JOB_ID} {nothing}\n")
+    with pytest.raises(ConfigError, match="in braces"):
+        submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=wrong)
+
+
+def test_a_missing_or_refusing_client_is_said_in_one_line(tmp_path, monkeypatch):
+    sweep = fake_sweep(tmp_path, 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunError, match="expected screen on the PATH"):
+        start_screens(sweep, 1, ["sweep"], screens=1)
+    fake_client(tmp_path, monkeypatch, "sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    with pytest.raises(RunError, match="invalid partition"):
+        submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
+
+
+def test_status_says_what_is_finished_and_what_failed(tmp_path, capsys):
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    sweep = read_sweep(path, out)
+    for task, score in ((sweep.tasks[0], 11.0), (sweep.tasks[1], None)):
+        if score is not None:
+            RunFolder(task.run).seed(task.seed).path.mkdir(parents=True)
+            RunFolder(task.run).seed(task.seed).finish({"last_ten_score": score, "updates_per_second": 5.0})
+        else:
+            (out / "logs").mkdir(parents=True)
+            (out / "logs" / f"{task.slug}.log").write_text("first\nreweigh train: out of luck\n")
+            remember_failure(sweep, task, 1)
+    assert main(["status", path, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "1 finished, 0 running, 1 failed, 2 waiting" in text
+    assert "out of luck" in text
+    assert main(["status", path, "--out", str(out), "--json"]) == 0
+    states = [task["state"] for task in json.loads(capsys.readouterr().out)["tasks"]]
+    assert states == ["finished", "failed", "waiting", "waiting"]
