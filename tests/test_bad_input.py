@@ -1104,7 +1104,7 @@ BAD_TRAIN = [
     ),
     (
         f"{BC} --out out/r --set algorithm.policy=x",
-        "expected policy to be one of normal, truncated, deterministic",
+        "expected policy to be one of normal, truncated, squashed, deterministic",
     ),
     (
         f"{BC} --out out/r --rebalance reweight --terms evaluation",
