@@ -16,6 +16,7 @@ from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
 
+SEEDS = (0, 1, 2)
 BOOTSTRAP = {"num_resamples": 50_000, "seed": 0}
 
 
@@ -71,13 +72,22 @@ def describe_mix(attributes: dict) -> str:
     )
 
 
+def label(rebalance: dict) -> str:
+    """Weights, and how they act where that is not resampling for all terms."""
+    weights = rebalance["weights"]["type"]
+    if rebalance["type"] == "density-ratio":
+        return f"density ratio on {weights} batches"
+    if rebalance["weights"].get("learning", {}).get("solver") == "fast":
+        weights += " (fast)"
+    return weights if rebalance.get("terms") == "all" else f"{weights}, for {rebalance.get('terms')}"
+
+
 def row(folder: RunFolder) -> str:
     """One run's line; seeds that are not finished are named, never left out silently."""
     config = folder.config()
-    finished = [seed.result() for seed in folder.seeds() if seed.finished]
-    missing = [seed.seed for seed in folder.seeds() if not seed.finished]
-    weights = config["rebalance"]["weights"]["type"]
-    cells = [config["algorithm"]["type"], weights, f"{config['num_updates']}"]
+    finished = [folder.seed(seed).result() for seed in SEEDS if folder.seed(seed).finished]
+    missing = [seed for seed in SEEDS if not folder.seed(seed).finished]
+    cells = [config["algorithm"]["type"], label(config["rebalance"]), f"{config['num_updates']}"]
     for key in ("last_ten_score", "final_score"):
         scores = np.array([result[key] for result in finished])
         found = interval(scores[:, None], "iqm", **BOOTSTRAP)

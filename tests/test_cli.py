@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reweigh.cli import main, make_parser
-from reweigh.commands import run_config
+from reweigh.commands import _env_of, run_config
 from reweigh.config import Resample, Reweight
 from reweigh.priorities.by_return import AW
 
@@ -291,3 +291,13 @@ def test_weights_of_another_dataset_are_refused(small, tmp_path, capsys):
         "--quiet",
     ]
     assert "10000 weights" in error_of(capsys, *argv)
+
+
+def test_a_run_without_an_environment_of_its_own_is_scored_in_its_datasets(tmp_path):
+    rows = {name: np.zeros((4, 1), np.float32) for name in ("observations", "actions")}
+    flags = {name: np.zeros(4, bool) for name in ("terminals", "timeouts")}
+    path = tmp_path / "named.npz"
+    np.savez(path, rewards=np.zeros(4, np.float32), env=np.array("Hopper-v4"), **rows, **flags)
+    assert _env_of({"data": {"spec": str(path), "env": None}}) == "Hopper-v4"
+    assert _env_of({"data": {"spec": str(path), "env": "Ant-v4"}}) == "Ant-v4"
+    assert _env_of({"data": {"spec": str(tmp_path / "gone.npz"), "env": None}}) is None

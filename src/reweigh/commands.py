@@ -1,6 +1,7 @@
 """What each command does with its parsed flags: gather, call, print."""
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -18,7 +19,7 @@ from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
 from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
 from reweigh.datasets.scores import limit_of
-from reweigh.errors import ConfigError, check_count, check_seeds
+from reweigh.errors import ConfigError, DatasetError, check_count, check_seeds
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, ValueLearning, summarize_stages
@@ -443,9 +444,14 @@ def _out(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
 
 
 def _env_of(config: dict[str, Any]) -> Any:
-    """The environment that a run's config.json names, if it does."""
+    """The environment that a run's config.json names, or else its dataset, if that is still there."""
     data = config.get("data")
-    return data.get("env") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return None
+    if data.get("env") is None and isinstance(data.get("spec"), str):
+        with contextlib.suppress(DatasetError):
+            return load_rows(data["spec"])[1].env
+    return data.get("env")
 
 
 def _load(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
