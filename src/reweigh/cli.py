@@ -127,7 +127,10 @@ def _name(text: str) -> str:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", type=_name, metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:NAME"
+        "data",
+        type=_name,
+        metavar="DATA",
+        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, or d4rl:NAME",
     )
     _add_reading(parser)
 
@@ -284,7 +287,11 @@ def _add_train(commands: Any) -> None:
         "all; with oper-a and --preset, as published)",
     )
     settings = parser.add_argument_group("settings")
-    settings.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
+    settings.add_argument(
+        "--preset",
+        choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
+        help="settings of a D4RL domain (default: with d4rl:NAME its own, else none)",
+    )
     settings.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
     settings.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="PATH=VALUE",
