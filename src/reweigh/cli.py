@@ -90,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_quickstart(commands)
     _add_inspect(commands)
+    _add_verify(commands)
     _add_weigh(commands)
     _add_train(commands)
     _add_evaluate(commands)
@@ -173,6 +174,17 @@ def _add_inspect(commands: Any) -> None:
     )
     _add_data(parser)
     parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        "check a dataset's alignment, episode ends, sampler and terminals",
+        "reweigh verify hopper.hdf5",
+    )
+    _add_data(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

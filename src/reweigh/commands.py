@@ -395,6 +395,30 @@ def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out
     plot_advantages(advantages_of_kinds(transitions, ValueLearning(**learning), seed), out)
 
 
+def verify(arguments: argparse.Namespace) -> int:
+    """Check what a dataset's transitions, weights and terminals promise; 1 where something fails."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.verification import verify as checked
+
+    _fetch([arguments.data])
+    rows = load_rows(arguments.data)
+    transitions = load(
+        rows,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+    checks = checked(transitions, rows[1])
+    if arguments.json:
+        print(json.dumps({"dataset": arguments.data, "checks": [vars(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            print(f"{check.status:<7} {check.what:<24} {check.found}")
+    return int(any(check.status == "fail" for check in checks))
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """Look for what could stand in the way; 1 where something does."""
     from reweigh.doctor import examine
@@ -421,6 +445,7 @@ COMMANDS = {
     "collect": collect_command,
     "plot": plot,
     "bandit": bandit,
+    "verify": verify,
     "doctor": doctor,
 }
 
