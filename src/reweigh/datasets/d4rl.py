@@ -43,7 +43,7 @@ def entry_of(name: str) -> Reference:
     """
     known = references()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         raise DatasetError(
             f"expected one of D4RL's {len(known)} datasets after {PREFIX}, but found {name!r}. "
             + (f"Did you mean {' or '.join(near)}?" if near else "An example is hopper-medium-v2.")
@@ -79,7 +79,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
     entry = entry_of(name)
     place = os.environ.get(VARIABLE) or BASE_URL
     if not re.match("https?://", place):
-        return _in_folder(entry, Path(place))
+        return _in_folder(entry, place)
     path = cache_folder() / "d4rl" / entry.file
     if path.is_file():
         return path
@@ -145,12 +145,13 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _in_folder(entry: Reference, folder: Path) -> Path:
+def _in_folder(entry: Reference, place: str) -> Path:
     """A file that somebody put there, by D4RL's path, its last part, or the dataset's name."""
+    folder = Path(place)
     if not os.path.isdir(folder):
         raise DatasetError(
             f"expected {VARIABLE} to be a URL that begins with http:// or https://, or a folder, but found "
-            f"{str(folder)!r}. Correct it, or unset it to use D4RL's server."
+            f"{place!r}. Correct it, or unset it to use D4RL's server."
         )
     for name in (entry.file, Path(entry.file).name, f"{entry.name}.hdf5"):
         if (folder / name).is_file():
