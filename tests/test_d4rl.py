@@ -486,6 +486,14 @@ def test_a_file_put_into_the_cache_by_hand_is_used_and_recorded(content, cache):
     assert (cache / f"{FILE}.sha256").read_text().startswith(hashlib.sha256(content).hexdigest())
 
 
+def test_a_file_that_cannot_be_read_is_not_recorded(content, cache):
+    (cache / FILE).parent.mkdir(parents=True)
+    (cache / FILE).write_bytes(content[:-5000])
+    with pytest.raises(DatasetError, match="expected a complete HDF5 file"):
+        load(f"d4rl:{NAME}")
+    assert names(cache) == {FILE}
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone", "other type", "no meta", "bad meta"])
 def test_a_damaged_decoded_cache_is_written_again(folder, cache, damage):
     first = load(f"d4rl:{NAME}")

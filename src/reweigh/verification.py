@@ -114,7 +114,7 @@ def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
             what,
             "fail",
             f"{len(silent)} of {int(jump.sum())} jumps have no flag (the first is row {int(silent[0])}): "
-            "episodes are longer than they were, and a next state is another episode's",
+            "an end is not marked there, or the record's next observations belong to other rows",
         )
     return Check(
         what,

@@ -124,9 +124,6 @@ def d4rl_rows(name: str) -> Rows:
         if found is not None and recorded in (None, found[0]):
             return replace(found[1], env=entry.evaluate_in)
         digest = file_digest(path)
-        if recorded is None and path.is_relative_to(cache_folder()):
-            with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
-                _write_record(path, digest)
     except OSError as error:
         raise DatasetError(f"cannot read {path} ({error.strerror}). Make it readable.") from error
     if recorded not in (None, digest):
@@ -135,6 +132,9 @@ def d4rl_rows(name: str) -> Rows:
             f"Remove the file to have it brought again, or {_record(path).name} beside it to trust it."
         )
     rows = read_hdf5(path)
+    if recorded is None and path.is_relative_to(cache_folder()):
+        with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
+            _write_record(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.evaluate_in)
 
