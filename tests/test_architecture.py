@@ -14,9 +14,9 @@ ORDER = [
     "errors", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
     "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
     "policy", "evaluation", "collection", "runs", "statistics", "scoring", "sweeps", "provenance", "session",
-    "loading", "value_runs", "preparation", "onestep_runs", "ratio_weights", "experiment", "parallel",
-    "quickstart", "bandit", "report", "doctor", "launch", "sweep_commands", "arguments", "commands", "cli",
-    "__main__",
+    "loading", "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment",
+    "parallel", "quickstart", "bandit", "report", "doctor", "launch", "sweep_commands", "arguments",
+    "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
                "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reweigh.datasets.d4rl import domain_of
 from reweigh.datasets.load import load_rows
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
@@ -68,15 +69,23 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
         checkpoint_interval=arguments.checkpoint_interval,
     )
     config = with_defaults(config, env)
-    if arguments.preset:
+    domain = train_domain(arguments)
+    if domain:
         unsaid = arguments.terms is None and arguments.rebalance is None
-        config = for_domain(config, arguments.preset, published_terms=unsaid)
+        config = for_domain(config, domain, published_terms=unsaid)
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
     for assignment in arguments.fields:
         path, value = split_assignment(assignment)
         config = replace_at(config, path, value)
     return config
+
+
+def train_domain(arguments: argparse.Namespace) -> str | None:
+    """The domain whose settings `train` takes: the one that is named, else that of a `d4rl:` dataset."""
+    if arguments.preset is None:
+        return domain_of(arguments.data)
+    return None if arguments.preset == "none" else arguments.preset
 
 
 def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | OperAFile, Scaling]:

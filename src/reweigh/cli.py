@@ -92,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_quickstart(commands)
     _add_inspect(commands)
+    _add_verify(commands)
     _add_weigh(commands)
     _add_train(commands)
     _add_evaluate(commands)
@@ -131,7 +132,10 @@ def _name(text: str) -> str:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", type=_name, metavar="DATA", help="file.hdf5 (D4RL layout), file.npz, or builtin:NAME"
+        "data",
+        type=_name,
+        metavar="DATA",
+        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, or d4rl:NAME",
     )
     _add_reading(parser)
 
@@ -174,6 +178,17 @@ def _add_inspect(commands: Any) -> None:
     )
     _add_data(parser)
     parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        "check a dataset's alignment, episode ends, sampler and terminals",
+        "reweigh verify hopper.hdf5",
+    )
+    _add_data(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -288,7 +303,11 @@ def _add_train(commands: Any) -> None:
         "all; with oper-a and --preset, as published)",
     )
     settings = parser.add_argument_group("settings")
-    settings.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
+    settings.add_argument(
+        "--preset",
+        choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
+        help="settings of a D4RL domain (default: with d4rl:NAME its own, else none)",
+    )
     settings.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
     settings.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="PATH=VALUE",

@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import json
+import math
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.arguments import default_out, run_config, weigh_method
+from reweigh.arguments import default_out, run_config, train_domain, weigh_method
+from reweigh.datasets.d4rl import fetch, is_d4rl
 from reweigh.datasets.describe import describe
+from reweigh.datasets.download import Received
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
 from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
-from reweigh.datasets.scores import limit_of
+from reweigh.datasets.scores import PREFIX, limit_of
 from reweigh.errors import ConfigError, DatasetError, check_count, check_seeds
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights, weights_of, write_weights
@@ -38,6 +42,7 @@ _RATIO_TOLERANCE = 0.1
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Print what a dataset holds."""
+    _fetch([arguments.data])
     transitions = _load(arguments, env=arguments.env)
     found = describe(transitions)
     if arguments.json:
@@ -51,6 +56,7 @@ def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them."""
     method, scaling = weigh_method(arguments)
     out = _weights_out(arguments, method)
+    _fetch([arguments.data], quiet=arguments.quiet)
     transitions = _load(arguments)
     priority = None
     if isinstance(method, OperA):
@@ -138,9 +144,17 @@ def train(arguments: argparse.Namespace) -> int:
     from reweigh.launch import launch
 
     check_seeds("--seeds", arguments.seeds)
+    _fetch([arguments.data], quiet=arguments.quiet)
     config = run_config(arguments)
     out = Path(arguments.out or default_out(arguments))
-    return launch(config, arguments.seeds, out, quiet=arguments.quiet, as_json=arguments.json)
+    return launch(
+        config,
+        arguments.seeds,
+        out,
+        quiet=arguments.quiet,
+        as_json=arguments.json,
+        domain=train_domain(arguments),
+    )
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -197,6 +211,7 @@ def export(arguments: argparse.Namespace) -> int:
     files = [read_weights(seed.weights_path) for seed in seeds]
     weight = np.mean([file.weight for file in files], axis=0)
     data = folder.config()["data"]
+    _fetch([data["spec"]])
     transitions = load(
         data["spec"],
         env=data["env"],
@@ -228,6 +243,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
     out = _out(arguments.out, (".hdf5", ".h5"), [arguments.good, arguments.bad])
     if arguments.max_episode_steps is not None:
         check_count("--max-episode-steps", arguments.max_episode_steps)
+    _fetch([arguments.good, arguments.bad])
     sources = []
     for spec in (arguments.good, arguments.bad):
         _, rows, _ = load_rows(spec)
@@ -350,6 +366,7 @@ def plot(arguments: argparse.Namespace) -> int:
         data = arguments.data or weights.meta.get("dataset")
         if not isinstance(data, str):
             raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
+        _fetch([data])
         transitions = load(data, clip_actions=True)
         check_fits(weights, transitions, Path(name))
         named.append((Path(name).stem, weights, transitions))
@@ -380,6 +397,30 @@ def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out
     plot_advantages(advantages_of_kinds(transitions, ValueLearning(**learning), seed), out)
 
 
+def verify(arguments: argparse.Namespace) -> int:
+    """Check what a dataset's transitions, weights and terminals promise; 1 where something fails."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.verification import verify as checked
+
+    _fetch([arguments.data])
+    rows = load_rows(arguments.data)
+    transitions = load(
+        rows,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+    checks = checked(transitions, rows[1])
+    if arguments.json:
+        print(json.dumps({"dataset": arguments.data, "checks": [vars(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            print(f"{check.status:<7} {check.what:<24} {check.found}")
+    return int(any(check.status == "fail" for check in checks))
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """Look for what could stand in the way; 1 where something does."""
     from reweigh.doctor import examine
@@ -408,6 +449,7 @@ COMMANDS = {
     "bandit": bandit,
     "sweep": sweep,
     "status": status,
+    "verify": verify,
     "doctor": doctor,
 }
 
@@ -441,6 +483,46 @@ def _out(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
         if os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
             raise ConfigError(f"cannot write {out}: it is read by this very command. Choose another --out.")
     return out
+
+
+def _fetch(specs: Sequence[str], *, quiet: bool = False) -> None:
+    """Bring what `d4rl:NAME` stands for, saying how far it is."""
+    for spec in filter(is_d4rl, specs):
+        with _DownloadLine(quiet) as line:
+            fetch(spec.removeprefix(PREFIX), report=line.show)
+
+
+class _DownloadLine:
+    """One line on standard error that is written over; where that is no terminal, a line now and then."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.shown_at = -math.inf
+        self.width = 0
+
+    def __enter__(self) -> "_DownloadLine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.width:
+            print(file=sys.stderr)
+
+    def show(self, received: Received) -> None:
+        terminal = sys.stderr.isatty()
+        waited_s = time.monotonic() - self.shown_at
+        whole = received.num_bytes == received.total
+        if self.quiet or not (received.trouble or whole or waited_s > (0.2 if terminal else 10)):
+            return
+        self.shown_at = time.monotonic()
+        total = "" if received.total is None else f" of {received.total / 1e6:.1f}"
+        text = f"downloading {received.file}: {received.num_bytes / 1e6:.1f}{total} MB"
+        if received.trouble:
+            text += f", trying again after {received.trouble}"
+        if terminal:
+            print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
+            self.width = len(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
 
 def _env_of(config: dict[str, Any]) -> Any:

@@ -34,7 +34,15 @@ _FEWEST_ROWS = 4.0
 _UNIFORM = 1e-3
 
 
-def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_json: bool) -> int:
+def launch(
+    config: RunConfig,
+    seeds: list[int],
+    out: Path,
+    *,
+    quiet: bool,
+    as_json: bool,
+    domain: str | None = None,
+) -> int:
     """Train every seed and print what came out; return the exit code.
 
     Args:
@@ -43,6 +51,7 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
         out: the run's folder.
         quiet: no progress bar.
         as_json: print the results as JSON.
+        domain: whose settings the run was given, to be said.
 
     Raises:
         ReweighError: something does not do.
@@ -59,7 +68,7 @@ def launch(config: RunConfig, seeds: list[int], out: Path, *, quiet: bool, as_js
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if not quiet:
-        print(_description(config, transitions), file=sys.stderr)
+        print(_description(config, transitions, domain), file=sys.stderr)
     del transitions
     stopped = run_jobs(train_jobs(config, seeds, out), quiet=quiet)
     if stopped:
@@ -217,8 +226,8 @@ def launch_bandit(
     return 0
 
 
-def _description(config: RunConfig, transitions: Transitions) -> str:
-    """What is about to be trained, in two lines."""
+def _description(config: RunConfig, transitions: Transitions, domain: str | None) -> str:
+    """What is about to be trained, in two lines, or three where a domain's settings are used."""
     method, weights = config.rebalance, config.rebalance.weights
     how = f"{method.kind} by {weights.method}" if weights.method != "uniform" else "uniform"
     if isinstance(method, DensityRatio):
@@ -236,6 +245,7 @@ def _description(config: RunConfig, transitions: Transitions) -> str:
     return (
         f"{config.algorithm.name} on {len(transitions)} transitions of {config.data.spec}, {how}, {scored};\n"
         f"{lengths} updates of {config.batch_size}, {observations}, reward: {config.reward}."
+        + (f"\nSettings of D4RL's domain {domain} (--preset none leaves them out)." if domain else "")
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import normalized_score, reference_of
 from reweigh.transitions import Transitions
 
 
@@ -34,7 +34,7 @@ def describe(transitions: Transitions) -> dict[str, Any]:
         "return deviation": float(returns.std()),
         "top-decile return": float(best.mean()),
     }
-    reference = reference_of_env(info.env) if info.env else None
+    reference = reference_of(info.spec, info.env)
     if reference:
         found["normalized return"] = _range(normalized_score(returns, reference))
     found |= {

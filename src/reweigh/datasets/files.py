@@ -1,5 +1,6 @@
 """Readers and the writer of D4RL-layout HDF5, and the reader of `.npz`. Nothing here unpickles."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,14 @@ import h5py
 import numpy as np
 
 from reweigh import atomic
-from reweigh.datasets.rows import NAMES, Rows, checked_rows
+from reweigh.datasets.memory import available_memory
+from reweigh.datasets.rows import NAMES, REQUIRED, Rows, checked_rows
 from reweigh.errors import DatasetError
 
 MIX_LABEL = "source"
+
+# Rewards, flags and numbers of rows, episodes and steps of a transition, and what they are counted with.
+_ROW_BYTES = 88
 
 
 def read_hdf5(path: Path) -> Rows:
@@ -21,7 +26,9 @@ def read_hdf5(path: Path) -> Rows:
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays: dict[str, np.ndarray] = {name: _read(file, name, path) for name in NAMES if name in file}
+            items = {name: _item(file, name, path) for name in NAMES if name in file}
+            _check_memory(items, path)
+            arrays: dict[str, np.ndarray] = {name: np.asarray(item[()]) for name, item in items.items()}
             found: dict[str, np.ndarray] = {str(name): np.empty(0) for name in file if name not in arrays}
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
     except DatasetError:
@@ -37,6 +44,22 @@ def read_hdf5(path: Path) -> Rows:
     return checked_rows(
         arrays, where=str(path), env=env if isinstance(env, str) else None, attributes=attributes
     )
+
+
+def unlike_d4rl(path: Path) -> str | None:
+    """What keeps a file that has come from being one of D4RL's, in words; None: nothing.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in REQUIRED if name not in file]
+    except Exception as error:  # on damaged bytes, h5py raises almost anything
+        with open(path, "rb") as stream:
+            start = stream.read(16)
+        return f"what came is no complete HDF5 file: it begins with {start!r} ({_first_line(error)})"
+    return f"what came has no {' and no '.join(map(repr, missing))}" if missing else None
 
 
 def read_npz(path: Path) -> Rows:
@@ -91,7 +114,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
         raise DatasetError(f"cannot write {path} ({_first_line(error)}). Choose a writable path.") from error
 
 
-def _read(file: h5py.File, name: str, path: Path) -> np.ndarray:
+def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     item = file[name]
     if not isinstance(item, h5py.Dataset):
         raise DatasetError(f"expected an array '{name}', but found a group in {path}.")
@@ -101,7 +124,34 @@ def _read(file: h5py.File, name: str, path: Path) -> np.ndarray:
             f"expected a complete array '{name}', but {path} declares {item.nbytes} bytes for it and stores "
             f"{item.id.get_storage_size()}. Download or copy it again."
         )
-    return np.asarray(item[()])
+    return item
+
+
+def _check_memory(items: dict[str, h5py.Dataset], path: Path) -> None:
+    """Refuse a file that cannot be loaded here, before anything of it is read."""
+    needed = memory_needed({name: (item.shape or (), item.dtype) for name, item in items.items()})
+    available = available_memory()
+    if available is not None and needed > available:
+        raise DatasetError(
+            f"expected {needed / 1e9:.3g} GB of free memory to load {path}, but {available / 1e9:.3g} GB are "
+            "free. Close other programs, or use a larger machine or a smaller file."
+        )
+
+
+def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
+    """Bytes at the peak of loading: arrays as stored, as float32, and as transitions.
+
+    Args:
+        arrays: D4RL's names -> shape and type.
+    """
+    needed = 0
+    for name, (shape, dtype) in arrays.items():
+        count = math.prod(shape)
+        needed += count * dtype.itemsize + (count * 4 if dtype.kind == "f" and dtype.itemsize != 4 else 0)
+        # Transitions hold observations twice (s and s') and actions twice; scaling holds them once more.
+        needed += count * 4 * {"observations": 2, "actions": 3}.get(name, 0)
+        needed += count * _ROW_BYTES if name == "rewards" else 0
+    return needed
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from reweigh.datasets.bandit import bandit_rows
+from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
@@ -32,13 +33,14 @@ def load(
 ) -> Transitions:
     """Read a dataset.
 
-    `.hdf5` always follows D4RL's row rule: time-out rows and the last row are no transitions. `.npz` files
-    and arrays that carry `next_observations` keep every row; without them they follow D4RL's rule too.
+    `.hdf5` files and `d4rl:NAME` always follow D4RL's row rule: time-out rows and the last row are no
+    transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them they
+    follow D4RL's rule too.
 
     Args:
-        data: `file.hdf5`, `file.npz`, `builtin:NAME`, or arrays by D4RL's names (`observations` (M, S),
-            `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally `timeouts` (M,),
-            `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
+        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, or arrays by D4RL's names
+            (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally
+            `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
         env: gymnasium ID, over the one that the file names.
         episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
@@ -113,12 +115,14 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
         if name in SHIPPED:
             return spec, read_hdf5(SHIPPED[name]), True
         return spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False
+    if is_d4rl(spec):
+        return spec, d4rl_rows(name), True
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
     if path.suffix not in (".hdf5", ".h5", ".npz"):
         raise DatasetError(
-            f"expected a file ending in .hdf5 or .npz, or builtin:NAME, but found {spec!r}. "
+            f"expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME, but found {spec!r}. "
             "Write D4RL's arrays with h5py or numpy.savez."
         )
     if not os.path.exists(path):

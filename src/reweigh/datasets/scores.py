@@ -8,6 +8,9 @@ from importlib import resources
 import numpy as np
 from jaxtyping import Float
 
+# Before the name of one of D4RL's datasets, where a dataset is asked for.
+PREFIX = "d4rl:"
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -60,11 +63,32 @@ def reference_of_env(env: str) -> tuple[float, float] | None:
     return pairs.pop() if len(pairs) == 1 else None
 
 
+def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
+    """Random and expert return that a dataset is scored by: those of its own name, else of its environment.
+
+    Args:
+        spec: `d4rl:NAME` or another.
+        env: gymnasium ID that the dataset is taken for, if known.
+    """
+    entry = references().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
+    if entry and env in (None, entry.evaluate_in):
+        return entry.reference_min, entry.reference_max
+    return reference_of_env(env) if env else None
+
+
 def limit_of(file_name: str, env: str | None) -> int | None:
-    """Episode limit of a D4RL file by its name (`hopper_medium-v2.hdf5`), else of its environment."""
-    stem = file_name.removesuffix(".hdf5")
+    """Episode limit of a D4RL file by its name (`hopper_medium-v2.hdf5`), else of its environment.
+
+    Args:
+        file_name: without folders; or `d4rl:NAME`.
+        env: gymnasium ID, if known.
+    """
+    stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
+    # Two datasets may share a file, so a dataset's own name comes first.
+    if stem in references():
+        return references()[stem].max_episode_steps
     for entry in references().values():
-        if stem in (entry.name, entry.file.rpartition("/")[2].removesuffix(".hdf5")):
+        if stem == entry.file.rpartition("/")[2].removesuffix(".hdf5"):
             return entry.max_episode_steps
     limits = {
         entry.max_episode_steps

@@ -1,0 +1,184 @@
+"""D4RL's datasets by name: where their files are, whether they are unchanged, and their rows."""
+
+import contextlib
+import difflib
+import hashlib
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from reweigh import atomic
+from reweigh.cache import cache_folder
+from reweigh.datasets.decoded import SourceFile, held, read_decoded, write_decoded
+from reweigh.datasets.download import Patience, Received, Report, Source, download
+from reweigh.datasets.files import read_hdf5, unlike_d4rl
+from reweigh.datasets.rows import Rows
+from reweigh.datasets.scores import PREFIX, Reference, references
+from reweigh.errors import DatasetError
+
+BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
+VARIABLE = "REWEIGH_D4RL"
+
+DOMAIN_OF_FAMILY = {
+    **dict.fromkeys(("hopper", "halfcheetah", "walker2d", "ant"), "mujoco"),
+    **dict.fromkeys(("pen", "door", "hammer", "relocate"), "adroit"),
+    "antmaze": "antmaze",
+    "kitchen": "kitchen",
+}
+
+
+def _silent(received: Received) -> None:
+    """Report nothing."""
+
+
+def entry_of(name: str) -> Reference:
+    """What D4RL says of a dataset.
+
+    Args:
+        name: for example `hopper-medium-v2`.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    known = references()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        raise DatasetError(
+            f"expected one of D4RL's {len(known)} datasets after {PREFIX}, but found {name!r}. "
+            + (f"Did you mean {' or '.join(near)}?" if near else "An example is hopper-medium-v2.")
+        )
+    return known[name]
+
+
+def domain_of(spec: str) -> str | None:
+    """The domain whose published settings belong to a dataset; None: no `d4rl:` dataset, or no settings.
+
+    Args:
+        spec: of a dataset.
+    """
+    return DOMAIN_OF_FAMILY.get(spec.removeprefix(PREFIX).partition("-")[0]) if is_d4rl(spec) else None
+
+
+def is_d4rl(spec: str) -> bool:
+    """Whether a dataset is asked for by D4RL's name."""
+    return spec.startswith(PREFIX)
+
+
+def fetch(name: str, *, report: Report = _silent, patience: Patience | None = None) -> Path:
+    """The file of a dataset, from the folder that `$REWEIGH_D4RL` names, the cache, or the network.
+
+    Args:
+        name: for example `hopper-medium-v2`.
+        report: called while the file comes.
+        patience: with the server; None: half a minute without a byte, four tries.
+
+    Raises:
+        DatasetError: there is no such dataset, or its file cannot be had.
+    """
+    entry = entry_of(name)
+    place = os.environ.get(VARIABLE) or BASE_URL
+    if not re.match("https?://", place):
+        return _in_folder(entry, place)
+    path = cache_folder() / "d4rl" / entry.file
+    if path.is_file():
+        return path
+    source = Source(
+        url=place.rstrip("/") + "/" + entry.file,
+        check=unlike_d4rl,
+        remedy=f"Connect to the network and run the same command again, put the file at {path}, or set "
+        f"{VARIABLE} to a mirror's URL or to a folder that holds it.",
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with held(path.with_name(path.name + ".lock"), wait=True):
+            if not path.is_file():  # else another process brought it while we waited
+                download(source, path, patience or Patience(), report)
+                if _read_record(path) is None:  # else the file was removed, and must come back as it was
+                    _write_record(path, file_digest(path))
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {path} ({error.strerror}). Set REWEIGH_CACHE to a writable folder, or {VARIABLE} "
+            "to a folder that holds the file."
+        ) from error
+    return path
+
+
+def d4rl_rows(name: str) -> Rows:
+    """The rows of a dataset, decoded once and then mapped from the cache.
+
+    Args:
+        name: for example `hopper-medium-v2`.
+
+    Raises:
+        DatasetError: the file cannot be had, read or trusted.
+    """
+    entry = entry_of(name)
+    path = fetch(name)
+    kept_as = entry.file.removesuffix(".hdf5").replace("/", "-")
+    folder = cache_folder() / "d4rl" / "decoded"
+    try:
+        source = SourceFile.of(path)
+        recorded = _read_record(path)
+        found = read_decoded(folder, kept_as, source)
+        if found is not None and recorded in (None, found[0]):
+            return replace(found[1], env=entry.evaluate_in)
+        digest = file_digest(path)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path} ({error.strerror}). Make it readable.") from error
+    if recorded not in (None, digest):
+        raise DatasetError(
+            f"expected {path} with the SHA-256 {recorded} that it had when it came, but found {digest}. "
+            f"Remove the file to have it brought again, or {_record(path).name} beside it to trust it."
+        )
+    rows = read_hdf5(path)
+    if recorded is None and path.is_relative_to(cache_folder()):
+        with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
+            _write_record(path, digest)
+    write_decoded(folder, kept_as, source, digest, rows)
+    return replace(rows, env=entry.evaluate_in)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_folder(entry: Reference, place: str) -> Path:
+    """A file that somebody put there, by D4RL's path, its last part, or the dataset's name."""
+    folder = Path(place)
+    if not os.path.isdir(folder):
+        raise DatasetError(
+            f"expected {VARIABLE} to be a URL that begins with http:// or https://, or a folder, but found "
+            f"{place!r}. Correct it, or unset it to use D4RL's server."
+        )
+    for name in (entry.file, Path(entry.file).name, f"{entry.name}.hdf5"):
+        if (folder / name).is_file():
+            return folder / name
+    raise DatasetError(
+        f"expected {entry.file} (or {Path(entry.file).name}) in {folder}, which {VARIABLE} names, but there "
+        f"is none. Put it there, or unset {VARIABLE} to use D4RL's server."
+    )
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _read_record(path: Path) -> str | None:
+    """The digest beside a file, as `sha256sum` writes it."""
+    record = _record(path)
+    if not record.is_file():
+        return None
+    digest = (record.read_text(encoding="utf-8", errors="replace").split() or [""])[0]
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise DatasetError(
+            f"expected a SHA-256 in {record}, but found {digest[:80]!r}. Remove it to trust {path.name} as "
+            "it is."
+        )
+    return digest
+
+
+def _write_record(path: Path, digest: str) -> None:
+    atomic.write_text(_record(path), f"{digest}  {path.name}\n")

@@ -1,0 +1,129 @@
+"""Decoded rows as memory-mapped arrays, so that a dataset is decompressed and checked once."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reweigh.datasets.rows import Rows
+
+# Raised whenever decoding changes: what older versions wrote is then no longer found.
+_FORMAT = 1
+_COLUMNS = ("observation", "action", "reward", "terminal", "timeout", "next_observation", "source")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file in the state in which it was found."""
+
+    path: Path
+    num_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "SourceFile":
+        """The state now; raises OSError where there is none."""
+        found = path.stat()
+        return cls(path.resolve(), found.st_size, found.st_mtime_ns)
+
+    @property
+    def key(self) -> str:
+        """Names the file in this state."""
+        text = json.dumps([_FORMAT, str(self.path), self.num_bytes, self.modified_ns])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_decoded(folder: Path, name: str, source: SourceFile) -> tuple[str, Rows] | None:
+    """SHA-256 of the source and its rows; None: they are not there, or not whole.
+
+    Args:
+        folder: of all decoded files.
+        name: of this one.
+        source: the file whose rows are wanted.
+    """
+    place = folder / f"{name}-{source.key}"
+    try:
+        meta: dict[str, Any] = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        columns: dict[str, Any] = {
+            c: _mapped(place / f"{c}.npy", meta["columns"][c]) for c in _COLUMNS if c in meta["columns"]
+        }
+        return str(meta["sha256"]), Rows(**columns, attributes=meta["attributes"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+
+
+def write_decoded(folder: Path, name: str, source: SourceFile, sha256: str, rows: Rows) -> None:
+    """Keep the rows of a file, in place of those of its earlier states; does nothing where it cannot.
+
+    Args:
+        folder: of all decoded files; made where there is none.
+        name: of this one.
+        source: the file in the state in which it was read.
+        sha256: of the file.
+        rows: checked, with attributes of the file alone.
+    """
+    columns = {c: getattr(rows, c) for c in _COLUMNS if getattr(rows, c) is not None}
+    try:
+        meta = {
+            "columns": {c: [array.dtype.str, list(array.shape)] for c, array in columns.items()},
+            "attributes": rows.attributes,
+            "sha256": sha256,
+            "source": str(source.path),
+        }
+        text = json.dumps(meta)
+        if json.loads(text) != meta:
+            return  # attributes that would come back as something else
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / f"{name}.lock", wait=False):
+            temporary = folder / f".{name}.part"
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                _write(temporary, columns, text)
+                for old in folder.glob(f"{name}-{'[0-9a-f]' * 16}"):
+                    shutil.rmtree(old, ignore_errors=True)
+                os.replace(temporary, folder / f"{name}-{source.key}")
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, TypeError, ValueError):
+        return  # the rows are there without it: a read-only or full disk costs time, nothing else
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock, which ends with the process however that ends.
+
+    Args:
+        path: of the lock's file, which stays.
+        wait: for another holder; false raises BlockingIOError.
+    """
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+def _write(folder: Path, columns: dict[str, np.ndarray], meta: str) -> None:
+    folder.mkdir()
+    for name, array in columns.items():
+        with open(folder / f"{name}.npy", "wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+    with open(folder / "meta.json", "w", encoding="utf-8") as file:
+        file.write(meta)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mapped(path: Path, expected: list[Any]) -> np.ndarray:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if [array.dtype.str, list(array.shape)] != expected:
+        raise ValueError(f"expected {expected}, but found {array.dtype.str} {array.shape} in {path}.")
+    return np.asarray(array)

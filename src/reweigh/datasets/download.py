@@ -1,0 +1,241 @@
+"""A URL -> a file, whole or not at all: resumed where it stopped, tried again where that can help."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reweigh import atomic
+from reweigh.errors import DatasetError
+
+_BLOCK_BYTES = 2**20
+# Answers that another try may change; every other refusal is final.
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download is waited for."""
+
+    stall_s: float = 30.0
+    """A connection that brings no byte for so long is given up."""
+    waits_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+    """Before the second and every further try."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """Where a download stands."""
+
+    file: str
+    num_bytes: int
+    total: int | None
+    """None: the server does not say."""
+    trouble: str = ""
+    """Why the download is tried again."""
+
+
+Report = Callable[[Received], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file comes from, and what can be said of it."""
+
+    url: str
+    check: Callable[[Path], str | None]
+    """What is wrong with a file that came whole, in words; None: nothing."""
+    remedy: str
+    """What to do where it cannot be had: a sentence."""
+
+
+def download(source: Source, path: Path, patience: Patience, report: Report) -> None:
+    """Bring a file, which stands at its path only once it is whole and checked.
+
+    What came before a failure stays beside it as `.part`, from which the next call goes on if the server
+    still has the same file.
+
+    Args:
+        source: where from.
+        path: where to; its folder must exist.
+        patience: with the server.
+        report: called after every block.
+
+    Raises:
+        DatasetError: the server cannot be reached, has no such file or sends another, or the disk is full.
+    """
+    part = _Part(path)
+    trouble = ""
+    for wait_s in (*patience.waits_s, None):
+        try:
+            _receive(source, part, patience.stall_s, report)
+            break
+        except ValueError as error:
+            raise DatasetError(
+                f"expected a URL that can be opened, but found {source.url!r}. {source.remedy}"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            trouble = _words(error, patience.stall_s)
+            if isinstance(error, urllib.error.HTTPError) and error.code not in _PASSING:
+                raise DatasetError(
+                    f"expected {path.name} at {source.url}, but found {trouble}. {source.remedy}"
+                ) from error
+        if wait_s is None:
+            kept = f"; {part.size()} bytes are kept, from which the next try goes on" if part.size() else ""
+            raise DatasetError(
+                f"expected {path.name} from {source.url}, but {trouble} "
+                f"({len(patience.waits_s) + 1} tries{kept}). {source.remedy}"
+            )
+        report(Received(path.name, part.size(), part.total(), trouble))
+        time.sleep(wait_s)
+    wrong = source.check(part.path)
+    if wrong:
+        part.remove()
+        raise DatasetError(f"expected {path.name} from {source.url}, but {wrong}. {source.remedy}")
+    part.finish()
+
+
+class _Part:
+    """The beginning of a file, and what its server says of the file, which must not have changed since."""
+
+    def __init__(self, path: Path):
+        self.whole = path
+        self.path = path.with_name(path.name + ".part")
+        self.note = path.with_name(path.name + ".part.json")
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def known(self) -> dict[str, Any]:
+        """`validator` and `total` of the file that was begun; empty where nothing can be gone on with."""
+        try:
+            known = json.loads(self.note.read_text(encoding="utf-8"))
+            validator = None if known["validator"] is None else str(known["validator"])
+            return {"validator": validator, "total": int(known["total"])} if self.size() else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def total(self) -> int | None:
+        return self.known().get("total")
+
+    def begin(self, response: http.client.HTTPResponse) -> None:
+        """Forget what was there, and remember which file comes now."""
+        self.remove()
+        length = response.headers.get("Content-Length", "")
+        if length.isdigit():
+            known = {"validator": _validator(response), "total": int(length)}
+            atomic.write_text(self.note, json.dumps(known))
+
+    def remove(self) -> None:
+        self.note.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        with open(self.path, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self.path, self.whole)
+        self.note.unlink(missing_ok=True)
+
+
+def _receive(source: Source, part: _Part, stall_s: float, report: Report) -> None:
+    """One try, from where the last one stopped."""
+    known = part.known()
+    begin = part.size() if known else 0
+    if known and begin == known["total"]:
+        return
+    request = urllib.request.Request(
+        source.url, headers={"User-Agent": "reweigh", "Accept-Encoding": "identity"}
+    )
+    if begin:
+        request.add_header("Range", f"bytes={begin}-")
+        if known["validator"]:
+            request.add_header("If-Range", known["validator"])
+    try:
+        response = urllib.request.urlopen(request, timeout=stall_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416:
+            raise
+        with _writing(part):
+            part.remove()
+        raise ConnectionError("the file has changed on the server") from error
+    with response:
+        if response.status == 206 and not _goes_on(response, begin, known):
+            with _writing(part):
+                part.remove()
+            raise ConnectionError("the file has changed on the server")
+        if response.status != 206:
+            begin = 0
+            with _writing(part):
+                part.begin(response)
+        _append(response, part, begin, report)
+
+
+def _append(response: http.client.HTTPResponse, part: _Part, begin: int, report: Report) -> None:
+    """Everything that a response brings, behind what is there."""
+    length = response.headers.get("Content-Length", "")
+    total = begin + int(length) if length.isdigit() else None
+    with _writing(part):
+        free = shutil.disk_usage(part.path.parent).free
+        file = open(part.path, "ab" if begin else "wb")  # noqa: SIM115 - held by the block that follows
+    with file:
+        if total is not None and free < total - begin:
+            raise DatasetError(
+                f"expected {total - begin} bytes of free disk for {part.whole.name}, but {part.path.parent} "
+                f"has {free}. Free some, or set REWEIGH_CACHE to another folder."
+            )
+        received = begin
+        while block := response.read1(_BLOCK_BYTES):
+            with _writing(part):
+                file.write(block)
+                file.flush()
+            received += len(block)
+            report(Received(part.whole.name, received, total))
+    if total is not None and received < total:
+        raise ConnectionError(f"the connection ended after {received} of {total} bytes")
+
+
+@contextmanager
+def _writing(part: _Part) -> Iterator[None]:
+    """Errors of the disk, which no further try mends, apart from those of the network."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {part.path} ({error.strerror}). Free some disk, or set REWEIGH_CACHE to another "
+            "folder."
+        ) from error
+
+
+def _validator(response: http.client.HTTPResponse) -> str | None:
+    """What the server calls this state of the file, as `If-Range` takes it."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _goes_on(response: http.client.HTTPResponse, begin: int, known: dict[str, Any]) -> bool:
+    """A part of the same file, from the byte that was asked for to its end."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    total = known.get("total")
+    return found is not None and list(map(int, found.groups())) == [begin, (total or 0) - 1, total]
+
+
+def _words(error: Exception, stall_s: float) -> str:
+    """An error of the network in a few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        text = f"the answer HTTP {error.code} {error.reason}".strip()
+    else:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, TimeoutError):
+            return f"no byte came for {stall_s:g} s"
+        text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return text.splitlines()[0][:200]
