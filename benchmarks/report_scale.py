@@ -47,18 +47,19 @@ def main() -> None:
 
 
 def make_run(root: Path, number: int, seeds: int, evaluations: int) -> None:
-    """One finished run; numbers beyond every combination are the same ones at other temperatures."""
+    """One finished run; numbers beyond every combination are the same ones at other batch sizes."""
     rest, weights = divmod(number, len(WEIGHTS))
     rest, algorithm = divmod(rest, len(ALGORITHMS))
-    temperature, dataset = divmod(rest, DATASETS)
+    larger, dataset = divmod(rest, DATASETS)
     config = {
         "data": {"spec": f"mix-{dataset}.hdf5", "env": "Hopper-v4"},
         "algorithm": {"type": ALGORITHMS[algorithm], "learning_rate": 3e-4, "hidden": [256, 256]},
         "rebalance": {
             "type": "resample",
-            "weights": {"type": WEIGHTS[weights], "temperature": 0.1 * (1 + temperature)},
+            "weights": {"type": WEIGHTS[weights]},
             "terms": "all",
         },
+        "batch_size": 256 * (1 + larger),
         "num_updates": INTERVAL * evaluations,
         "evaluation": {"interval": INTERVAL, "episodes": EPISODES},
     }
