@@ -38,11 +38,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "reweigh", "report", str(runs), "--out", str(out)], check=True)
         took = time.perf_counter() - began
         # Linux counts in KiB.
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak, worked = used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime
         page = (out / "report.html").stat().st_size / 2**20
     print(
         f"{num_runs} runs of {arguments.seeds} seeds, {arguments.evaluations} evaluations each: "
-        f"{took:.1f} s, {peak:.2f} GiB at most, a page of {page:.1f} MiB"
+        f"{took:.1f} s ({worked:.1f} s of one processor), {peak:.2f} GiB at most, a page of {page:.1f} MiB"
     )
 
 

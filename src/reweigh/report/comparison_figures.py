@@ -69,17 +69,21 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
     figure, axes = plt.subplots(1, len(HONEST), figsize=(10, height), sharey=True, sharex=True)
     styles = _styles(groups)
     rows = np.arange(len(groups))[::-1]
+    colors = np.array([styles[group.short]["color"] for group in groups])
+    counts = [len(group.finished) for group in groups]
     for axis, kind in zip(axes, HONEST, strict=True):
-        for row, group, found in zip(rows, groups, summaries, strict=True):
-            own, color = found[kind], styles[group.short]["color"]
-            if own.interval:
-                ends = [own.interval.low, own.interval.high]
-                axis.plot(ends, [row, row], color=color, linewidth=5, alpha=0.35, solid_capstyle="butt")
-            axis.plot(own.iqm, row, marker="|", markersize=14, markeredgewidth=2, color=color)
-            axis.plot(own.scores, np.full(len(own.scores), row), ".", color=color, markersize=5)
+        own = [found[kind] for found in summaries]
+        # A point where there is no interval: nothing of it shows behind the mark.
+        low = [one.interval.low if one.interval else one.iqm for one in own]
+        high = [one.interval.high if one.interval else one.iqm for one in own]
+        axis.hlines(rows, low, high, colors=colors, linewidth=5, alpha=0.35)
+        axis.scatter([one.iqm for one in own], rows, marker="|", s=200, linewidths=2, c=colors)
+        scores = np.concatenate([one.scores for one in own])
+        axis.scatter(scores, np.repeat(rows, counts), s=6, c=np.repeat(colors, counts))
         _draw_dataset(axis.axvline, dataset)
         axis.set(title=KINDS[kind], xlabel=dataset.unit)
         axis.grid(visible=False, axis="y")
+    axes[0].set_ylim(-0.6, len(groups) - 0.4)
     axes[0].set_yticks(rows, [f"{group.label}{_seeds(group)}" for group in groups])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, path)

@@ -63,7 +63,8 @@ h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); overflow-wrap: an
 p { max-width: 46rem; overflow-wrap: anywhere; } .warning { color: var(--warn); font-weight: 600; }
 .wide { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-caption, summary { text-align: left; font-weight: 600; padding: .4rem 0; } summary { cursor: pointer; }
+h3, summary { font-size: 1rem; font-weight: 600; margin: 1.5rem 0 .4rem; overflow-wrap: anywhere; }
+summary { cursor: pointer; } figure { margin: 1rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { background: var(--soft); } .word { text-align: left; }
 td.long { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
@@ -178,7 +179,8 @@ def _html(block: Block) -> str:
         return f"<p{kind}>{html.escape(block.text)}</p>"
     if isinstance(block, Picture):
         data = base64.b64encode(block.path.read_bytes()).decode()
-        return f'<p><img src="data:image/png;base64,{data}" alt="{html.escape(block.alternative)}"></p>'
+        image = f'<img src="data:image/png;base64,{data}" alt="{html.escape(block.alternative)}">'
+        return f"<figure>{image}</figure>"
     return _html_table(block)
 
 
@@ -186,10 +188,11 @@ def _html_table(table: Table) -> str:
     title = html.escape(table.title)
     cells = [_html_row("th", table.header, table.words)]
     cells += [_html_row("td", row, table.words) for row in table.rows]
-    caption = "" if table.folded else f"<caption>{title}</caption>"
-    text = f'<div class="wide"><table>{caption}\n' + "\n".join(cells) + "\n</table></div>"
+    text = '<div class="wide"><table>\n' + "\n".join(cells) + "\n</table></div>"
     text += "".join(f'\n<p class="note">{html.escape(note)}</p>' for note in table.notes)
-    return f"<details><summary>{title}</summary>{text}</details>" if table.folded else text
+    return (
+        f"<details><summary>{title}</summary>{text}</details>" if table.folded else f"<h3>{title}</h3>{text}"
+    )
 
 
 def _html_row(tag: str, cells: Sequence[str], words: Sequence[int]) -> str:

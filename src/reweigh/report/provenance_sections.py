@@ -159,7 +159,7 @@ def _environment_cells(made: Mapping[str, Any]) -> tuple[str, str, str]:
         rest.append(f"{made['cores']} cores")
     devices = made.get("devices")
     rest += map(str, devices) if isinstance(devices, list) else []
-    return text, str(made.get("commit"))[:_SHORT], ", ".join(rest)
+    return text, str(made.get("commit") or "unknown")[:_SHORT], ", ".join(rest)
 
 
 def _run_row(group: Group, run: Run, environment: str) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _run_row(group: Group, run: Run, environment: str) -> tuple[str, ...]:
         str(run.path),
         group.label,
         " ".join(str(seed.number) for seed in run.seeds) or _NONE,
-        str(run.config.get("identity"))[:_SHORT],
+        str(run.config.get("identity", _NONE))[:_SHORT],
         digest,
         environment,
         _minute(run.started),
