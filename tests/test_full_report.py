@@ -235,13 +235,18 @@ def test_a_damaged_file_is_one_line_that_names_it(name, content, tmp_path, capsy
     assert name in errors[0]
 
 
-def test_a_result_of_other_evaluations_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"final_return": 1.0}, "final_return"), ({"num_updates": 500}, "update 120"), ({"env": 5}, "env")],
+)
+def test_a_result_that_does_not_fit_its_evaluations_is_refused(changed, said, tmp_path, capsys):
     folder = make_run(tmp_path / "r", {0: 1})
     path = folder.path / "seed-0" / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "final_return": 1.0}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     status, errors = report(capsys, folder.path, "--out", tmp_path / "out")
     assert status == 1
-    assert "final_return" in errors[0]
+    assert len(errors) == 1
+    assert said in errors[0]
 
 
 def test_a_page_needs_nothing_beside_itself_and_says_what_markdown_says(tmp_path, capsys):

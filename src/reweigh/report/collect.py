@@ -183,7 +183,11 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
         rebalance.get("weights") if isinstance(rebalance, dict) else 0,
     ]
     typed = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
-    named = isinstance(data, dict) and isinstance(data.get("spec"), str)
+    named = (
+        isinstance(data, dict)
+        and isinstance(data.get("spec"), str)
+        and isinstance(data.get("env"), str | None)
+    )
     if not (typed and named and isinstance(config.get("num_updates"), int)):
         raise RunError(
             f"expected data, algorithm, rebalance and num_updates of a training in {path / 'config.json'}, "
@@ -203,6 +207,7 @@ def _read_seed(folder: SeedFolder, run: Path) -> Seed:
         )
     said = result.get("final_return")
     agree = said is None if not len(means) else said is not None and np.isclose(said, means[-1], rtol=1e-6)
+    _check_result(result, folder.path / "result.json", int(returns.update[-1]) if len(means) else None)
     if finished and not agree:
         raise RunError(
             f"expected the last evaluation in {folder.path / 'returns.npz'} to have the final_return of "
@@ -210,6 +215,18 @@ def _read_seed(folder: SeedFolder, run: Path) -> Seed:
             f"{folder.path} and train it again."
         )
     return Seed(folder.seed, folder.path, finished, returns.update, means, result, folder.ended())
+
+
+def _check_result(result: dict[str, Any], path: Path, last: int | None) -> None:
+    """Refuse an environment that has no name, and a last evaluation that is not of the end."""
+    if not isinstance(result.get("env"), str | None):
+        raise RunError(f"expected an environment's name as env in {path}, but found {result['env']!r}.")
+    end = result.get("num_updates", last)
+    if last is not None and end != last:
+        raise RunError(
+            f"expected an evaluation after the {end} updates that {path} tells of, but the last one is of "
+            f"update {last}. Remove {path.parent} and train it again with evaluation, or leave its run out."
+        )
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
