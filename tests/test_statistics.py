@@ -16,6 +16,7 @@ from reweigh.statistics import (
     Interval,
     improvement_interval,
     interval,
+    intervals,
     iqm,
     mean,
     median,
@@ -497,3 +498,26 @@ def test_other_refusals_say_what_to_do():
             function(SCORES, SCORES[:, :3])
     with pytest.raises(ConfigError, match=r"expected a statistic of shape \(1,\)"):
         stratified_bootstrap(SCORES, lambda batch: batch.mean(axis=0), seed=0)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("runs", [1, 2, 5, 9])
+def test_intervals_of_many_sets_are_those_of_each_alone(statistic, runs):
+    scores = random_scores(4, runs)
+    found = intervals(scores, statistic, seed=3, num_resamples=500, level=0.9)
+    for row, own in zip(scores, found, strict=True):
+        alone = interval(row[:, None], statistic, seed=3, num_resamples=500, level=0.9)
+        np.testing.assert_allclose(dataclasses.astuple(own), dataclasses.astuple(alone), rtol=1e-12)
+
+
+def test_intervals_do_not_depend_on_how_many_are_computed_at_a_time():
+    scores = random_scores(7, 5)
+    whole = intervals(scores, "iqm", seed=0, num_resamples=200)
+    parts = [intervals(row[None], "iqm", seed=0, num_resamples=200)[0] for row in scores]
+    assert whole == parts
+
+
+@pytest.mark.parametrize("statistic", ["standard_deviation", ""])
+def test_intervals_refuse_statistics_that_they_do_not_know(statistic):
+    with pytest.raises(ConfigError, match="among"):
+        intervals(SCORES, statistic, seed=0)

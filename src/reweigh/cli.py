@@ -102,6 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_plot(commands)
     _add_sweep(commands)
     _add_status(commands)
+    _add_report(commands)
     _add_bandit(commands)
     doctor = _command(commands, "doctor", "look for what could stand in the way here", "reweigh doctor")
     doctor.add_argument(
@@ -511,6 +512,31 @@ def _add_plot(commands: Any) -> None:
     parser.add_argument(
         "--data", type=_name, metavar="DATA", help="dataset of the weights (default: the one in the file)"
     )
+
+
+def _add_report(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "compare runs: tables, intervals, figures, cost and provenance in one page",
+        "reweigh report runs --out report",
+    )
+    parser.add_argument(
+        "runs", type=_name, nargs="+", metavar="RUNS", help="run folders, or folders that hold some"
+    )
+    parser.add_argument(
+        "--out",
+        type=_name,
+        required=True,
+        metavar="DIR",
+        help="folder of report.html, report.md, tables.md, tables.tex, tables.csv and figures",
+    )
+    parser.add_argument(
+        "--allow-unfinished",
+        action="store_true",
+        help="report finished seeds although others are not, and mark their groups",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 if __name__ == "__main__":

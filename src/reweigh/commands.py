@@ -421,6 +421,25 @@ def verify(arguments: argparse.Namespace) -> int:
     return int(any(check.status == "fail" for check in checks))
 
 
+def report(arguments: argparse.Namespace) -> int:
+    """Write tables, figures and a page about runs."""
+    from reweigh.report.full_report import write_report
+
+    out = Path(arguments.out)
+    roots = [Path(name) for name in arguments.runs]
+    groups = write_report(roots, out, allow_unfinished=arguments.allow_unfinished)
+    unfinished = [group.label for group in groups if not group.complete]
+    for label in unfinished:
+        print(f"note: {label} has unfinished seeds, which are in no number.", file=sys.stderr)
+    if arguments.json:
+        seeds = sum(len(group.finished) for group in groups)
+        found = {"out": arguments.out, "groups": len(groups), "seeds": seeds, "unfinished": unfinished}
+        print(json.dumps(found, indent=2))
+    else:
+        print(out / "report.html")
+    return 0
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """Look for what could stand in the way; 1 where something does."""
     from reweigh.doctor import examine
@@ -446,6 +465,7 @@ COMMANDS = {
     "mix": mix_command,
     "collect": collect_command,
     "plot": plot,
+    "report": report,
     "bandit": bandit,
     "sweep": sweep,
     "status": status,

@@ -99,10 +99,10 @@ def train(
     folder = RunFolder(out)
     if all(folder.seed(seed).finished for seed in seeds):
         transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
-        folder.claim(to_dict(config), identity(config, transitions.info), environment_record())
+        folder.claim(to_dict(config), identity(config, transitions.info), _record(transitions.info))
         return
     prepared = prepare(config)
-    folder.claim(to_dict(config), prepared.identity, environment_record())
+    folder.claim(to_dict(config), prepared.identity, _record(prepared.transitions.info))
     stage = make_stage(config)
     shared: tuple[SharedStage, ...] = ()
     if isinstance(config.algorithm, OnestepConfig):
@@ -146,7 +146,12 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
         for seed in map(RunFolder(out).seed, seeds):
             seed.check(stage_lengths(config)[-1])
     for config, out in runs:
-        RunFolder(out).claim(to_dict(config), identity(config, info), environment_record())
+        RunFolder(out).claim(to_dict(config), identity(config, info), _record(info))
+
+
+def _record(info: DatasetInfo) -> dict[str, Any]:
+    """What a run depends on beside its config; the config has only the dataset's name."""
+    return environment_record() | {"dataset": {"digest": info.digest, "row_rule": info.row_rule}}
 
 
 @dataclass(frozen=True)

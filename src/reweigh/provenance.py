@@ -1,4 +1,4 @@
-"""What a result depends on beside its config: command, versions, commit, machine."""
+"""What a result depends on beside its config: command, date, versions, commit, machine."""
 
 import importlib.metadata
 import os
@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 
 
 def environment_record() -> dict[str, Any]:
-    """Command, versions, commit and machine, for RUN/environment.json."""
+    """Command, date, versions, commit and machine, for RUN/environment.json."""
     packages = ("reweigh", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco", "h5py")
     versions = {}
     for package in packages:
@@ -23,6 +24,7 @@ def environment_record() -> dict[str, Any]:
             versions[package] = None
     return {
         "command": shlex.join([_program(), *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions,
         "python": platform.python_version(),
         "commit": _commit(),

@@ -9,10 +9,12 @@ import csv
 import fcntl
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +281,10 @@ class SeedFolder:
                 )
         return found
 
+    def ended(self) -> str | None:
+        """When the result was written, by the file's own date; None: it is not."""
+        return _file_date(self.path / "result.json")
+
     def check(self, num_updates: int) -> None:
         """Refuse what training would stumble over, before it starts.
 
@@ -371,6 +377,32 @@ class RunFolder:
         """
         return _read_json(self.path / "config.json")
 
+    def asked_seeds(self) -> list[int]:
+        """The seeds that the recorded command asks for; empty where it names none.
+
+        Raises:
+            RunError: the record is missing or damaged.
+        """
+        command = self.environment().get("command")
+        try:
+            words = shlex.split(command) if isinstance(command, str) else []
+        except ValueError:
+            return []
+        if words[:1] != ["reweigh"] or "--seeds" not in words:
+            return []
+        after = words[words.index("--seeds") + 1 :]
+        numbers = next((after[:i] for i, word in enumerate(after) if not word.isdecimal()), after)
+        return sorted({int(number) for number in numbers})
+
+    def started(self) -> str | None:
+        """When it was claimed: as recorded, else by the file's own date.
+
+        Raises:
+            RunError: the record is missing or damaged.
+        """
+        recorded = self.environment().get("started")
+        return recorded if isinstance(recorded, str) else _file_date(self.path / "config.json")
+
     def seed(self, seed: int) -> SeedFolder:
         """The folder of one seed."""
         return SeedFolder(self.path, seed)
@@ -383,6 +415,27 @@ class RunFolder:
         return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdecimal())]
 
 
+def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Runs at or below some folders, each once, in the order of their paths.
+
+    Args:
+        roots: run folders, or folders that hold some at any depth.
+
+    Raises:
+        RunError: one of them holds none, or trained seeds that nobody knows the settings of.
+    """
+    found: dict[str, RunFolder] = {}
+    for root in roots:
+        below = {os.path.realpath(run.path): run for run in _runs_below(root)}
+        if not below:
+            raise RunError(
+                f"expected run folders at or below {root}, but found no config.json there. Name folders that "
+                "reweigh train has written."
+            )
+        found = below | found
+    return sorted(found.values(), key=lambda run: str(run.path))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for results.
 
@@ -393,6 +446,29 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {path} ({error.strerror}). Choose another --out.") from error
+
+
+def _runs_below(root: Path) -> Iterator[RunFolder]:
+    def refuse(error: OSError) -> None:
+        if os.path.exists(root):
+            raise RunError(f"cannot read {error.filename} ({error.strerror}). Leave that folder out.")
+
+    for place, folders, files in os.walk(root, onerror=refuse):
+        if "config.json" in files:
+            folders.clear()
+            yield RunFolder(Path(place))
+        elif any(name.startswith("seed-") and name[5:].isdecimal() for name in folders):
+            raise RunError(
+                f"expected {Path(place, 'config.json')} beside the trained seeds, but there is none, so "
+                "nobody knows what they are. Leave that folder out."
+            )
+
+
+def _file_date(path: Path) -> str | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    except OSError:
+        return None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -225,6 +225,49 @@ def interval(
     )
 
 
+def intervals(
+    scores: np.ndarray, statistic: str, *, seed: int, num_resamples: int = 50_000, level: float = 0.95
+) -> list[Interval]:
+    """`interval` of many sets of runs of one task each, at little more than the cost of one.
+
+    The sets share their resamples. Resamples that hold the same runs as often are computed once: of five runs
+    there are only 126 different ones.
+
+    Args:
+        scores: (sets, runs): a set a row, with as many runs each.
+        statistic: as for `interval`.
+        seed: as for `interval`, with whose results these agree.
+        num_resamples: at least 2.
+        level: share of the resampled statistics inside, in (0, 1).
+
+    Raises:
+        ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
+    """
+    if statistic not in STATISTICS:
+        raise ConfigError(f"expected a statistic among {', '.join(STATISTICS)}, but found {statistic!r}.")
+    scores = _checked(scores)
+    _check_settings(seed, num_resamples, level)
+    compute, (sets, runs) = STATISTICS[statistic], scores.shape
+    estimate = _applied(compute, scores[:, :, None])
+    if runs == 1:
+        return [Interval(value, value, value, level) for value in estimate.tolist()]
+    rng = np.random.default_rng(seed)
+    drawn = [_draw(rng, count, runs, 1)[:, :, 0] for count in _chunks(num_resamples, runs)]
+    held, times = np.unique(np.sort(np.concatenate(drawn), axis=1), axis=0, return_counts=True)
+    step = max(1, _CHUNK // max(held.size, num_resamples))
+    found = []
+    for start in range(0, sets, step):
+        part = scores[start : start + step, held]
+        values = _applied(compute, part.reshape(-1, runs, 1)).reshape(len(part), -1)
+        ends = np.quantile(np.repeat(values, times, axis=1), [(1 - level) / 2, (1 + level) / 2], axis=1)
+        found.append(ends)
+    low, high = np.concatenate(found, axis=1)
+    return [
+        Interval(float(own), float(below), float(above), level)
+        for own, below, above in zip(estimate, low, high, strict=True)
+    ]
+
+
 def improvement_interval(
     x: np.ndarray, y: np.ndarray, *, seed: int, num_resamples: int = 50_000, level: float = 0.95
 ) -> Interval:

@@ -1,0 +1,312 @@
+"""Run folders -> groups of seeds that differ in nothing but their seed, by dataset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.errors import RunError
+from reweigh.report.labels import Settings, algorithm_name, labels, settings_of, weights_name
+from reweigh.report.own_scores import OwnScores, read_own_scores
+from reweigh.runs import RunFolder, SeedFolder
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One seed of a run, with the mean return of each evaluation."""
+
+    number: int
+    path: Path
+    finished: bool
+    update: Int64[np.ndarray, " V"]
+    mean_return: Float64[np.ndarray, " V"]
+    result: dict[str, Any]
+    """Empty where it is not finished."""
+    ended: str | None
+
+    @property
+    def reached(self) -> int:
+        """Update of the last evaluation, 0 without one."""
+        return int(self.update[-1]) if len(self.update) else 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder, read."""
+
+    path: Path
+    config: dict[str, Any]
+    settings: Settings
+    environment: dict[str, Any]
+    started: str | None
+    env: str | None
+    """gymnasium ID that it was evaluated in, where any of its seeds knows."""
+    seeds: tuple[Seed, ...]
+    never_started: tuple[int, ...]
+    """Seeds that its command asks for and that have no folder."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What runs were trained on, and where they were evaluated."""
+
+    label: str
+    spec: str
+    digest: str | None
+    env: str | None
+    own: OwnScores | None
+    """None: the file cannot be read, as `missing` says."""
+    missing: str
+
+    @property
+    def reference(self) -> tuple[float, float] | None:
+        """D4RL's random and expert return."""
+        return reference_of_env(self.env) if self.env else None
+
+    @property
+    def unit(self) -> str:
+        """Of all scores on it."""
+        return "normalised score" if self.reference else "return"
+
+    def score(self, returns: np.ndarray) -> Float64[np.ndarray, "..."]:
+        """Returns in that unit."""
+        reference = self.reference
+        return normalized_score(returns, reference) if reference else np.asarray(returns, np.float64)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Seeds that may be averaged."""
+
+    dataset: Dataset
+    label: str
+    settings: Settings
+    runs: tuple[Run, ...]
+    finished: tuple[Seed, ...] = field(default=())
+    unfinished: tuple[Seed, ...] = field(default=())
+    never_started: tuple[int, ...] = field(default=())
+
+    @property
+    def algorithm(self) -> str:
+        """As papers write it."""
+        return algorithm_name(self.settings)
+
+    @property
+    def short(self) -> str:
+        """The label without the algorithm."""
+        return self.label.removeprefix(f"{self.algorithm}, ")
+
+    @property
+    def is_uniform(self) -> bool:
+        """Weighs nothing, and learns no weights either."""
+        return weights_name(self.settings) == "uniform"
+
+    @property
+    def is_control(self) -> bool:
+        """Weights that nobody could use: shuffled, or knowing the sources."""
+        return self.settings["rebalance.weights.type"] in ("shuffled", "oracle")
+
+    @property
+    def scored(self) -> bool:
+        """There are finished seeds, and each was evaluated."""
+        return bool(self.finished) and all(len(seed.update) for seed in self.finished)
+
+    @property
+    def asked(self) -> int:
+        """Seeds, finished or not."""
+        return len(self.finished) + len(self.unfinished) + len(self.never_started)
+
+    @property
+    def what_is_missing(self) -> list[str]:
+        """A phrase each seed that is not finished."""
+        total = self.settings["num_updates"]
+        found = [f"seed {s.number} of {s.path.parent} (evaluated up to {s.reached} of {total} updates)"
+                 for s in self.unfinished]  # fmt: skip
+        found += [f"seed {number} of {self.runs[0].path} (never started)" for number in self.never_started]
+        return found if self.asked else [f"every seed of {self.runs[0].path} (none started)"]
+
+    @property
+    def complete(self) -> bool:
+        """Every seed is finished."""
+        return 0 < len(self.finished) == self.asked
+
+    def curve(self) -> tuple[Int64[np.ndarray, " V"], Float64[np.ndarray, "V seeds"]]:
+        """Scores of the finished seeds at the updates that all of them were evaluated at."""
+        common = self.finished[0].update
+        for seed in self.finished[1:]:
+            common = np.intersect1d(common, seed.update)
+        columns = [seed.mean_return[np.isin(seed.update, common)] for seed in self.finished]
+        return common, self.dataset.score(np.stack(columns, axis=1))
+
+
+def read_run(folder: RunFolder) -> Run:
+    """Everything of a run that a report shows.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: something in it is damaged, or does not fit together.
+    """
+    config = folder.config()
+    _check_config(config, folder.path)
+    environment = folder.environment()
+    started = folder.seeds()
+    seeds = tuple(_read_seed(seed, folder.path) for seed in started)
+    env = config["data"].get("env")
+    for seed, where in zip(seeds, started, strict=True):
+        if env is None and seed.finished:
+            env = seed.result.get("env")
+        elif env is None and len(seed.update):
+            env = where.load_policy().meta.get("env")
+    return Run(
+        path=folder.path,
+        config=config,
+        settings=settings_of(config),
+        environment=environment,
+        started=folder.started(),
+        env=env,
+        seeds=seeds,
+        never_started=tuple(sorted(set(folder.asked_seeds()) - {seed.number for seed in seeds})),
+    )
+
+
+def _check_config(config: dict[str, Any], path: Path) -> None:
+    rebalance, data = config.get("rebalance"), config.get("data")
+    parts = [
+        config.get("algorithm"),
+        rebalance,
+        rebalance.get("weights") if isinstance(rebalance, dict) else 0,
+    ]
+    typed = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
+    named = (
+        isinstance(data, dict)
+        and isinstance(data.get("spec"), str)
+        and isinstance(data.get("env"), str | None)
+    )
+    if not (typed and named and isinstance(config.get("num_updates"), int)):
+        raise RunError(
+            f"expected data, algorithm, rebalance and num_updates of a training in {path / 'config.json'}, "
+            "but not all are there. Leave that folder out, or train it again."
+        )
+
+
+def _read_seed(folder: SeedFolder, run: Path) -> Seed:
+    returns = folder.load_returns()
+    finished = folder.finished
+    result = folder.result() if finished else {}
+    means = returns.episode_return.mean(axis=1) if len(returns.update) else np.zeros(0)
+    if not np.isfinite(means).all():
+        raise RunError(
+            f"expected finite returns in {folder.path / 'returns.npz'}, but found NaN or infinity. Train the "
+            "seed again, or leave its run out."
+        )
+    said = result.get("final_return")
+    agree = said is None if not len(means) else said is not None and np.isclose(said, means[-1], rtol=1e-6)
+    _check_result(result, folder.path / "result.json", int(returns.update[-1]) if len(means) else None)
+    if finished and not agree:
+        raise RunError(
+            f"expected the last evaluation in {folder.path / 'returns.npz'} to have the final_return of "
+            f"result.json, {said}, but found {means[-1] if len(means) else 'no evaluation'}. Remove "
+            f"{folder.path} and train it again."
+        )
+    return Seed(folder.seed, folder.path, finished, returns.update, means, result, folder.ended())
+
+
+def _check_result(result: dict[str, Any], path: Path, last: int | None) -> None:
+    """Refuse an environment that has no name, and a last evaluation that is not of the end."""
+    if not isinstance(result.get("env"), str | None):
+        raise RunError(f"expected an environment's name as env in {path}, but found {result['env']!r}.")
+    end = result.get("num_updates", last)
+    if last is not None and end != last:
+        raise RunError(
+            f"expected an evaluation after the {end} updates that {path} tells of, but the last one is of "
+            f"update {last}. Remove {path.parent} and train it again with evaluation, or leave its run out."
+        )
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Groups by dataset and settings, in the order in which tables show them.
+
+    Args:
+        runs: read.
+
+    Raises:
+        RunError: a seed appears twice in a group.
+    """
+    datasets = _datasets(runs)
+    parts: dict[tuple[int, tuple[tuple[str, Any], ...]], list[Run]] = {}
+    for run, dataset in zip(runs, datasets, strict=True):
+        parts.setdefault((id(dataset), tuple(sorted(run.settings.items()))), []).append(run)
+    by_id = {id(dataset): dataset for dataset in datasets}
+    distinct = {key: members[0].settings for (_, key), members in parts.items()}
+    label = dict(zip(distinct, labels(list(distinct.values())), strict=True))
+    groups = [_group(by_id[where], label[key], members) for (where, key), members in parts.items()]
+    return sorted(groups, key=_place)
+
+
+def _place(group: Group) -> tuple[Any, ...]:
+    return group.dataset.label, group.algorithm, not group.is_uniform, group.is_control, group.label
+
+
+def _group(dataset: Dataset, label: str, runs: Sequence[Run]) -> Group:
+    where: dict[int, Path] = {}
+    seeds = sorted((seed for run in runs for seed in run.seeds), key=lambda seed: seed.number)
+    for seed in seeds:
+        if seed.number in where:
+            raise RunError(
+                f"expected every seed of {label} once, but seed {seed.number} is in {where[seed.number]} and "
+                f"in {seed.path}. Leave one of them out."
+            )
+        where[seed.number] = seed.path
+    return Group(
+        dataset=dataset,
+        label=label,
+        settings=runs[0].settings,
+        runs=tuple(runs),
+        finished=tuple(seed for seed in seeds if seed.finished),
+        unfinished=tuple(seed for seed in seeds if not seed.finished),
+        never_started=tuple(sorted({n for run in runs for n in run.never_started} - where.keys())),
+    )
+
+
+def _datasets(runs: Sequence[Run]) -> list[Dataset]:
+    """The dataset of each run; the same object where it is the same."""
+    own, digests = read_own_scores([(run.config["data"], run.environment) for run in runs])
+    spec = {digest: run.config["data"]["spec"] for digest, run in zip(digests, runs, strict=True)}
+    # A run that has not been evaluated yet is on the dataset of those that have.
+    known: dict[str, set[str]] = {}
+    for digest, run in zip(digests, runs, strict=True):
+        known.setdefault(digest, set()).update({run.env} if run.env else ())
+    envs = [run.env or next(iter(known[digest]), None) if len(known[digest]) < 2 else run.env
+            for digest, run in zip(digests, runs, strict=True)]  # fmt: skip
+    keys = list(dict.fromkeys(zip(digests, envs, strict=True)))
+    names = _dataset_labels([(spec[digest], env, digest) for digest, env in keys])
+    made = {}
+    for (digest, env), name in zip(keys, names, strict=True):
+        scores = own[digest]
+        made[digest, env] = Dataset(
+            label=name,
+            spec=spec[digest],
+            digest=None if digest.startswith("spec ") else digest,
+            env=env,
+            own=scores if isinstance(scores, OwnScores) else None,
+            missing="" if isinstance(scores, OwnScores) else scores,
+        )
+    return [made[key] for key in zip(digests, envs, strict=True)]
+
+
+def _dataset_labels(found: Sequence[tuple[str, str | None, str]]) -> list[str]:
+    """File names, with as much more as tells them apart."""
+    names = [spec if spec.startswith("builtin:") else Path(spec).name for spec, _, _ in found]
+    for more in (1, 2):
+        twice = {name for name in names if names.count(name) > 1}
+        names = [
+            f"{name}, {str(item[more])[:12]}" if name in twice else name
+            for name, item in zip(names, found, strict=True)
+        ]
+    return names

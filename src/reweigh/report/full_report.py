@@ -1,0 +1,161 @@
+"""One verb: run folders -> tables, figures and a page."""
+
+import datetime
+import importlib.metadata
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reweigh.atomic import write_text
+from reweigh.errors import RunError
+from reweigh.report.collect import Dataset, Group, group_runs, read_run
+from reweigh.report.comparison_figures import plot_curves, plot_intervals
+from reweigh.report.document import (
+    Block,
+    Heading,
+    Picture,
+    Table,
+    Text,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
+from reweigh.report.provenance_sections import cost_section, provenance_section, settings_section
+from reweigh.report.scores import Help, Summary, did_it_help, summarize_scores
+from reweigh.report.sections import (
+    CSV_HEADER,
+    about_dataset,
+    csv_rows,
+    help_table,
+    how_to_read,
+    score_tables,
+)
+from reweigh.runs import find_runs, make_folder
+
+_TITLE = "Offline RL runs compared"
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A dataset's share of the report."""
+
+    dataset: Dataset
+    groups: list[Group]
+    summaries: list[dict[str, Summary]]
+    helped: list[Help]
+
+    @property
+    def tables(self) -> list[Table]:
+        found = help_table(self.dataset, self.helped)
+        return score_tables(self.dataset, self.groups, self.summaries) + ([found] if found else [])
+
+
+def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = False) -> list[Group]:
+    """Write `report.html`, `report.md`, `tables.{md,tex,csv}` and `figures/`.
+
+    Args:
+        roots: run folders, or folders that hold some.
+        out: folder to write in.
+        allow_unfinished: report the finished seeds of groups that have others too, marked.
+
+    Returns:
+        The groups.
+
+    Raises:
+        RunError: a run is damaged or not finished, or the report cannot be written.
+    """
+    groups = group_runs([read_run(folder) for folder in find_runs(roots)])
+    if not allow_unfinished:
+        _refuse_unfinished(groups)
+    parts = _parts(groups)
+    make_folder(out / "figures")
+    blocks = [*_opening(groups), how_to_read()]
+    for number, part in enumerate(parts, 1):
+        pictures = _pictures(part, out / "figures", number)
+        about = about_dataset(part.dataset, part.groups)
+        blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables]
+    blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
+    tables = [table for part in parts for table in part.tables]
+    rows = [row for part in parts
+            for pair in zip(part.groups, part.summaries, strict=True) for row in csv_rows(*pair)]  # fmt: skip
+    for name, text in (
+        ("tables.md", to_markdown(tables, out)),
+        ("tables.tex", to_latex(tables)),
+        ("tables.csv", to_csv(CSV_HEADER, rows)),
+        ("report.md", to_markdown(blocks, out)),
+        ("report.html", to_html(_TITLE, blocks)),
+    ):
+        try:
+            write_text(out / name, text)
+        except OSError as error:
+            raise RunError(f"cannot write {out / name} ({error.strerror}). Choose another --out.") from error
+    return groups
+
+
+def _refuse_unfinished(groups: Sequence[Group]) -> None:
+    missing = [phrase for group in groups if not group.complete for phrase in group.what_is_missing]
+    if missing:
+        more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise RunError(
+            f"expected finished seeds only, but found {len(missing)} unfinished: "
+            f"{', '.join(missing[:_NAMED])}{more}. Finish them with reweigh train, or report the others with "
+            "--allow-unfinished."
+        )
+
+
+def _parts(groups: Sequence[Group]) -> list[_Part]:
+    summaries, helped = summarize_scores(groups), did_it_help(groups)
+    parts = []
+    for dataset in {id(group.dataset): group.dataset for group in groups}.values():
+        own = [number for number, group in enumerate(groups) if group.dataset is dataset]
+        parts.append(
+            _Part(
+                dataset=dataset,
+                groups=[groups[number] for number in own],
+                summaries=[summaries[number] for number in own],
+                helped=[item for item in helped if item.group.dataset is dataset],
+            )
+        )
+    return parts
+
+
+def _pictures(part: _Part, folder: Path, number: int) -> list[Block]:
+    """A dataset's figures; none where nothing was evaluated."""
+    scored = [i for i, group in enumerate(part.groups) if group.scored]
+    if not scored:
+        return []
+    groups = [part.groups[i] for i in scored]
+    name = f"{number:02d}-{re.sub(r'[^A-Za-z0-9]+', '-', part.dataset.label).strip('-')}"
+    curves, spans = folder / f"{name}-curves.png", folder / f"{name}-scores.png"
+    plot_curves(groups, curves)
+    plot_intervals(groups, [part.summaries[i] for i in scored], spans)
+    label = part.dataset.label
+    return [
+        Picture(curves, f"{label}: learning curves and performance profiles by algorithm"),
+        Picture(spans, f"{label}: scores of every group with intervals over seeds"),
+    ]
+
+
+def _opening(groups: Sequence[Group]) -> list[Block]:
+    runs = sum(len(group.runs) for group in groups)
+    seeds = sum(len(group.finished) for group in groups)
+    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    count = f"{seeds} finished seeds of {runs} runs in {len(groups)} groups"
+    made = Text(f"{count}; made by reweigh {_version()}, {today}.")
+    blocks: list[Block] = [Heading(_TITLE, level=1), made]
+    for group in groups:
+        if not group.complete:
+            what = "; ".join(group.what_is_missing)
+            text = f"Unfinished, and so not in any number here: {group.dataset.label}, {group.label}: {what}."
+            blocks.append(Text(text, warning=True))
+    return blocks
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("reweigh")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,157 @@
+"""What people call a run: its algorithm and weights, and what else tells it from the others."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Settings = Mapping[str, Any]
+"""A run's config by dotted names, without what changes no number and without fields that are None."""
+
+_ALGORITHMS = {"bc": "BC", "td3-bc": "TD3+BC", "iql": "IQL", "cql": "CQL", "onestep": "Onestep"}
+_WEIGHTS = {
+    "oper-r": "OPER-R",
+    "rw": "RW",
+    "aw": "AW",
+    "top": "Top",
+    "oper-a": "OPER-A",
+    "oper-a-file": "OPER-A (published)",
+}
+_TERMS = ("evaluation", "improvement", "constraint")
+_CHANGE_NOTHING = ("identity", "data", "log_interval", "checkpoint_interval")
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config by dotted names.
+
+    Args:
+        config: of `RunFolder.config`.
+    """
+    plain = {name: value for name, value in config.items() if name not in _CHANGE_NOTHING}
+    rebalance = dict(plain["rebalance"])
+    if "terms" not in rebalance:  # said as --terms says it
+        weighed = [term for term in _TERMS if rebalance.pop(term, False)]
+        rebalance["terms"] = "all" if len(weighed) == len(_TERMS) else ",".join(weighed)
+    return _flat({**plain, "rebalance": rebalance}, "")
+
+
+def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            found |= _flat(part, f"{prefix}{name}.")
+        elif part is not None:
+            found[prefix + name] = tuple(map(str, part)) if isinstance(part, list) else part
+    return found
+
+
+def algorithm_name(settings: Settings) -> str:
+    """As papers write it."""
+    name = str(settings["algorithm.type"])
+    return _ALGORITHMS.get(name, name)
+
+
+def weights_name(settings: Settings) -> str:
+    """As papers write it; learned ratios by what they are laid over."""
+    name = _one_name(settings, "rebalance.weights.")
+    if settings["rebalance.type"] != "density-ratio":
+        return name
+    return "DW" if name == "uniform" else f"DW over {name}"
+
+
+def _one_name(settings: Settings, prefix: str) -> str:
+    kind = str(settings[f"{prefix}type"])
+    if kind == "file":
+        return f"file {Path(str(settings.get(f'{prefix}path', ''))).stem}"
+    if kind == "mixture":
+        first, second = (_one_name(settings, f"{prefix}{part}.") for part in ("first", "second"))
+        return f"{settings.get(f'{prefix}share')} {first} + {second}"
+    return _WEIGHTS.get(kind, kind)
+
+
+def labels(found: Sequence[Settings]) -> list[str]:
+    """A label each, different for different settings.
+
+    Args:
+        found: settings, all different.
+    """
+    base = [f"{algorithm_name(settings)}, {weights_name(settings)}" for settings in found]
+    shown = list(base)
+    for name in set(base):
+        alike = [number for number, other in enumerate(base) if other == name]
+        fields = telling_fields([found[number] for number in alike])
+        for number in alike if fields else ():
+            words = [_said(field, found[number], fields) for field in fields]
+            shown[number] = f"{name} ({', '.join(words)})"
+    return shown
+
+
+def telling_fields(found: Sequence[Settings]) -> list[str]:
+    """Enough fields to tell settings apart; how weights act first, the algorithm next.
+
+    Args:
+        found: settings, all different.
+    """
+    chosen: list[str] = []
+    kinds = 1
+    for field in differing(found):
+        more = len({tuple(settings.get(name) for name in (*chosen, field)) for settings in found})
+        if more > kinds:
+            chosen.append(field)
+            kinds = more
+    return chosen
+
+
+def differing(found: Sequence[Settings]) -> list[str]:
+    """Fields that are not the same in all settings, in the order in which they matter.
+
+    Args:
+        found: settings.
+    """
+    first = ("rebalance.type", "rebalance.terms", "rebalance.", "algorithm.", "")
+    names = dict.fromkeys(name for settings in found for name in settings)
+    varied = [name for name in names if len({settings.get(name) for settings in found}) > 1]
+    return sorted(varied, key=lambda name: next(i for i, start in enumerate(first) if name.startswith(start)))
+
+
+def shown_value(value: Any) -> str:
+    """A setting's value; fields that are None, or unknown to the version that trained, are not set."""
+    if value is None:
+        return "unset"
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _said(field: str, settings: Settings, fields: Sequence[str]) -> str:
+    value = shown_value(settings.get(field))
+    if field == "rebalance.type":
+        return value
+    short = field.rpartition(".")[2]
+    unique = sum(name.rpartition(".")[2] == short for name in fields) == 1
+    return f"{short if unique else field}={value}"
+
+
+def nearest(settings: Settings, candidates: Sequence[Settings]) -> int | None:
+    """The candidate that differs in its weights alone, by its position; None: there is none, or several.
+
+    A field that one of two versions of this library did not know is taken to be alike, unless another
+    candidate is alike in full. Of several, one whose weights act alike is preferred.
+
+    Args:
+        settings: of what is compared.
+        candidates: what it might be compared with.
+    """
+
+    def agrees(other: Settings, *, in_full: bool) -> bool:
+        names = settings.keys() | other.keys() if in_full else settings.keys() & other.keys()
+        own = [name for name in names if not name.startswith("rebalance.")]
+        return all(settings.get(name) == other.get(name) for name in own)
+
+    left = list(range(len(candidates)))
+    left = [i for i in left if agrees(candidates[i], in_full=True)] or [
+        i for i in left if agrees(candidates[i], in_full=False)
+    ]
+    for field in ("rebalance.type", "rebalance.terms"):
+        alike = [i for i in left if candidates[i].get(field) == settings.get(field)]
+        left = alike or left
+    return left[0] if len(left) == 1 else None

@@ -1,0 +1,86 @@
+"""How the episodes of a dataset score themselves, where its file can still be read."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reweigh.datasets.describe import describe
+from reweigh.datasets.load import load
+from reweigh.errors import ReweighError
+
+
+@dataclass(frozen=True)
+class OwnScores:
+    """Returns of a dataset's episodes."""
+
+    mean: float
+    top_decile: float
+    """Mean of the best tenth of the episodes, at least one."""
+    best: float
+    episodes: int
+    transitions: int
+
+
+def read_own_scores(
+    used: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> tuple[dict[str, OwnScores | str], list[str]]:
+    """What each dataset's own episodes score, and which dataset each run was trained on.
+
+    A run that recorded the digest of its dataset is known by that; an older one by the digest of the file
+    as it is now, or where it cannot be read by its name (`spec ...`).
+
+    Args:
+        used: a run's data settings and its environment record, each.
+
+    Returns:
+        By digest the scores, or why there are none; and the digest of each run's dataset.
+    """
+    files: dict[tuple[Any, ...], tuple[str, OwnScores] | str] = {}
+    digests: list[str] = []
+    own: dict[str, OwnScores | str] = {}
+    for data, environment in used:
+        record = environment.get("dataset")
+        recorded = record.get("digest") if isinstance(record, Mapping) else None
+        key = _key(data)
+        if key not in files:
+            files[key] = _read(data)
+        found = files[key]
+        if isinstance(found, str):
+            digest, scores = recorded or f"spec {data['spec']}", found
+        else:
+            digest, scores = recorded or found[0], found[1]
+            if recorded not in (None, found[0]):
+                scores = f"{data['spec']} is no longer the dataset that the runs were trained on"
+        digests.append(digest)
+        if not isinstance(own.get(digest), OwnScores):
+            own[digest] = scores
+    return own, digests
+
+
+def _key(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    spec = data["spec"]
+    where = spec if spec.startswith("builtin:") else os.path.realpath(spec)
+    return where, data.get("episode_ends"), data.get("max_episode_steps")
+
+
+def _read(data: Mapping[str, Any]) -> tuple[str, OwnScores] | str:
+    try:
+        transitions = load(
+            data["spec"],
+            episode_ends=data.get("episode_ends"),
+            max_episode_steps=data.get("max_episode_steps"),
+            clip_actions=True,
+        )
+    except ReweighError as error:
+        return str(error)
+    found = describe(transitions)
+    returns = found["episode return"]
+    scores = OwnScores(
+        mean=returns["mean"],
+        top_decile=found["top-decile return"],
+        best=returns["max"],
+        episodes=found["episodes"],
+        transitions=found["transitions"],
+    )
+    return transitions.info.digest, scores

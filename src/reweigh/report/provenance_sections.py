@@ -1,0 +1,185 @@
+"""What a report says of cost, settings and where every run came from, in blocks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reweigh.report.collect import Group, Run
+from reweigh.report.document import Block, Heading, Table, Text
+from reweigh.report.labels import Settings, differing, shown_value
+
+_NONE = "–"
+_SHORT = 12
+
+
+def cost_section(groups: Sequence[Group]) -> list[Block]:
+    """Updates, their rate, seconds where they are recorded, and what weights cost.
+
+    Args:
+        groups: of any datasets.
+    """
+    rows = []
+    for group in groups:
+        results = [seed.result for seed in group.finished]
+        rates = [r["updates_per_second"] for r in results if r.get("updates_per_second")]
+        seconds = [r["training_seconds"] for r in results if _is_number(r.get("training_seconds"))]
+        updates = group.settings["num_updates"]
+        rows.append(
+            (
+                group.dataset.label,
+                group.label,
+                f"{updates}",
+                _range(rates),
+                _range([updates / rate for rate in rates]),
+                _range(seconds),
+                weights_cost(group.settings),
+            )
+        )
+    header = (
+        "dataset", "group", "updates a seed", "updates per second", "seconds of updates", "seconds recorded",
+        "cost of the weights",
+    )  # fmt: skip
+    note = (
+        "Median over seeds (least to most). Updates per second leave compilation and evaluation out and "
+        "depend on what else the machine was doing; seconds of updates are computed from them. Earlier "
+        "stages of an algorithm that has several are not counted."
+    )
+    table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 6), notes=(note,))
+    return [Heading("Cost"), table]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "not recorded"
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    middle = (ordered[half] + ordered[-half - 1]) / 2
+    span = f" ({ordered[0]:.0f} to {ordered[-1]:.0f})" if len(ordered) > 1 else ""
+    return f"{middle:.0f}{span}"
+
+
+def weights_cost(settings: Settings) -> str:
+    """What is known of the work that weights took beside training.
+
+    Args:
+        settings: of a run.
+    """
+    base = _method_cost(settings, "rebalance.weights.")
+    if settings["rebalance.type"] != "density-ratio":
+        return base
+    learned = "learned with the agent, within its updates per second"
+    return learned if base == "none" else f"{learned}; underneath: {base}"
+
+
+def _method_cost(settings: Settings, prefix: str) -> str:
+    kind = settings[f"{prefix}type"]
+    if kind == "uniform":
+        return "none"
+    if kind in ("oper-a-file", "file"):
+        return "unknown: read from a file"
+    if kind == "mixture":
+        return "; ".join(_method_cost(settings, f"{prefix}{part}.") for part in ("first", "second"))
+    if kind == "oper-a":
+        learning = f"{prefix}learning."
+        fast = "fast_" if settings.get(f"{learning}solver") == "fast" else ""
+        names = ("stages", f"{fast}first_stage_updates", f"{fast}stage_updates")
+        stages, first, later = (settings.get(learning + name) for name in names)
+        seeds = settings.get(f"{prefix}value_seeds", ())
+        if isinstance(stages, int) and isinstance(first, int) and isinstance(later, int):
+            return f"{len(seeds) * (first + (stages - 1) * later)} value updates, once a dataset"
+        return "value updates, of which the number is not recorded"
+    return "computed once from the dataset, nothing is trained"
+
+
+def settings_section(groups: Sequence[Group]) -> list[Block]:
+    """What all runs share, and what each group has of its own.
+
+    Args:
+        groups: of any datasets.
+    """
+    own = list({group.label: group.settings for group in groups}.items())
+    fields = differing([settings for _, settings in own])
+    shared = {name: value for name, value in own[0][1].items() if name not in fields}
+    rows = [(label, _listed({name: settings[name] for name in fields if name in settings}))
+            for label, settings in own]  # fmt: skip
+    return [
+        Heading("Settings"),
+        Text(f"Shared by all groups: {_listed(shared)}."),
+        Table("What differs", ("group", "settings"), tuple(rows), words=(0, 1), folded=True),
+    ]
+
+
+def _listed(settings: Settings) -> str:
+    return ", ".join(f"{name}={shown_value(value)}" for name, value in settings.items()) or "nothing"
+
+
+def provenance_section(groups: Sequence[Group]) -> list[Block]:
+    """Every run with its identity, dataset, dates and the environment that trained it.
+
+    Args:
+        groups: of any datasets.
+    """
+    names: dict[str, str] = {}
+    environments, runs = [], []
+    for group in groups:
+        for run in group.runs:
+            made = {k: v for k, v in run.environment.items() if k not in ("command", "started", "dataset")}
+            key = json.dumps(made, sort_keys=True)
+            if key not in names:
+                names[key] = f"E{len(names) + 1}"
+                environments.append((names[key], *_environment_cells(made)))
+            runs.append(_run_row(group, run, names[key]))
+    header = ("folder", "group", "seeds", "identity", "dataset digest", "made in", "started", "last finished")
+    note = (
+        "Digests marked * are of the file as it is now: the run did not record its own. Where a run did not "
+        "record when it was started, and for when it finished, dates are those of its files."
+    )
+    return [
+        Heading("Provenance"),
+        Table(
+            "Environments",
+            ("name", "versions", "commit", "machine"),
+            tuple(environments),
+            words=(0, 1, 2, 3),
+        ),
+        Table("Runs", header, tuple(runs), words=(0, 1, 2, 3, 4, 5, 6, 7), notes=(note,), folded=True),
+    ]
+
+
+def _environment_cells(made: Mapping[str, Any]) -> tuple[str, str, str]:
+    versions = made.get("versions")
+    known = versions.items() if isinstance(versions, Mapping) else ()
+    text = ", ".join([f"python {made.get('python')}", *(f"{name} {number}" for name, number in known)])
+    rest = [str(made[name]) for name in ("machine", "system") if name in made]
+    if "cores" in made:
+        rest.append(f"{made['cores']} cores")
+    devices = made.get("devices")
+    rest += map(str, devices) if isinstance(devices, list) else []
+    return text, str(made.get("commit") or "unknown")[:_SHORT], ", ".join(rest)
+
+
+def _run_row(group: Group, run: Run, environment: str) -> tuple[str, ...]:
+    recorded = isinstance(run.environment.get("dataset"), Mapping)
+    digest = (group.dataset.digest or _NONE)[:_SHORT]
+    if group.dataset.digest and not recorded:
+        digest += " *"
+    ended = [seed.ended for seed in run.seeds if seed.ended]
+    return (
+        str(run.path),
+        group.label,
+        " ".join(str(seed.number) for seed in run.seeds) or _NONE,
+        str(run.config.get("identity", _NONE))[:_SHORT],
+        digest,
+        environment,
+        _minute(run.started),
+        _minute(max(ended, default=None)),
+    )
+
+
+def _minute(date: str | None) -> str:
+    """An ISO date without its seconds."""
+    return f"{date[:16].replace('T', ' ')} UTC" if date else _NONE

@@ -1,0 +1,231 @@
+"""What a report says of scores, in blocks and in rows."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from reweigh.report.collect import Dataset, Group
+from reweigh.report.document import Block, Table, Text
+from reweigh.report.labels import weights_name
+from reweigh.report.scores import (
+    HONEST,
+    IMPROVEMENT_RESAMPLES,
+    KINDS,
+    SCORE_RESAMPLES,
+    Help,
+    Improvement,
+    Summary,
+)
+from reweigh.statistics import Interval
+
+_OWN = ("mean episode", "top decile of episodes", "best episode")
+_NONE = "–"
+CSV_HEADER = (
+    "dataset", "digest", "environment", "unit", "label", "algorithm", "weights", "rebalance", "terms",
+    "score", "seeds", "seeds_asked", "complete", "iqm", "iqm_low", "iqm_high", "mean", "std", "seed_scores",
+    "dataset_mean", "dataset_top_decile", "dataset_best",
+)  # fmt: skip
+
+
+def own_scores(dataset: Dataset) -> tuple[float, ...] | None:
+    """Mean, top decile and best of a dataset's episodes, in the unit of its scores."""
+    if dataset.own is None:
+        return None
+    own = (dataset.own.mean, dataset.own.top_decile, dataset.own.best)
+    return tuple(dataset.score(np.array(own)).tolist())
+
+
+def about_dataset(dataset: Dataset, groups: Sequence[Group]) -> list[Block]:
+    """Where scores were measured and what stands in their way.
+
+    Args:
+        dataset: of the groups.
+        groups: all of it.
+    """
+    where = f"Evaluated in {dataset.env}." if dataset.env else "Never evaluated: no environment is known."
+    blocks: list[Block] = []
+    if dataset.own:
+        own = dataset.own
+        blocks.append(Text(f"{own.transitions} transitions in {own.episodes} episodes. {where}"))
+    else:
+        blocks.append(Text(f"{where} The dataset's own scores are left out: {dataset.missing}"))
+    counts = {len(group.finished) for group in groups}
+    if len(counts) > 1:
+        text = f"Groups differ in their number of finished seeds: {min(counts)} to {max(counts)}."
+        blocks.append(Text(text, warning=True))
+    return blocks
+
+
+def score_tables(
+    dataset: Dataset, groups: Sequence[Group], summaries: Sequence[dict[str, Summary]]
+) -> list[Table]:
+    """A table a kind of score, a row a group, the dataset's own episodes below.
+
+    Args:
+        dataset: of the groups.
+        groups: all of it.
+        summaries: of their scores.
+    """
+    header = ("group", "seeds", "IQM", "95 % interval", "mean ± std", "every seed")
+    own = own_scores(dataset)
+    below = [(f"the dataset's {name}", _NONE, f"{value:.1f}", _NONE, _NONE, _NONE)
+             for name, value in zip(_OWN, own or (), strict=False)]  # fmt: skip
+    tables = []
+    for kind, name in KINDS.items():
+        rows = [_score_row(group, found.get(kind)) for group, found in zip(groups, summaries, strict=True)]
+        tables.append(
+            Table(
+                title=f"{dataset.label}: {dataset.unit}, {name}",
+                header=header,
+                rows=(*rows, *below),
+                words=(0, 5),
+                notes=_few_evaluations(groups) if kind == "last_ten" else (),
+            )
+        )
+    return tables
+
+
+def _score_row(group: Group, found: Summary | None) -> tuple[str, ...]:
+    label = _marked(group)
+    count = f"{len(group.finished)}" if group.complete else f"{len(group.finished)} of {group.asked}"
+    if found is None:
+        return label, count, _NONE, _NONE, _NONE, "not evaluated" if group.finished else _NONE
+    seeds = zip(group.finished, found.scores, strict=True)
+    deviation = _NONE if found.deviation is None else f"{found.mean:.1f} ± {found.deviation:.1f}"
+    return (
+        label,
+        count,
+        f"{found.iqm:.1f}",
+        _span(found.interval, 1),
+        deviation,
+        ", ".join(f"{seed.number}: {score:.1f}" for seed, score in seeds),
+    )
+
+
+def _marked(group: Group) -> str:
+    return group.label if group.complete else f"{group.label} (unfinished)"
+
+
+def _few_evaluations(groups: Sequence[Group]) -> tuple[str, ...]:
+    few = [g.label for g in groups if g.scored and min(len(seed.update) for seed in g.finished) < 10]
+    return (f"Fewer than ten evaluations, so the mean of all: {'; '.join(few)}.",) if few else ()
+
+
+def help_table(dataset: Dataset, helped: Sequence[Help]) -> Table | None:
+    """Probability of improvement over uniform weights, beside the controls; None: nothing to compare.
+
+    Args:
+        dataset: of the groups.
+        helped: on it.
+    """
+    if not helped:
+        return None
+    header = (
+        "weights", "seeds", "compared with", "over uniform, last ten", "over uniform, last",
+        "over shuffled, last ten",
+    )  # fmt: skip
+    rows = []
+    for item in helped:
+        name = _marked(item.group) + (" (control)" if item.group.is_control else "")
+        base = next((found.over for found in item.over_uniform.values()), None)
+        counts = (
+            f"{len(item.group.finished)} and {len(base.finished)}" if base else f"{len(item.group.finished)}"
+        )
+        rows.append(
+            (
+                name,
+                counts,
+                base.short if base else "no comparable uniform runs",
+                *(_improvement(item.over_uniform.get(kind)) for kind in HONEST),
+                _improvement(item.over_shuffled),
+            )
+        )
+    return Table(
+        title=f"{dataset.label}: did it help? Probability that a seed beats one of the other [95 %]",
+        header=header,
+        rows=tuple(rows),
+        words=(0, 2),
+        notes=_chances(helped),
+    )
+
+
+def _improvement(found: Improvement | None) -> str:
+    if found is None:
+        return _NONE
+    return f"{found.estimate:.2f}" + (f" [{_span(found.interval, 2)}]" if found.interval else "")
+
+
+def _span(span: Interval | None, digits: int) -> str:
+    return _NONE if span is None else f"{span.low:.{digits}f} to {span.high:.{digits}f}"
+
+
+def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
+    """How easily 1.00 comes about by luck, for the numbers of seeds in the table."""
+    sizes = {(len(h.group.finished), len(i.over.finished)) for h in helped for i in h.over_uniform.values()}
+    chances = [f"1 in {math.comb(x + y, x)} for {x} and {y}" for x, y in sorted(sizes)]
+    notes = [
+        "0.5 is no difference. Shuffled weights are as uneven as AW's and know nothing, so weights that help "
+        "should beat them too; oracle weights know which transitions come from the good source."
+    ]
+    improvements = [found for h in helped for found in (*h.over_uniform.values(), h.over_shuffled) if found]
+    if any(found.interval is None for found in improvements):
+        notes.append(
+            "Without an interval: one of the two has a single seed, of whose spread nothing is known."
+        )
+    if chances:
+        notes.append(
+            "Where there is no difference, all seeds of one beat all of the other, 1.00, with chance "
+            f"{', '.join(chances)} seeds."
+        )
+    return tuple(notes)
+
+
+def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
+    """A row a kind of score, in the columns of `CSV_HEADER`; numbers in full.
+
+    Args:
+        group: whose.
+        found: its scores; empty: a row without numbers.
+    """
+    dataset, settings = group.dataset, group.settings
+    own = own_scores(dataset)
+    rows = []
+    for kind in KINDS:
+        summary = found.get(kind)
+        numbers = ("",) * 6
+        if summary:
+            span, seeds = summary.interval, zip(group.finished, summary.scores, strict=True)
+            numbers = (
+                _full(summary.iqm),
+                _full(span.low if span else None),
+                _full(span.high if span else None),
+                _full(summary.mean),
+                _full(summary.deviation),
+                " ".join(f"{seed.number}:{_full(score)}" for seed, score in seeds),
+            )
+        rows.append(
+            (
+                dataset.label, dataset.digest or "", dataset.env or "", dataset.unit, group.label,
+                group.algorithm, weights_name(settings), settings["rebalance.type"],
+                settings["rebalance.terms"], kind, str(len(group.finished)), str(group.asked),
+                "yes" if group.complete else "no", *numbers, *map(_full, own or (None,) * 3),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _full(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def how_to_read() -> Text:
+    """What the numbers are."""
+    return Text(
+        "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
+        f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "
+        f"{IMPROVEMENT_RESAMPLES} for probabilities. With few seeds they are too narrow: of five "
+        "normal runs about 83 % of the intervals for a mean hold the true one. The normalised score is 0 for "
+        "a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very episodes that "
+        "it reports, and so is no estimate of what a policy will do."
+    )
