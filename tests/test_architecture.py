@@ -15,7 +15,7 @@ ORDER = [
     "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
     "policy", "evaluation", "collection", "runs", "statistics", "scoring", "sweeps", "provenance", "session",
     "loading", "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment",
-    "parallel", "quickstart", "bandit", "report", "doctor", "launch", "sweep_commands", "arguments",
+    "parallel", "quickstart", "bandit", "report", "doctor", "launch", "arguments",
     "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
@@ -71,7 +71,7 @@ def test_only_the_command_line_prints(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-    assert part_of(path) in ("cli", "commands", "launch", "sweep_commands") or not prints
+    assert part_of(path) in ("cli", "commands", "launch") or not prints
 
 
 def test_done_is_not_a_word_for_an_episodes_end():

@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
-from reweigh.commands import _env_of, run_config
+from reweigh.commands.training import env_of
 from reweigh.config import Resample, Reweight
 from reweigh.priorities.by_return import AW
 
@@ -298,6 +299,6 @@ def test_a_run_without_an_environment_of_its_own_is_scored_in_its_datasets(tmp_p
     flags = {name: np.zeros(4, bool) for name in ("terminals", "timeouts")}
     path = tmp_path / "named.npz"
     np.savez(path, rewards=np.zeros(4, np.float32), env=np.array("Hopper-v4"), **rows, **flags)
-    assert _env_of({"data": {"spec": str(path), "env": None}}) == "Hopper-v4"
-    assert _env_of({"data": {"spec": str(path), "env": "Ant-v4"}}) == "Ant-v4"
-    assert _env_of({"data": {"spec": str(tmp_path / "gone.npz"), "env": None}}) is None
+    assert env_of({"data": {"spec": str(path), "env": None}}) == "Hopper-v4"
+    assert env_of({"data": {"spec": str(path), "env": "Ant-v4"}}) == "Ant-v4"
+    assert env_of({"data": {"spec": str(tmp_path / "gone.npz"), "env": None}}) is None

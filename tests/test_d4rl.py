@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from reweigh import DatasetError, load
+from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
-from reweigh.commands import run_config
 from reweigh.config import Resample
 from reweigh.datasets import d4rl, files
 from reweigh.datasets.d4rl import domain_of, fetch

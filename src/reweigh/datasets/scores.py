@@ -99,7 +99,7 @@ def limit_of(file_name: str, env: str | None) -> int | None:
 
 
 def normalized_score(
-    episode_return: Float[np.ndarray, "..."], reference: tuple[float, float]
+    episode_return: Float[np.ndarray, "..."] | float, reference: tuple[float, float]
 ) -> Float[np.ndarray, "..."]:
     """D4RL's score: 0 is a random policy, 100 an expert.
 

@@ -1,7 +1,6 @@
 """Tasks in processes of this machine, a few at a time."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,7 +13,6 @@ from reweigh.errors import ConfigError
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
-_PR_SET_PDEATHSIG = 1
 _INTERRUPTED = 130
 
 
@@ -123,20 +121,15 @@ def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
 
-    def prepare() -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if slot.core is not None:
-                os.sched_setaffinity(0, {slot.core})
-
+    core = "any" if slot.core is None else str(slot.core)
+    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), core]
     with open(log_path(sweep, task), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "reweigh", *task.command],
+            [*child, *task.command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=environment,
-            preexec_fn=prepare,
             start_new_session=True,
         )
 

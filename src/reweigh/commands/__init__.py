@@ -1,0 +1,25 @@
+"""What each command does with its parsed flags: gather, call, print."""
+
+from reweigh.commands.datasets import collect_command, inspect, mix_command, verify
+from reweigh.commands.figures import plot, report
+from reweigh.commands.sweeps import status, sweep
+from reweigh.commands.training import bandit, doctor, evaluate, quickstart, train
+from reweigh.commands.weights import export, weigh
+
+COMMANDS = {
+    "quickstart": quickstart,
+    "inspect": inspect,
+    "weigh": weigh,
+    "train": train,
+    "evaluate": evaluate,
+    "export": export,
+    "mix": mix_command,
+    "collect": collect_command,
+    "plot": plot,
+    "report": report,
+    "bandit": bandit,
+    "sweep": sweep,
+    "status": status,
+    "verify": verify,
+    "doctor": doctor,
+}

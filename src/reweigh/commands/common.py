@@ -1,0 +1,123 @@
+"""What several commands share: checked paths, datasets brought and loaded, tables printed."""
+
+import argparse
+import math
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reweigh.datasets.d4rl import fetch, is_d4rl
+from reweigh.datasets.download import Received
+from reweigh.datasets.load import load
+from reweigh.datasets.scores import PREFIX
+from reweigh.errors import ConfigError
+from reweigh.transitions import Transitions
+
+
+def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
+    """The commands that led to a file, oldest first, a line each, without folders and the last one's --out.
+
+    Equal commands on equal files give equal bytes, wherever they are written.
+    """
+    words, skip = ["reweigh"], False
+    for word in arguments.argv:
+        if not skip and word != "--out":
+            words.append(Path(word).name if Path(word).exists() else word)
+        skip = word == "--out"
+    lines = [line for history in earlier for line in history.splitlines()]
+    return "\n".join(dict.fromkeys([*lines, shlex.join(words)]))
+
+
+def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
+    """A path that a file can be written to, said before anything is computed for it."""
+    out = Path(text)
+    if out.suffix not in endings:
+        raise ConfigError(f"expected --out ending in {' or '.join(endings)}, but found {text!r}.")
+    if not os.path.isdir(out.parent):
+        raise ConfigError(f"cannot write {out}: there is no folder {out.parent}. Make it first.")
+    if os.path.isdir(out):
+        raise ConfigError(f"cannot write {out}: it is a folder. Name a file.")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"cannot write {out}: {out.parent} is read-only. Choose a writable path.")
+    for name in inputs:
+        if os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
+            raise ConfigError(f"cannot write {out}: it is read by this very command. Choose another --out.")
+    return out
+
+
+def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
+    """Bring what `d4rl:NAME` stands for, saying how far it is."""
+    for spec in filter(is_d4rl, specs):
+        with _DownloadLine(quiet) as line:
+            fetch(spec.removeprefix(PREFIX), report=line.show)
+
+
+def load_asked(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
+    """The dataset of the flags, read as they say."""
+    return load(
+        arguments.data,
+        env=env,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+
+
+def words_of(method: str, settings: dict[str, Any]) -> str:
+    """A method with the settings that its weights were really made with."""
+    shown = {name: value for name, value in settings.items() if not isinstance(value, dict)}
+    text = ", ".join(f"{name}={_text(value)}" for name, value in shown.items() if value not in (None, False))
+    return f"{method} ({text})" if text else method
+
+
+def print_table(found: dict[str, Any]) -> None:
+    """Names and values, one under the other."""
+    width = max(len(name) for name in found)
+    for name, value in found.items():
+        text = _text(value).replace("\n", "\n" + " " * (width + 2))
+        print(f"{name.replace('_', ' '):<{width}}  {text}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{_text(value['mean'])} ({_text(value['min'])} to {_text(value['max'])})"
+    if isinstance(value, list | tuple):
+        return " ".join("-" if item is None else _text(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class _DownloadLine:
+    """One line on standard error that is written over; where that is no terminal, a line now and then."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.shown_at = -math.inf
+        self.width = 0
+
+    def __enter__(self) -> "_DownloadLine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.width:
+            print(file=sys.stderr)
+
+    def show(self, received: Received) -> None:
+        terminal = sys.stderr.isatty()
+        waited_s = time.monotonic() - self.shown_at
+        whole = received.num_bytes == received.total
+        if self.quiet or not (received.trouble or whole or waited_s > (0.2 if terminal else 10)):
+            return
+        self.shown_at = time.monotonic()
+        total = "" if received.total is None else f" of {received.total / 1e6:.1f}"
+        text = f"downloading {received.file}: {received.num_bytes / 1e6:.1f}{total} MB"
+        if received.trouble:
+            text += f", trying again after {received.trouble}"
+        if terminal:
+            print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
+            self.width = len(text)
+        else:
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,83 @@
+"""Commands that draw and report."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from reweigh.commands.common import fetch_all, out_path
+from reweigh.datasets.load import load
+from reweigh.errors import ConfigError
+from reweigh.priorities.file import WeightsFile, check_fits, read_weights
+from reweigh.priorities.oper_a import OperA, ValueLearning
+from reweigh.transitions import Transitions
+
+
+def plot(arguments: argparse.Namespace) -> int:
+    """Draw weights or learning curves."""
+    from reweigh.report.curves import plot_runs
+    from reweigh.report.style import ENDINGS
+    from reweigh.report.weights_figure import plot_weights
+    from reweigh.runs import RunFolder
+
+    out = out_path(arguments.out, ENDINGS, arguments.files)
+    if arguments.what == "runs":
+        if arguments.data is not None:
+            raise ConfigError("--data has no meaning for plot runs. Leave it out.")
+        plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
+        print(out)
+        return 0
+    named = []
+    for name in arguments.files:
+        weights = read_weights(Path(name))
+        data = arguments.data or weights.meta.get("dataset")
+        if not isinstance(data, str):
+            raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
+        fetch_all([data])
+        transitions = load(data, clip_actions=True)
+        check_fits(weights, transitions, Path(name))
+        named.append((Path(name).stem, weights, transitions))
+    if arguments.what == "weights":
+        plot_weights(named, out)
+    else:
+        if len(named) > 1:
+            raise ConfigError(f"expected one weights file to plot {arguments.what}, but found {len(named)}.")
+        _plot_learned(arguments.what, named[0][1], named[0][2], out)
+    print(out)
+    return 0
+
+
+def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out: Path) -> None:
+    """Iterations of OPER-A, or kinds of advantages of its last value."""
+    from reweigh.report.stages_figure import plot_advantages, plot_stages
+
+    if what == "stages":
+        plot_stages(weights, transitions, out)
+        return
+    from reweigh.value_runs import advantages_of_kinds
+
+    settings = weights.meta.get("settings", {})
+    if weights.meta.get("method") != OperA.method:
+        raise ConfigError("expected weights that weigh --method oper-a learned, but found others.")
+    learning = {**settings["learning"], "hidden": tuple(settings["learning"]["hidden"])}
+    seed = settings["value_seeds"][0]
+    plot_advantages(advantages_of_kinds(transitions, ValueLearning(**learning), seed), out)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write tables, figures and a page about runs."""
+    from reweigh.report.full_report import write_report
+
+    out = Path(arguments.out)
+    roots = [Path(name) for name in arguments.runs]
+    groups = write_report(roots, out, allow_unfinished=arguments.allow_unfinished)
+    unfinished = [group.label for group in groups if not group.complete]
+    for label in unfinished:
+        print(f"note: {label} has unfinished seeds, which are in no number.", file=sys.stderr)
+    if arguments.json:
+        seeds = sum(len(group.finished) for group in groups)
+        found = {"out": arguments.out, "groups": len(groups), "seeds": seeds, "unfinished": unfinished}
+        print(json.dumps(found, indent=2))
+    else:
+        print(out / "report.html")
+    return 0

@@ -1,0 +1,121 @@
+"""Commands that train, and that score what was trained."""
+
+import argparse
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from reweigh.arguments import default_out, run_config, train_domain
+from reweigh.commands.common import fetch_all, print_table
+from reweigh.datasets.load import load_rows
+from reweigh.errors import ConfigError, DatasetError, check_seeds
+
+_MOST_EPISODES = 1_000_000
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train seeds; on a CPU each in a process of its own."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch
+
+    check_seeds("--seeds", arguments.seeds)
+    fetch_all([arguments.data], quiet=arguments.quiet)
+    config = run_config(arguments)
+    out = Path(arguments.out or default_out(arguments))
+    return launch(
+        config,
+        arguments.seeds,
+        out,
+        quiet=arguments.quiet,
+        as_json=arguments.json,
+        domain=train_domain(arguments),
+    )
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score the policies of a run on fresh episodes."""
+    from reweigh.runs import RunFolder
+    from reweigh.scoring import evaluate_run
+
+    folder = RunFolder(Path(arguments.run))
+    config = folder.config()
+    if not 1 <= arguments.episodes <= _MOST_EPISODES:
+        raise ConfigError(f"expected --episodes from 1 to {_MOST_EPISODES}, but found {arguments.episodes}.")
+    results = []
+    for seed in folder.seeds():
+        env = arguments.env or seed.load_policy().meta.get("env") or env_of(config)
+        if env is None:
+            raise ConfigError(f"expected an environment for {arguments.run}, but it names none. Give --env.")
+        returns, scores = evaluate_run(seed, env, arguments.episodes)
+        results.append({"seed": seed.seed, "env": env, "return": float(returns.mean())})
+        if scores is not None:
+            results[-1]["normalized_score"] = float(scores.mean())
+    if not results:
+        raise ConfigError(f"expected trained seeds in {arguments.run}, but found none.")
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            print_table(result)
+    return 0
+
+
+def quickstart(arguments: argparse.Namespace) -> int:
+    """Compare three ways of weighing the shipped dataset."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch_quickstart
+
+    check_seeds("--seeds", arguments.seeds)
+    return launch_quickstart(
+        Path(arguments.out), arguments.seeds, quiet=arguments.quiet, as_json=arguments.json
+    )
+
+
+def bandit(arguments: argparse.Namespace) -> int:
+    """OPER's bandit study."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch_bandit
+
+    check_seeds("--seeds", arguments.seeds)
+    check_seeds("--data-seed", [arguments.data_seed])
+    return launch_bandit(
+        Path(arguments.out),
+        arguments.data_seed,
+        arguments.seeds,
+        arguments.num_updates,
+        quiet=arguments.quiet,
+        as_json=arguments.json,
+    )
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look for what could stand in the way; 1 where something does."""
+    from reweigh.doctor import examine
+
+    findings = examine(Path(arguments.out))
+    if arguments.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.status:<8} {finding.what:<12} {finding.found}")
+            if finding.remedy:
+                print(f"{'':<21} -> {finding.remedy}")
+    return int(any(finding.status == "problem" for finding in findings))
+
+
+def env_of(config: dict[str, Any]) -> Any:
+    """The environment that a run's config.json names, or else its dataset, if that is still there."""
+    data = config.get("data")
+    if not isinstance(data, dict):
+        return None
+    if data.get("env") is None and isinstance(data.get("spec"), str):
+        with contextlib.suppress(DatasetError):
+            return load_rows(data["spec"])[1].env
+    return data.get("env")

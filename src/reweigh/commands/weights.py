@@ -1,0 +1,159 @@
+"""Commands that compute weights, or take them from a run."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reweigh.arguments import weigh_method
+from reweigh.commands.common import fetch_all, load_asked, out_path, print_table, words_of
+from reweigh.datasets.load import load
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import FromReturns, ReturnMethod
+from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
+from reweigh.priorities.oper_a import OperA, summarize_stages
+from reweigh.priorities.published import OperAFile, read_published, write_published
+from reweigh.priorities.summary import summarize
+from reweigh.priorities.weigh import weigh as compute
+from reweigh.transitions import Transitions
+
+
+def weigh(arguments: argparse.Namespace) -> int:
+    """Compute weights and write them."""
+    method, scaling = weigh_method(arguments)
+    out = _weights_out(arguments, method)
+    fetch_all([arguments.data], quiet=arguments.quiet)
+    transitions = load_asked(arguments)
+    priority = None
+    if isinstance(method, OperA):
+        priority = _learned(arguments, transitions, method)
+        if priority is None:
+            return 130
+    elif isinstance(method, OperAFile):
+        priority = read_published(method.paths, len(transitions))
+        method = method.scaling(priority.shape[1])
+    elif arguments.paper and isinstance(method, FromReturns):
+        method = replace(method, kept_rows_only=True)
+    weighting, settings = compute(transitions, method, scaling, priority)
+    summary = summarize(weighting.probability, transitions)
+    if priority is not None:
+        summary |= summarize_stages(priority)
+    meta = {
+        "method": arguments.method,
+        "settings": settings,
+        "summary": summary,
+        "notes": list(weighting.notes),
+    }
+    if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
+        _write_published(arguments.out, method, priority)
+    else:
+        write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
+    for note in weighting.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+    else:
+        print_table({"weights": arguments.out, "method": words_of(arguments.method, settings), **summary})
+    return 0
+
+
+def _weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> Path:
+    """The file of the weights; in the authors' format a pattern of files."""
+    if arguments.format == "reweigh":
+        return out_path(arguments.out, (".npz", ".parquet"), [arguments.data])
+    if not isinstance(method, OperA):
+        raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
+    if "%s" not in arguments.out:
+        raise ConfigError(
+            "expected --out with %s in place of the value seed for --format oper, but "
+            f"found {arguments.out!r}."
+        )
+    return out_path(arguments.out, (".npy",), [arguments.data])
+
+
+def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
+    """A file a value seed, as the authors' code writes them."""
+    for seed, weight in zip(method.value_seeds, priority, strict=True):
+        write_published(
+            Path(pattern.replace("%s", str(seed))),
+            weight,
+            first_stage_updates=method.learning.first_stage_updates,
+            stage_updates=method.learning.stage_updates,
+        )
+
+
+def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
+    """OPER-A's weights of every value seed and stage; None when interrupted."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.config import DataConfig
+    from reweigh.launch import learn_priorities
+    from reweigh.value_runs import learned_priority
+
+    data = DataConfig(
+        spec=arguments.data,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+    if not learn_priorities(data, transitions, method, quiet=arguments.quiet):
+        return None
+    return learned_priority(transitions, method)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the weights that a run learned."""
+    from reweigh.runs import RunFolder
+
+    out = out_path(arguments.out, (".npz", ".parquet"), [])
+    folder = RunFolder(Path(arguments.run))
+    rebalance = folder.config().get("rebalance", {})
+    if not (isinstance(rebalance, dict) and rebalance.get("type") == "density-ratio"):
+        raise ConfigError(
+            f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "
+            "training. Write those with reweigh weigh."
+        )
+    seeds = folder.seeds()
+    if arguments.seed is not None:
+        seeds = [seed for seed in seeds if seed.seed == arguments.seed]
+    if not seeds:
+        raise ConfigError(f"expected that seed in {arguments.run}, but found none. Train it first.")
+    for seed in seeds:
+        if not seed.finished:
+            raise ConfigError(
+                f"expected finished seeds in {arguments.run}, but seed {seed.seed} is not. Finish it with "
+                "reweigh train, or name another with --seed."
+            )
+    files = [read_weights(seed.weights_path) for seed in seeds]
+    weight = np.mean([file.weight for file in files], axis=0)
+    data = folder.config()["data"]
+    fetch_all([data["spec"]])
+    transitions = load(
+        data["spec"],
+        env=data["env"],
+        episode_ends=data["episode_ends"],
+        max_episode_steps=data["max_episode_steps"],
+        clip_actions=data["clip_actions"],
+    )
+    for seed, file in zip(seeds, files, strict=True):
+        check_fits(file, transitions, seed.weights_path)
+    probability = weight / weight.sum()
+    meta = {
+        "method": "density-ratio",
+        "settings": rebalance,
+        "seeds": [seed.seed for seed in seeds],
+        "summary": summarize(probability, transitions),
+        "notes": [],
+    }
+    write_weights(out, weights_of(probability, transitions, meta))
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+    else:
+        shown = " ".join(str(seed.seed) for seed in seeds)
+        print_table({"weights": arguments.out, "method": f"density-ratio, seeds {shown}", **meta["summary"]})
+    return 0

@@ -1,0 +1,35 @@
+"""`python -m reweigh.sweeps.child PARENT CORE COMMAND...`: a task that ends with the process that started it.
+
+A program of its own, because what it asks of the system cannot be asked between fork and exec of a process
+with threads.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, core: str, command: list[str]) -> None:
+    """Bind this process to its parent's life and to a core, and become `reweigh COMMAND`.
+
+    Args:
+        parent: its process ID.
+        core: the one that may be used; "any": whatever the system gives.
+        command: arguments of `reweigh`.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if core != "any":
+            os.sched_setaffinity(0, {int(core)})
+    # A parent that died before the request above leaves nobody to send the signal.
+    if os.name == "posix" and os.getppid() != parent:
+        sys.exit(128 + signal.SIGTERM)
+    os.execv(sys.executable, [sys.executable, "-m", "reweigh", *command])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
