@@ -2044,7 +2044,7 @@ def test_memory_that_is_not_there_is_no_traceback(world, monkeypatch, capsys):
         raise MemoryError("Unable to allocate 7.11 PiB")
 
     monkeypatch.chdir(world)
-    monkeypatch.setattr("reweigh.commands.datasets.load", greedy)
+    monkeypatch.setattr("reweigh.commands.common.load", greedy)
     assert main(["inspect", "small.hdf5"]) == 1
     assert (
         capsys.readouterr().err
