@@ -6,11 +6,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reweigh.atomic import write_text
 from reweigh.errors import ConfigError, RunError
+from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.local import Event
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
@@ -165,20 +167,15 @@ def run_on_ray(
         raise RunError("expected ray, but it is not installed. Run: pip install 'reweigh[ray]'.") from error
     ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
 
-    def train(command: list[str], log: str, here: str) -> int:
-        with open(log, "ab") as file:
-            return subprocess.run(
-                [sys.executable, "-m", "reweigh", *command], cwd=here, stdout=file, stderr=file, check=False
-            ).returncode
-
-    remote = ray.remote(num_cpus=1, max_retries=-1)(train)
+    remote = ray.remote(num_cpus=1, max_retries=-1)(_train_on_a_node)
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
     waiting = {}
     for task in tasks:
         if standing_of(sweep, task).state != "finished":
             forget_failure(sweep, task)
             log = str(log_path(sweep, task).absolute())
-            waiting[remote.remote(list(task.command), log, os.getcwd())] = task
+            folder = str(task.run.absolute())
+            waiting[remote.remote(list(task.command), folder, task.seed, log, os.getcwd())] = task
             listen(Event("started", task))
     while waiting:
         (ended,), _ = ray.wait(list(waiting), num_returns=1)
@@ -187,6 +184,15 @@ def run_on_ray(
             listen(Event("finished", task))
         else:
             listen(Event("failed", task, remember_failure(sweep, task, code)))
+
+
+def _train_on_a_node(command: list[str], run: str, seed: int, log: str, here: str) -> int:
+    # Of a lost node's task: its training may still be saving the state that this one goes on from.
+    while RunFolder(Path(run)).seed(seed).in_use:
+        time.sleep(0.2)
+    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), "any"]
+    with open(log, "ab") as file:
+        return subprocess.run([*child, *command], cwd=here, stdout=file, stderr=file, check=False).returncode
 
 
 def _client(command: list[str]) -> str:
