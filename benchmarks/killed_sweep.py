@@ -3,8 +3,8 @@
     python benchmarks/killed_sweep.py --out docs/results/killed-sweep.md
 
 Each kill hits the sweep's own process at another moment; its trainings end with it. What must hold: the
-fourth start completes it, no metric of an update is there twice, every state is bit for bit that of the sweep left
-alone, and no task that had finished was started again.
+fourth start completes it, no metric of an update is there twice, every state is bit for bit that of the sweep
+left alone, and no task that had finished was started again.
 """
 
 import argparse
