@@ -322,7 +322,7 @@ class _Bars:
         score = "" if seen.score is None else f", score {seen.score:.1f}"
         if number not in self.tasks:
             self.tasks[number] = self.progress.add_task(job.label, total=job.num_updates, rate="-", score="")
-        rate = f"{seen.updates_per_second:.0f}"
+        rate = "-" if seen.updates_per_second is None else f"{seen.updates_per_second:.0f}"
         self.progress.update(self.tasks[number], completed=seen.update, rate=rate, score=score)
         if self.plain and time.monotonic() - self.last_line > 30:
             self.last_line = time.monotonic()

@@ -23,9 +23,9 @@ from reweigh.errors import DatasetError
 from reweigh.preparation import Prepared
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
-from reweigh.runs import Returns, RunFolder, SeedFolder
-from reweigh.session import Progress, Session, Work, by_update, counted_from, last_state
-from reweigh.types import Rebalance, Stage, State, Tables, TrainState, rows_of
+from reweigh.runs import RunFolder
+from reweigh.session import NothingBeside, Progress, Session, Work, by_update, counted_from, last_state
+from reweigh.types import Rebalance, Stage, State, Tables, rows_of
 
 _LOG_INTERVAL = 1000
 _CHECKPOINT_INTERVAL = 20_000
@@ -168,7 +168,7 @@ def learn_before(
         folders = [run.seed(seed) for seed in seeds]
         for group in by_update(folders):
             counted = counted_from(report, before)
-            Session(work, group, _NothingBeside(), counted, should_stop, wait=True).run()
+            Session(work, group, NothingBeside(), counted, should_stop, wait=True).run()
         per_seed = [last_state(folder, work.stage, work.shapes) for folder in folders]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
         states.append(stacked if len(seeds) > 1 else per_seed[0])
@@ -216,21 +216,3 @@ def _tables(config: RunConfig, probability: np.ndarray | None) -> Tables:
     if probability is not None and isinstance(config.rebalance, Reweight):
         return reweight_tables(probability)
     return resample_tables(probability)
-
-
-class _NothingBeside:
-    """No policy is tried while the clone and the value are trained."""
-
-    interval = None
-
-    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
-        return returns
-
-    def score(self, returns: Returns) -> None:
-        return None
-
-    def measure(self, state: TrainState) -> dict[str, float]:
-        return {}
-
-    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
-        folder.finish({"updates_per_second": rate})

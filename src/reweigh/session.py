@@ -25,7 +25,8 @@ class Progress:
 
     seed: int
     update: int
-    updates_per_second: float
+    updates_per_second: float | None
+    """Since this start; None before it is known, for the first call compiles."""
     score: float | None = None
     """Of the last evaluation: normalised where D4RL knows the task, else the mean return."""
 
@@ -79,6 +80,28 @@ class Hooks(Protocol):
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         """Write what a seed ends with; `rate` is in updates per second since the last start."""
         ...
+
+
+class NothingBeside:
+    """Hooks of a training that has no policy to try."""
+
+    interval = None
+
+    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+        """Nothing is new."""
+        return returns
+
+    def score(self, returns: Returns) -> None:
+        """There is none."""
+        return
+
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """No metric beside training's own."""
+        return {}
+
+    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
+        """Write how fast it was."""
+        folder.finish({"updates_per_second": rate})
 
 
 def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
@@ -199,15 +222,18 @@ class Session:
                         for row, folder in enumerate(self.folders)
                     ]
             for folder, found in zip(self.folders, returns, strict=True):
-                self.report(Progress(folder.seed, update, count / took, self.hooks.score(found)))
+                self.report(Progress(folder.seed, update, self._rate, self.hooks.score(found)))
             stop = update < self.num_updates and self.should_stop()
             if stop or (update == mark and self._is_due(update, work.checkpoint_interval)):
                 self._checkpoint(update, (state, sums))
             if stop:
                 raise Interrupted(update)
-        rate = self.trained / self.seconds if self.seconds else None
         for row, folder in enumerate(self.folders):
-            self.hooks.finish(folder, self._row(state, row), returns[row], rate)
+            self.hooks.finish(folder, self._row(state, row), returns[row], self._rate)
+
+    @property
+    def _rate(self) -> float | None:
+        return self.trained / self.seconds if self.seconds else None
 
     def _resume(
         self, state: TrainState, sums: MetricSums

@@ -20,7 +20,7 @@ from reweigh.priorities.by_advantage import ValueProblem, stage_tables
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
 from reweigh.runs import Returns, RunFolder, SeedFolder
-from reweigh.session import Progress, Session, Work, counted_from, last_state
+from reweigh.session import NothingBeside, Progress, Session, Work, counted_from, last_state
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState
 
@@ -198,22 +198,11 @@ class ValueJob:
         learn_weights(transitions, self.learning, self.seed, report=report, should_stop=should_stop)
 
 
-class _Weighing:
-    """Weights computed at a stage's end; there is no policy to try."""
-
-    interval = None
+class _Weighing(NothingBeside):
+    """Weights computed at a stage's end."""
 
     def __init__(self, problem: ValueProblem, weight: Float64[np.ndarray, " N"] | None):
         self.problem, self.weight = problem, weight
-
-    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
-        return returns
-
-    def score(self, returns: Returns) -> None:
-        return None
-
-    def measure(self, state: TrainState) -> dict[str, float]:
-        return {}
 
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         before = np.ones(len(self.problem.transitions)) if self.weight is None else self.weight
