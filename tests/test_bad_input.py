@@ -333,8 +333,11 @@ BAD_INSPECT = [
     ("inspect folder", "expected a file, but folder is a folder"),
     ("inspect folder.hdf5", "expected a file, but folder.hdf5 is a folder"),
     ("inspect folder.npz", "expected a file, but folder.npz is a folder"),
-    ("inspect small.csv", "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME"),
-    ("inspect file", "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME, but found 'file'"),
+    ("inspect small.csv", "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME"),
+    (
+        "inspect file",
+        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME, but found 'file'",
+    ),
     ("inspect empty.hdf5", "expected a complete HDF5 file"),
     ("inspect empty.npz", "expected a complete .npz file of plain arrays"),
     ("inspect truncated.hdf5", "expected a complete HDF5 file"),
@@ -375,7 +378,7 @@ BAD_WEIGH = [
     ("weigh folder --method rw --out out/w.npz", "expected a file, but folder is a folder"),
     (
         "weigh small.csv --method rw --out out/w.npz",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME",
+        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
     ),
     ("weigh empty.hdf5 --method rw --out out/w.npz", "expected a complete HDF5 file"),
     ("weigh truncated.npz --method rw --out out/w.npz", "expected a complete .npz file of plain arrays"),
@@ -680,7 +683,7 @@ BAD_TRAIN = [
     ("train folder --algorithm bc --num-updates 10 --out out/r", "expected a file, but folder is a folder"),
     (
         "train small.csv --algorithm bc --num-updates 10 --out out/r",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME",
+        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
     ),
     ("train empty.hdf5 --algorithm bc --num-updates 10 --out out/r", "expected a complete HDF5 file"),
     (
@@ -1148,7 +1151,7 @@ BAD_MIX = [
     ),
     (
         "mix --good small.csv --bad small.hdf5 --ratio 0.5 --size 100 --out out/m.hdf5",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME",
+        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
     ),
     (
         "mix --good empty.hdf5 --bad small.hdf5 --ratio 0.5 --size 100 --out out/m.hdf5",
@@ -1234,8 +1237,76 @@ BAD_MIX = [
         f"{MIX} --out out/m.hdf5 --without-replacement --size 100000",
         "expected 50000 rows of the good source, but all its 40 episodes hold 400",
     ),
-    (f"{MIX} --out out/m.hdf5 --bad wide.hdf5", "expected sources of equal observation width"),
-    (f"{MIX} --out out/m.hdf5 --bad pendulum.hdf5", "expected sources of equal action width"),
+    (
+        f"{MIX.replace('--bad small', '--bad wide')} --out out/m.hdf5",
+        "expected sources of equal observation width",
+    ),
+    (
+        f"{MIX.replace('--bad small', '--bad pendulum')} --out out/m.hdf5",
+        "expected sources of equal action width",
+    ),
+    ("mix --good small.hdf5 --ratio 0.5 --out out/m.hdf5", "but --bad is missing"),
+    ("mix --bad small.hdf5 --ratio 0.5 --out out/m.hdf5", "but --good is missing"),
+    ("mix --good small.hdf5 --bad small.hdf5 --out out/m.hdf5", "but --ratio is missing"),
+    (MIX, "expected --out F.hdf5, the file to write, but found none"),
+    ("mix --suite hopper-random-expert-0.05-v2", "expected --out F.hdf5, the file to write, but found none"),
+    (
+        "mix --suite hopper-random-expert-0.07-v2 --out out/m.hdf5",
+        "expected the name of an imbalanced dataset, but found 'hopper-random-expert-0.07-v2'. Did you mean "
+        "hopper-random-expert-0.05-v2",
+    ),
+    (
+        "mix --suite ant-random-expert-partial-0.1-50000-v2 --out out/m.hdf5",
+        "expected the name of an imbalanced dataset, but found 'ant-random-expert-partial-0.1-50000-v2'",
+    ),
+    (
+        "mix --suite hopper-random-expert-0.05-v2 --kind segments --out out/m.hdf5",
+        "--kind has no meaning with --suite, whose name fixes it",
+    ),
+    (
+        f"{MIX} --suite hopper-random-expert-0.05-v2 --out out/m.hdf5",
+        "--ratio has no meaning with --suite, whose name fixes it",
+    ),
+    (
+        "mix --suite hopper-random-expert-0.05-v2 --good small.hdf5 --out out/m.hdf5",
+        "but --bad is missing",
+    ),
+    (
+        "mix --suite ant-random-expert-0.1-v2 --good small.hdf5:0.2 --bad small.hdf5:0.8 --out out/m.hdf5",
+        "expected one --good and one --bad without shares with --suite",
+    ),
+    (
+        f"{MIX} --bad small.hdf5 --out out/m.hdf5",
+        "--ratio belongs to one --good and one --bad",
+    ),
+    (
+        "mix --good small.hdf5:0.5 --bad small.hdf5 --out out/m.hdf5",
+        "expected a share after each of several sources, as small.hdf5:0.3, but small.hdf5 has none",
+    ),
+    (
+        "mix --good small.hdf5:0.5 --bad small.hdf5:0.6 --out out/m.hdf5",
+        "that add up to 1, but found 0.5, 0.6, together 1.1",
+    ),
+    (
+        "mix --good small.hdf5:nan --bad small.hdf5:0.6 --out out/m.hdf5",
+        "that add up to 1, but found nan, 0.6, together nan",
+    ),
+    (
+        "mix --good small.hdf5:1.5 --bad small.hdf5:-0.5 --out out/m.hdf5",
+        "that add up to 1, but found 1.5, -0.5, together 1",
+    ),
+    (
+        "mix --good small.hdf5:0.5 --bad small.hdf5:0.25 --bad wide.hdf5:0.25 --out out/m.hdf5",
+        "expected sources of equal observation width, but the good (small.hdf5) one has 3 and the bad "
+        "(wide.hdf5) one 6",
+    ),
+    (
+        f"{MIX} --share episodes --without-replacement --out out/m.hdf5",
+        "expected 50 episodes of the good source, but all its 40 episodes are drawn",
+    ),
+    ("inspect suite:hopper", "expected the name of an imbalanced dataset, but found 'hopper'"),
+    ("inspect suite:", "expected the name of an imbalanced dataset, but found ''"),
+    ("train suite:nothing --algorithm bc --out out/r", "expected the name of an imbalanced dataset"),
     (
         "mix --good endless.hdf5 --bad small.hdf5 --ratio 0.5 --out out/m.hdf5 --max-episode-steps 0",
         "expected --max-episode-steps of at least 1, but found 0",
@@ -1254,7 +1325,7 @@ BAD_PLOT = [
     ("plot weights w.npz --data folder --out out/p.png", "expected a file, but folder is a folder"),
     (
         "plot weights w.npz --data small.csv --out out/p.png",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME",
+        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
     ),
     ("plot weights w.npz --data empty.hdf5 --out out/p.png", "expected a complete HDF5 file"),
     (
@@ -1609,9 +1680,6 @@ BAD_USAGE = [
     (f"{MIX} --out out/m.hdf5 --size nan", "argument --size: invalid int value: 'nan'"),
     (f"{MIX} --out out/m.hdf5 --seed x", "argument --seed: invalid int value: 'x'"),
     (f"{MIX} --out out/m.hdf5 --kind pieces", "argument --kind: invalid choice: 'pieces'"),
-    ("mix --good small.hdf5 --ratio 0.5 --out out/m.hdf5", "the following arguments are required: --bad"),
-    ("mix --good small.hdf5 --bad small.hdf5 --ratio 0.5", "the following arguments are required: --out"),
-    ("mix", "the following arguments are required: --good, --bad, --ratio, --out"),
     (f"{COLLECT} --out out/c.hdf5 --num-steps 1.5", "argument --num-steps: invalid int value: '1.5'"),
     (f"{COLLECT} --out out/c.hdf5 --num-steps nan", "argument --num-steps: invalid int value: 'nan'"),
     (f"{COLLECT} --out out/c.hdf5 --seed x", "argument --seed: invalid int value: 'x'"),

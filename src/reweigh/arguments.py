@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reweigh.datasets.d4rl import domain_of
-from reweigh.datasets.load import load_rows
+from reweigh.datasets.load import load_rows, plain_name
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
@@ -274,7 +274,7 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
 
 def default_out(arguments: argparse.Namespace) -> str:
     """The folder of a run whose flags name none."""
-    data = Path(arguments.data.replace(":", "-")).stem
+    data = plain_name(arguments.data)
     if arguments.sampler:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem

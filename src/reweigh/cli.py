@@ -136,7 +136,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "data",
         type=_name,
         metavar="DATA",
-        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, or d4rl:NAME",
+        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, d4rl:NAME, or suite:NAME",
     )
     _add_reading(parser)
 
@@ -366,23 +366,44 @@ def _add_mix(commands: Any) -> None:
     parser = _command(
         commands,
         "mix",
-        "make an imbalanced dataset from a good and a bad one",
+        "make an imbalanced dataset of good and bad ones",
         "reweigh mix --good expert.hdf5 --bad random.hdf5 --ratio 0.05 --size 1000000 --out mix.hdf5",
     )
-    parser.add_argument("--good", type=_name, required=True, metavar="A", help="dataset of the good source")
-    parser.add_argument("--bad", type=_name, required=True, metavar="B", help="dataset of the bad source")
-    parser.add_argument(
-        "--ratio", type=float, required=True, metavar="P", help="share of good rows, in (0, 1)"
+    source = parser.add_argument_group("of what")
+    source.add_argument(
+        "--good", type=_name, action="append", default=[], metavar="A[:SHARE]",
+        help="dataset of the good source; several, each with its share of the mix",
+    )  # fmt: skip
+    source.add_argument(
+        "--bad", type=_name, action="append", default=[], metavar="B[:SHARE]", help="dataset of the bad one"
+    )  # fmt: skip
+    source.add_argument(
+        "--suite",
+        type=_name,
+        metavar="NAME",
+        help="recipe by its published name, as hopper-random-expert-0.05-v2, of D4RL's datasets where --good "
+        "and --bad name no others",
     )
-    parser.add_argument("--out", type=_name, required=True, metavar="F.hdf5", help="file to write")
+    source.add_argument(
+        "--list-suites", action="store_true", help="print the 96 names of the authors' scripts"
+    )
+    parser.add_argument("--ratio", type=float, metavar="P", help="share of good rows, in (0, 1)")
+    parser.add_argument("--out", type=_name, metavar="F.hdf5", help="file to write")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="rows (default: transitions of the good source)"
+        "--size",
+        type=int,
+        metavar="N",
+        help="rows, or episodes with --share (default: the first good source's)",
+    )
+    parser.add_argument(
+        "--share",
+        choices=("transitions", "episodes"),
+        help="what shares and --size are counted in (default: transitions)",
     )
     parser.add_argument(
         "--kind",
         choices=("trajectories", "segments"),
-        default="trajectories",
-        help="whole episodes or pieces",
+        help="whole episodes or pieces (default: trajectories)",
     )
     parser.add_argument("--without-replacement", action="store_true", help="draw no episode twice")
     parser.add_argument(

@@ -152,7 +152,7 @@ class DataConfig:
     """Which transitions."""
 
     spec: str
-    """`file.hdf5`, `file.npz`, `builtin:NAME` or `d4rl:NAME`."""
+    """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME` or `suite:NAME`."""
     env: str | None = None
     """gymnasium ID; None: the one that the file names, if any."""
     episode_ends: Literal["flags", "discontinuity"] | None = None

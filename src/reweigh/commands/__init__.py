@@ -1,7 +1,8 @@
 """What each command does with its parsed flags: gather, call, print."""
 
-from reweigh.commands.datasets import collect_command, inspect, mix_command, verify
+from reweigh.commands.datasets import collect_command, inspect, verify
 from reweigh.commands.figures import plot, report
+from reweigh.commands.mixing import mix_command
 from reweigh.commands.sweeps import status, sweep
 from reweigh.commands.training import bandit, doctor, evaluate, quickstart, train
 from reweigh.commands.weights import export, weigh

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reweigh.datasets.d4rl import fetch, is_d4rl
+from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
 from reweigh.datasets.load import load
-from reweigh.datasets.scores import PREFIX
+from reweigh.datasets.suites import d4rl_names
 from reweigh.errors import ConfigError
 from reweigh.transitions import Transitions
 
@@ -25,11 +25,19 @@ def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
     """
     words, skip = ["reweigh"], False
     for word in arguments.argv:
-        if not skip and word != "--out":
-            words.append(Path(word).name if Path(word).exists() else word)
+        if not skip and word not in ("--out", "--json"):
+            words.append(_without_folder(word))
         skip = word == "--out"
     lines = [line for history in earlier for line in history.splitlines()]
     return "\n".join(dict.fromkeys([*lines, shlex.join(words)]))
+
+
+def _without_folder(word: str) -> str:
+    """A word of a command line; of a file, perhaps with a share after a colon, the name alone."""
+    if Path(word).exists():
+        return Path(word).name
+    path, colon, share = word.rpartition(":")
+    return f"{Path(path).name}:{share}" if colon and Path(path).exists() else word
 
 
 def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
@@ -50,10 +58,10 @@ def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> P
 
 
 def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
-    """Bring what `d4rl:NAME` stands for, saying how far it is."""
-    for spec in filter(is_d4rl, specs):
+    """Bring what `d4rl:NAME` and `suite:NAME` stand for, saying how far it is."""
+    for name in dict.fromkeys(name for spec in specs for name in d4rl_names(spec)):
         with _DownloadLine(quiet) as line:
-            fetch(spec.removeprefix(PREFIX), report=line.show)
+            fetch(name, report=line.show)
 
 
 def load_asked(arguments: argparse.Namespace, env: str | None = None) -> Transitions:

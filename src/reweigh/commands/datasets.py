@@ -2,19 +2,13 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from reweigh.commands.common import fetch_all, history, load_asked, out_path, print_table
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
-from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
-from reweigh.datasets.scores import limit_of
-from reweigh.errors import ConfigError, check_count
-
-# How far a mix may miss its ratio, relatively, before that is said.
-_RATIO_TOLERANCE = 0.1
+from reweigh.errors import ConfigError
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -51,49 +45,6 @@ def verify(arguments: argparse.Namespace) -> int:
         for check in checks:
             print(f"{check.status:<7} {check.what:<24} {check.found}")
     return int(any(check.status == "fail" for check in checks))
-
-
-def mix_command(arguments: argparse.Namespace) -> int:
-    """Make an imbalanced dataset."""
-    out = out_path(arguments.out, (".hdf5", ".h5"), [arguments.good, arguments.bad])
-    if arguments.max_episode_steps is not None:
-        check_count("--max-episode-steps", arguments.max_episode_steps)
-    fetch_all([arguments.good, arguments.bad])
-    sources = []
-    for spec in (arguments.good, arguments.bad):
-        _, rows, _ = load_rows(spec)
-        limit = arguments.max_episode_steps or limit_of(Path(spec).name, rows.env)
-        sources.append(with_timeouts(rows, limit))
-    size = len(sources[0]) if arguments.size is None else arguments.size
-    recipe = MixRecipe(
-        ratio=arguments.ratio,
-        size=size,
-        kind=arguments.kind,
-        replacement=not arguments.without_replacement,
-        seed=arguments.seed,
-        overshoot=arguments.overshoot,
-    )
-    rows, made = mix(sources[0], sources[1], recipe)
-    histories = [str(rows.attributes["history"]) for rows in sources if "history" in rows.attributes]
-    made = {
-        "mix_good": Path(arguments.good).name,
-        "mix_bad": Path(arguments.bad).name,
-        **made,
-        "history": history(arguments, histories),
-    }
-    write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
-    if abs(made["mix_ratio_reached"] / arguments.ratio - 1) > _RATIO_TOLERANCE:
-        reached = made["mix_ratio_reached"]
-        print(
-            f"note: {reached:.3g} of the rows are good instead of {arguments.ratio:g}, because episodes are "
-            "drawn whole. A larger --size comes closer.",
-            file=sys.stderr,
-        )
-    if arguments.json:
-        print(json.dumps({"out": arguments.out, **made}, indent=2))
-    else:
-        print_table({"dataset": arguments.out, **{k.removeprefix("mix_"): v for k, v in made.items()}})
-    return 0
 
 
 def collect_command(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from reweigh.datasets.decoded import SourceFile, held, read_decoded, write_decod
 from reweigh.datasets.download import Patience, Received, Report, Source, download
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
-from reweigh.datasets.scores import PREFIX, Reference, references
+from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Reference, references
 from reweigh.errors import DatasetError
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
@@ -52,12 +52,14 @@ def entry_of(name: str) -> Reference:
 
 
 def domain_of(spec: str) -> str | None:
-    """The domain whose published settings belong to a dataset; None: no `d4rl:` dataset, or no settings.
+    """The domain whose published settings belong to a dataset; None: it is none of D4RL's, or has none.
 
     Args:
-        spec: of a dataset.
+        spec: of a dataset, `suite:NAME` among them.
     """
-    return DOMAIN_OF_FAMILY.get(spec.removeprefix(PREFIX).partition("-")[0]) if is_d4rl(spec) else None
+    if not spec.startswith((PREFIX, SUITE_PREFIX)):
+        return None
+    return DOMAIN_OF_FAMILY.get(spec.partition(":")[2].partition("-")[0])
 
 
 def is_d4rl(spec: str) -> bool:

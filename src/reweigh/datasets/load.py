@@ -13,7 +13,8 @@ from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
-from reweigh.datasets.scores import limit_of
+from reweigh.datasets.scores import SUITE_PREFIX, limit_of
+from reweigh.datasets.suites import is_suite, suite_rows
 from reweigh.errors import ConfigError, DatasetError, check_count
 from reweigh.transitions import Transitions
 
@@ -33,12 +34,12 @@ def load(
 ) -> Transitions:
     """Read a dataset.
 
-    `.hdf5` files and `d4rl:NAME` always follow D4RL's row rule: time-out rows and the last row are no
-    transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them they
-    follow D4RL's rule too.
+    `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: time-out rows and the last row
+    are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
+    they follow D4RL's rule too.
 
     Args:
-        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, or arrays by D4RL's names
+        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, or arrays by D4RL's names
             (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally
             `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
         env: gymnasium ID, over the one that the file names.
@@ -95,6 +96,16 @@ def load(
     )
 
 
+def plain_name(spec: str) -> str:
+    """What a dataset is called in the names of files and folders: without folders, ending and colons.
+
+    Args:
+        spec: of a dataset.
+    """
+    name = Path(spec.replace(":", "-")).name
+    return next((name.removesuffix(end) for end in (".hdf5", ".h5", ".npz") if name.endswith(end)), name)
+
+
 def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, bool]:
     """The record before any row rule: its name, its rows, and whether D4RL's rule always applies.
 
@@ -117,13 +128,15 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
         return spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False
     if is_d4rl(spec):
         return spec, d4rl_rows(name), True
+    if is_suite(spec):
+        return spec, suite_rows(spec.removeprefix(SUITE_PREFIX)), True
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
     if path.suffix not in (".hdf5", ".h5", ".npz"):
         raise DatasetError(
-            f"expected a file ending in .hdf5 or .npz, builtin:NAME or d4rl:NAME, but found {spec!r}. "
-            "Write D4RL's arrays with h5py or numpy.savez."
+            "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME, but found "
+            f"{spec!r}. Write D4RL's arrays with h5py or numpy.savez."
         )
     if not os.path.exists(path):
         raise DatasetError(f"expected a dataset at {spec}, but there is no such file. Check the path.")

@@ -1,7 +1,10 @@
-"""Imbalanced datasets from a good and a bad one (Appendix of arXiv 2306.13085 and of 2310.04413)."""
+"""Imbalanced datasets from good and bad ones (Appendix of arXiv 2306.13085 and of 2310.04413)."""
 
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from reweigh.datasets.rows import Rows, rows_digest
 from reweigh.errors import MOST, ConfigError, DatasetError
 
 Kind = Literal["trajectories", "segments"]
+Unit = Literal["transitions", "episodes"]
 
 SHORTEST_SEGMENT, LONGEST_SEGMENT = 5, 499
 
@@ -19,9 +23,9 @@ class MixRecipe:
     """Settings of a mix; with the sources' digests they fix every byte of it."""
 
     ratio: float
-    """`P`, the good source's share of rows, in (0, 1)."""
+    """`P`, the good sources' share, in (0, 1)."""
     size: int
-    """`N`, rows at least; the last episode is not cut."""
+    """`N`, rows at least, as the last episode is not cut; or episodes, as `unit` says."""
     kind: Kind = "trajectories"
     """Whole episodes, or random segments of them."""
     replacement: bool = True
@@ -29,6 +33,8 @@ class MixRecipe:
     seed: int = 0
     overshoot: bool = False
     """Draw one episode more where the target is met exactly, as the authors' loop does."""
+    unit: Unit = "transitions"
+    """What shares and size are counted in: rows, or drawn episodes (or segments)."""
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -36,10 +42,23 @@ class MixRecipe:
             raise ConfigError(f"expected ratio strictly between 0 and 1, but found {self.ratio}.")
         if not 2 <= self.size <= MOST:
             raise ConfigError(f"expected size from 2 to {MOST} rows, but found {self.size}.")
+        if self.unit not in ("transitions", "episodes"):
+            raise ConfigError(f"expected unit 'transitions' or 'episodes', but found {self.unit!r}.")
         if self.kind not in ("trajectories", "segments"):
             raise ConfigError(f"expected kind 'trajectories' or 'segments', but found {self.kind!r}.")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"expected seed from 0 to below 2^63, but found {self.seed}.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the datasets that a mix is made of."""
+
+    rows: Rows
+    share: float
+    """Of the mix, in (0, 1); those of all sources add up to 1."""
+    good: bool
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,9 @@ class _Pieces:
 
     start: list[int] = field(default_factory=list)
     length: list[int] = field(default_factory=list)
+
+    def count(self, unit: Unit) -> int:
+        return len(self.start) if unit == "episodes" else sum(self.length)
 
 
 def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
@@ -64,48 +86,133 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
     Raises:
         DatasetError: the sources do not fit together, or a draw without replacement runs out.
     """
-    for name in ("observation", "action"):
-        one, other = getattr(good, name).shape[1], getattr(bad, name).shape[1]
-        if one != other:
-            raise DatasetError(
-                f"expected sources of equal {name} width, but the good one has {one} and the bad one {other}."
-            )
-    rng = np.random.default_rng(recipe.seed)
-    good_target = round(recipe.ratio * recipe.size, 6)  # 0.07 * 100 shall be 7, not a little more
-    if not good_target:
+    sources = [Source(good, recipe.ratio, good=True), Source(bad, 1 - recipe.ratio, good=False)]
+    rows, _, made = _mixed(sources, recipe)
+    return rows, made | {
+        "mix_good_digest": rows_digest(good, ""),
+        "mix_bad_digest": rows_digest(bad, ""),
+    }
+
+
+def mix_several(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, dict]:
+    """Draw each source's share of `N` in turn, good ones first; the last one fills what is left.
+
+    Args:
+        sources: at least one good and one bad; names tell them apart in the record.
+        recipe: how; `ratio` is the good sources' share.
+
+    Returns:
+        The rows, with `source` 1 or 0, and what to record of how they were made.
+
+    Raises:
+        ConfigError: shares that do not add up to 1, or leave a source without a row.
+        DatasetError: the sources do not fit together, or a draw without replacement runs out.
+    """
+    sources = sorted(sources, key=lambda source: not source.good)
+    rows, drawn, made = _mixed(sources, recipe)
+    each = [
+        {
+            "source": source.name,
+            "label": "good" if source.good else "bad",
+            "share": source.share,
+            "rows": pieces.count("transitions"),
+            "episodes": pieces.count("episodes"),
+            "digest": rows_digest(source.rows, ""),
+        }
+        for source, pieces in zip(sources, drawn, strict=True)
+    ]
+    return rows, made | {"mix_sources": json.dumps(each)}
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Refuse shares that are none, or not of one whole.
+
+    Args:
+        shares: of all sources.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if not all(0 < share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise ConfigError(
-            f"expected a ratio that asks for rows of the good source, but {recipe.ratio} of {recipe.size} "
-            "rows is none. Raise it or --size."
+            f"expected shares above 0 that add up to 1, but found "
+            f"{', '.join(f'{share:g}' for share in shares)}, together {sum(shares):g}."
         )
-    good_pieces, good_rows = _draw(good, good_target, recipe, rng, "good")
-    bad_pieces, bad_rows = _draw(bad, float(recipe.size - good_rows), recipe, rng, "bad")
-    parts = [_take(good, good_pieces), _take(bad, bad_pieces)]
-    labels = [np.ones(good_rows, np.int8), np.zeros(bad_rows, np.int8)]
+
+
+def _mixed(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, list[_Pieces], dict[str, Any]]:
+    _check_widths(sources)
+    check_shares([source.share for source in sources])
+    rng = np.random.default_rng(recipe.seed)
+    drawn: list[_Pieces] = []
+    for number, source in enumerate(sources, start=1):
+        # 0.07 * 100 shall be 7, not a little more
+        target = round(source.share * recipe.size, 6)
+        if recipe.unit == "episodes":
+            target = float(round(target))
+        if not target:
+            raise ConfigError(
+                f"expected a {'ratio' if len(sources) == 2 else 'share'} that asks for {_things(recipe)} of "
+                f"the {_label(source)} source, but {source.share:g} of {recipe.size} is none. "
+                "Raise it or --size."
+            )
+        if number == len(sources):
+            target = float(recipe.size - sum(pieces.count(recipe.unit) for pieces in drawn))
+        drawn.append(_draw(source, target, recipe, rng))
+    parts = [_take(source.rows, pieces) for source, pieces in zip(sources, drawn, strict=True)]
     rows = Rows(
         observation=np.concatenate([part.observation for part in parts]),
         action=np.concatenate([part.action for part in parts]),
         reward=np.concatenate([part.reward for part in parts]),
         terminal=np.concatenate([part.terminal for part in parts]),
         timeout=np.concatenate([part.timeout for part in parts if part.timeout is not None]),
-        source=np.concatenate(labels),
-        env=good.env,
+        source=np.concatenate(
+            [np.full(len(part), source.good, np.int8) for source, part in zip(sources, parts, strict=True)]
+        ),
+        env=sources[0].rows.env,
     )
-    made = {
+    return rows, drawn, _record(sources, drawn, recipe)
+
+
+def _record(sources: Sequence[Source], drawn: Sequence[_Pieces], recipe: MixRecipe) -> dict[str, Any]:
+    def total(unit: Unit, *, good: bool) -> int:
+        pairs = zip(sources, drawn, strict=True)
+        return sum(pieces.count(unit) for source, pieces in pairs if source.good == good)
+
+    good, bad = total(recipe.unit, good=True), total(recipe.unit, good=False)
+    return {
         "mix_ratio": recipe.ratio,
-        "mix_ratio_reached": good_rows / len(rows),
+        "mix_ratio_reached": good / (good + bad),
         "mix_size": recipe.size,
+        **({"mix_unit": recipe.unit} if recipe.unit != "transitions" else {}),
         "mix_kind": recipe.kind,
         "mix_replacement": recipe.replacement,
         "mix_overshoot": recipe.overshoot,
         "mix_seed": recipe.seed,
-        "mix_good_rows": good_rows,
-        "mix_bad_rows": bad_rows,
-        "mix_good_episodes": len(good_pieces.start),
-        "mix_bad_episodes": len(bad_pieces.start),
-        "mix_good_digest": rows_digest(good, ""),
-        "mix_bad_digest": rows_digest(bad, ""),
+        "mix_good_rows": total("transitions", good=True),
+        "mix_bad_rows": total("transitions", good=False),
+        "mix_good_episodes": total("episodes", good=True),
+        "mix_bad_episodes": total("episodes", good=False),
     }
-    return rows, made
+
+
+def _check_widths(sources: Sequence[Source]) -> None:
+    for name in ("observation", "action"):
+        first, *others = (getattr(source.rows, name).shape[1] for source in sources)
+        for source, other in zip(sources[1:], others, strict=True):
+            if first != other:
+                raise DatasetError(
+                    f"expected sources of equal {name} width, but the {_label(sources[0])} one has {first} "
+                    f"and the {_label(source)} one {other}."
+                )
+
+
+def _label(source: Source) -> str:
+    return f"{'good' if source.good else 'bad'}{f' ({source.name})' if source.name else ''}"
+
+
+def _things(recipe: MixRecipe) -> str:
+    return "episodes" if recipe.unit == "episodes" else "rows"
 
 
 def with_timeouts(rows: Rows, limit: int | None) -> Rows:
@@ -128,20 +235,20 @@ def with_timeouts(rows: Rows, limit: int | None) -> Rows:
     return replace(rows, timeout=limit_timeouts(rows.terminal, limit))
 
 
-def _draw(
-    rows: Rows, target: float, recipe: MixRecipe, rng: np.random.Generator, name: str
-) -> tuple[_Pieces, int]:
+def _draw(source: Source, target: float, recipe: MixRecipe, rng: np.random.Generator) -> _Pieces:
+    rows = source.rows
     assert rows.timeout is not None
     starts = episode_starts(rows.terminal | rows.timeout)
     lengths = np.diff(np.append(starts, len(rows)))
     pieces, total = _Pieces(), 0
     order = rng.permutation(len(starts)) if not recipe.replacement else None
-    drawn = 0
     while total < target or (recipe.overshoot and total == target):
+        drawn = len(pieces.start)
         if order is not None and drawn == len(order):
+            whole = f" hold {total}" if recipe.unit == "transitions" else " are drawn"
             raise DatasetError(
-                f"expected {target:.0f} rows of the {name} source, but all its {len(order)} episodes hold "
-                f"{total}. Draw with replacement, or lower --size or the ratio."
+                f"expected {target:.0f} {_things(recipe)} of the {_label(source)} source, but all its "
+                f"{len(order)} episodes{whole}. Draw with replacement, or lower --size or the ratio."
             )
         episode = int(order[drawn]) if order is not None else int(rng.integers(len(starts)))
         start, length = int(starts[episode]), int(lengths[episode])
@@ -151,9 +258,8 @@ def _draw(
             start, length = start + offset, min(wanted, length - offset)
         pieces.start.append(start)
         pieces.length.append(length)
-        total += length
-        drawn += 1
-    return pieces, total
+        total += 1 if recipe.unit == "episodes" else length
+    return pieces
 
 
 def _take(rows: Rows, pieces: _Pieces) -> Rows:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 # Before the name of one of D4RL's datasets, where a dataset is asked for.
 PREFIX = "d4rl:"
+# The same for imbalanced datasets that are mixed of two of them.
+SUITE_PREFIX = "suite:"
 
 
 @dataclass(frozen=True)

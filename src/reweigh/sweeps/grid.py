@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reweigh.datasets.load import plain_name
 from reweigh.errors import ConfigError, check_seeds
 
 NAMED = Path(__file__).parent / "named"
@@ -174,9 +175,7 @@ def _runs_of(
         dataset = words[0]
         for flag, value in chosen.items():
             words += _words(flag, value, path)
-        found.append(
-            (folder / _slug(Path(dataset.replace(":", "-")).stem) / _name(chosen, name), tuple(words))
-        )
+        found.append((folder / _slug(plain_name(dataset)) / _name(chosen, name), tuple(words)))
     return found
 
 

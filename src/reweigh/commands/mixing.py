@@ -1,0 +1,164 @@
+"""`reweigh mix`: imbalanced datasets of one's own sources, or by the names of the authors' scripts."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reweigh.commands.common import fetch_all, history, out_path, print_table
+from reweigh.datasets.episodes import episode_starts
+from reweigh.datasets.files import write_hdf5
+from reweigh.datasets.load import load_rows
+from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_several, with_timeouts
+from reweigh.datasets.rows import Rows
+from reweigh.datasets.scores import limit_of
+from reweigh.datasets.suites import Suite, suite_names, suite_of
+from reweigh.errors import ConfigError, check_count
+
+# How far a mix may miss its ratio, relatively, before that is said.
+_RATIO_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A source as it was named."""
+
+    spec: str
+    share: float | None
+    good: bool
+
+    @classmethod
+    def of(cls, text: str, *, good: bool) -> "_Asked":
+        spec, _, share = text.rpartition(":")
+        try:
+            return cls(spec, float(share), good) if spec else cls(text, None, good)
+        except ValueError:
+            return cls(text, None, good)
+
+    @property
+    def name(self) -> str:
+        return Path(self.spec).name
+
+
+def mix_command(arguments: argparse.Namespace) -> int:
+    """Make an imbalanced dataset, or name those of the suites."""
+    if arguments.list_suites:
+        print("\n".join(suite_names()))
+        return 0
+    suite = _suite(arguments)
+    asked = _asked(arguments, suite)
+    if arguments.out is None:
+        raise ConfigError("expected --out F.hdf5, the file to write, but found none. Name it.")
+    out = out_path(arguments.out, (".hdf5", ".h5"), [source.spec for source in asked])
+    if arguments.max_episode_steps is not None:
+        check_count("--max-episode-steps", arguments.max_episode_steps)
+    fetch_all([source.spec for source in asked])
+    records = [_rows(source.spec, arguments.max_episode_steps) for source in asked]
+    rows, made = _mixed(arguments, suite, asked, records)
+    histories = [str(record.attributes["history"]) for record in records if "history" in record.attributes]
+    made |= {"history": history(arguments, histories)}
+    write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
+    _say_missed_ratio(made)
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **made}, indent=2))
+    else:
+        print_table({"dataset": arguments.out, **{k.removeprefix("mix_"): v for k, v in made.items()}})
+    return 0
+
+
+def _suite(arguments: argparse.Namespace) -> Suite | None:
+    """The suite whose recipe is asked for; its flags are not to be given twice."""
+    if arguments.suite is None:
+        return None
+    suite = suite_of(arguments.suite)
+    for flag in ("ratio", "size", "kind", "share"):
+        if getattr(arguments, flag) is not None:
+            raise ConfigError(
+                f"--{flag} has no meaning with --suite, whose name fixes it. Leave one of the two out."
+            )
+    return suite
+
+
+def _asked(arguments: argparse.Namespace, suite: Suite | None) -> list[_Asked]:
+    """The sources, good ones first; a suite's own where none are named."""
+    good = [_Asked.of(text, good=True) for text in arguments.good]
+    bad = [_Asked.of(text, good=False) for text in arguments.bad]
+    if suite and not good and not bad:
+        return [_Asked(suite.good, None, good=True), _Asked(suite.bad, None, good=False)]
+    for flag, found in (("--good", good), ("--bad", bad)):
+        if not found:
+            raise ConfigError(
+                f"expected datasets with --good and with --bad, but {flag} is missing. Name one."
+            )
+    if len(good) == len(bad) == 1 and good[0].share is None and bad[0].share is None:
+        if suite is None and arguments.ratio is None:
+            raise ConfigError("expected the share of good rows, but --ratio is missing. Give one, as 0.05.")
+        return good + bad
+    if suite:
+        raise ConfigError(
+            "expected one --good and one --bad without shares with --suite. Leave the others out."
+        )
+    if arguments.ratio is not None:
+        raise ConfigError(
+            "--ratio belongs to one --good and one --bad. Leave it out: shares follow the names."
+        )
+    for source in good + bad:
+        if source.share is None:
+            raise ConfigError(
+                f"expected a share after each of several sources, as {source.spec}:0.3, but {source.spec} "
+                "has none. Add it."
+            )
+    check_shares([source.share for source in good + bad if source.share is not None])
+    return good + bad
+
+
+def _rows(spec: str, max_episode_steps: int | None) -> Rows:
+    _, rows, _ = load_rows(spec)
+    return with_timeouts(rows, max_episode_steps or limit_of(Path(spec).name, rows.env))
+
+
+def _mixed(
+    arguments: argparse.Namespace, suite: Suite | None, asked: list[_Asked], records: list[Rows]
+) -> tuple[Rows, dict[str, Any]]:
+    """Rows, and what to record of them."""
+    how: dict[str, Any] = {
+        "seed": arguments.seed,
+        "replacement": not arguments.without_replacement,
+        "overshoot": arguments.overshoot,
+    }
+    named: dict[str, Any] = {"mix_good": asked[0].name, "mix_bad": asked[-1].name}
+    if suite:
+        rows, made = mix(records[0], records[1], suite.recipe(records[0], **how))
+        return rows, {"mix_suite": suite.name, **named, **made}
+    unit = arguments.share or "transitions"
+    how |= {"kind": arguments.kind or "trajectories", "unit": unit}
+    how["size"] = arguments.size
+    if arguments.size is None:
+        how["size"] = len(records[0]) if unit == "transitions" else _episodes(records[0])
+    if arguments.ratio is not None:
+        rows, made = mix(records[0], records[1], MixRecipe(ratio=arguments.ratio, **how))
+        return rows, {**named, **made}
+    sources = [
+        Source(record, source.share or 0.0, source.good, source.name)
+        for source, record in zip(asked, records, strict=True)
+    ]
+    ratio = sum(source.share for source in sources if source.good)
+    return mix_several(sources, MixRecipe(ratio=ratio, **how))
+
+
+def _episodes(rows: Rows) -> int:
+    assert rows.timeout is not None
+    return len(episode_starts(rows.terminal | rows.timeout))
+
+
+def _say_missed_ratio(made: dict[str, Any]) -> None:
+    wanted, reached = made["mix_ratio"], made["mix_ratio_reached"]
+    if abs(reached / wanted - 1) > _RATIO_TOLERANCE:
+        things = "episodes" if made.get("mix_unit") == "episodes" else "rows"
+        print(
+            f"note: {reached:.3g} of the {things} are good instead of {wanted:g}, because episodes are "
+            "drawn whole. A larger --size comes closer.",
+            file=sys.stderr,
+        )

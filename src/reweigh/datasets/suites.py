@@ -1,0 +1,138 @@
+"""Imbalanced datasets by the names of the authors' scripts, of D4RL's (arXiv 2306.13085, 2310.04413)."""
+
+import difflib
+import itertools
+import re
+from dataclasses import dataclass, replace
+
+from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
+from reweigh.datasets.mixtures import Kind, MixRecipe, mix, with_timeouts
+from reweigh.datasets.rows import Rows
+from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, limit_of
+from reweigh.errors import ConfigError
+
+_FAMILIES = ("hopper", "halfcheetah", "walker2d", "ant")
+_QUALITIES = ("medium", "expert")
+_RATIOS = ("0.01", "0.05", "0.1", "0.25", "0.5")
+_SIZES = ("5000", "10000", "20000", "50000", "100000")
+_NAME = re.compile(
+    rf"({'|'.join(_FAMILIES)})-random-({'|'.join(_QUALITIES)})(-partial)?"
+    rf"-({'|'.join(map(re.escape, _RATIOS))})(?:-({'|'.join(_SIZES)}))?-v2"
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a name stands for."""
+
+    name: str
+    good: str
+    """Dataset of the good source, `d4rl:NAME`."""
+    bad: str
+    ratio: float
+    """`P`, the good source's share of rows."""
+    kind: Kind
+    size: int | None
+    """`N`, rows; None: as many as the good source has."""
+
+    def recipe(
+        self, good: Rows, *, seed: int = 0, replacement: bool = True, overshoot: bool = False
+    ) -> MixRecipe:
+        """The recipe for a good source.
+
+        Args:
+            good: its rows, which say how many there shall be where the name does not.
+            seed: of drawing.
+            replacement: an episode may be drawn again.
+            overshoot: draw one episode more where the target is met exactly, as the authors' loop does.
+        """
+        return MixRecipe(
+            ratio=self.ratio,
+            size=self.size or len(good),
+            kind=self.kind,
+            seed=seed,
+            replacement=replacement,
+            overshoot=overshoot,
+        )
+
+
+def suite_names() -> list[str]:
+    """The 96 names of the authors' scripts; `suite_of` knows those of other ratios and sizes too."""
+    ratios = [ratio for ratio in _RATIOS if ratio != "0.25"]
+    forms = ("{}-random-{}-{}-v2", "{}-random-{}-partial-{}-v2", "{}-random-{}-{}-50000-v2")
+    return [
+        form.format(family, quality, ratio)
+        for form, family, quality, ratio in itertools.product(forms, _FAMILIES, _QUALITIES, ratios)
+    ]
+
+
+def suite_of(name: str) -> Suite:
+    """What a name stands for.
+
+    Args:
+        name: `{env}-random-{medium|expert}-{P}-v2` (whole episodes, as many rows as the good source has),
+            `...-partial-{P}-v2` (segments) or `...-{P}-{N}-v2` (`N` rows).
+
+    Raises:
+        ConfigError: there is no such name.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or (found[3] and found[5]):
+        near = difflib.get_close_matches(name, suite_names(), n=3, cutoff=0.4)
+        raise ConfigError(
+            f"expected the name of an imbalanced dataset, but found {name!r}. "
+            + (
+                f"Did you mean {' or '.join(near)}?"
+                if near
+                else "An example is hopper-random-expert-0.05-v2."
+            )
+            + " List them with reweigh mix --list-suites."
+        )
+    family, quality, partial, ratio, size = found.groups()
+    return Suite(
+        name=name,
+        good=f"{PREFIX}{family}-{quality}-v2",
+        bad=f"{PREFIX}{family}-random-v2",
+        ratio=float(ratio),
+        kind="segments" if partial else "trajectories",
+        size=int(size) if size else None,
+    )
+
+
+def is_suite(spec: str) -> bool:
+    """Whether a dataset is asked for by the name of an imbalanced one."""
+    return spec.startswith(SUITE_PREFIX)
+
+
+def d4rl_names(spec: str) -> list[str]:
+    """The names of D4RL's datasets that a dataset is made of; none for a file.
+
+    Args:
+        spec: of a dataset.
+
+    Raises:
+        ConfigError: there is no such suite.
+    """
+    if is_suite(spec):
+        suite = suite_of(spec.removeprefix(SUITE_PREFIX))
+        return [source.removeprefix(PREFIX) for source in (suite.good, suite.bad)]
+    return [spec.removeprefix(PREFIX)] if is_d4rl(spec) else []
+
+
+def suite_rows(name: str) -> Rows:
+    """The rows that `reweigh mix --suite NAME` writes, mixed in memory with seed 0.
+
+    Args:
+        name: for example `hopper-random-expert-0.05-v2`.
+
+    Raises:
+        ConfigError: there is no such name.
+        DatasetError: a source cannot be had, read or trusted.
+    """
+    suite = suite_of(name)
+    good, bad = (
+        with_timeouts(d4rl_rows(source.removeprefix(PREFIX)), limit_of(source, None))
+        for source in (suite.good, suite.bad)
+    )
+    rows, made = mix(good, bad, suite.recipe(good))
+    return replace(rows, attributes={"mix_suite": name, "mix_good": suite.good, "mix_bad": suite.bad, **made})
