@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from reweigh.cli import main
+from reweigh.datasets.scores import references
+from reweigh.datasets.suites import d4rl_names, set_names
 from reweigh.errors import ConfigError, RunError
 from reweigh.runs import RunFolder
 from reweigh.sweeps.backends import as_commands, as_docker, start_screens, submit_to_slurm
@@ -77,6 +79,7 @@ def test_a_runs_folder_is_named_by_its_own_settings_alone(tmp_path):
         ("weights = 'aw'\n[[runs]]\n", "'weights'"),
         ("[[runs]]\nalgorithm='bc'", "expected data"),
         ("[[runs]]\ndata='a'", "expected algorithm"),
+        ("[[runs]]\ndata='set:mujuco'\nalgorithm='bc'", "set:NAME"),
         ("[[runs]]\ndata='a'\nalgorithm='bc'\nout='x'", "out belongs to the whole sweep"),
         ("[[runs]]\ndata='a'\nalgorithm='bc'\nhidden=[[]]", "words or numbers as hidden"),
         ("[[runs]]\ndata='a'\nalgorithm='bc'\nnum-updates=[1, 2]", "two are called"),
@@ -87,6 +90,20 @@ def test_a_malformed_sweep_is_refused_in_one_line(tmp_path, text, why):
         read_sweep(write(tmp_path, text), None)
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_aw_papers_sweep_is_on_its_73_datasets(tmp_path):
+    tasks = read_sweep("aw", tmp_path).tasks
+    assert len({task.words[0] for task in tasks}) == 73
+    assert len(tasks) == 73 * 3 * 4 * 3  # datasets, algorithms, samplers, seeds
+
+
+def test_sets_of_datasets_hold_names_that_are_known():
+    for specs in set_names().values():
+        assert len(set(specs)) == len(specs)
+        for spec in specs:
+            assert all(name in references() for name in d4rl_names(spec)), spec
+    assert sum(len(specs) for specs in set_names().values()) == 149
 
 
 @pytest.mark.parametrize("name", named_sweeps())

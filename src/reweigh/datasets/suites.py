@@ -66,6 +66,27 @@ def suite_names() -> list[str]:
     ]
 
 
+def set_names() -> dict[str, list[str]]:
+    """The datasets of the AW and DW papers' scripts by what they have in common."""
+    suites = [SUITE_PREFIX + name for name in suite_names()]
+    third = len(suites) // 3
+    qualities = ("random", "medium-expert", "medium-replay", "full-replay", "medium", "expert")
+    mazes = ("umaze", "umaze-diverse", "medium-diverse", "medium-play", "large-diverse", "large-play")
+    balls = ("umaze-v1", "medium-v1", "large-v1", "open-v0", "open-dense-v0")
+    balls += ("umaze-dense-v1", "medium-dense-v1", "large-dense-v1")
+    hands = itertools.product(("pen", "hammer", "door", "relocate"), ("human", "cloned", "expert"))
+    return {
+        "mixed": suites[:third],
+        "mixed-segments": suites[third : 2 * third],
+        "mixed-50000": suites[2 * third :],
+        "mujoco": [f"{PREFIX}{f}-{q}-v2" for f, q in itertools.product(_FAMILIES, qualities)],
+        "antmaze": [f"{PREFIX}antmaze-{maze}-v0" for maze in mazes],
+        "maze2d": [f"{PREFIX}maze2d-{ball}" for ball in balls],
+        "adroit": [f"{PREFIX}{hand}-{quality}-v1" for hand, quality in hands],
+        "kitchen": [f"{PREFIX}kitchen-{kind}-v0" for kind in ("complete", "partial", "mixed")],
+    }
+
+
 def suite_of(name: str) -> Suite:
     """What a name stands for.
 

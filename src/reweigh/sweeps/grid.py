@@ -9,7 +9,8 @@
     num-updates = 100000
 
 Every key is a flag of `reweigh train` without its dashes. A list is a choice, and a run is made of every
-combination of choices; a list in a list is one choice of several words. Several `[[runs]]` are joined.
+combination of choices; a list in a list is one choice of several words. Several `[[runs]]` are joined. As
+data, `set:mujoco` stands for the datasets of that name in the papers' scripts.
 """
 
 import itertools
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.datasets.load import plain_name
+from reweigh.datasets.suites import set_names
 from reweigh.errors import ConfigError, check_seeds
 
 NAMED = Path(__file__).parent / "named"
 # They say how long a run is and how it is looked at, not which run it is.
 _NOT_IN_NAMES = {"num-updates", "eval-interval", "eval-episodes", "checkpoint-interval", "env", "no-evaluate"}
+_SET_PREFIX = "set:"
 _OF_THE_SWEEP = {"seeds", "out", "quiet", "json"}
 
 
@@ -167,6 +170,7 @@ def _runs_of(
         raise ConfigError(
             f"{sorted(misplaced)[0]} belongs to the whole sweep, not under [[runs]] of {path}. Leave it out."
         )
+    group["data"] = _data_of(group["data"])
     choices = {key: value if isinstance(value, list) else [value] for key, value in group.items()}
     found = []
     for values in itertools.product(*choices.values()):
@@ -176,6 +180,21 @@ def _runs_of(
         for flag, value in chosen.items():
             words += _words(flag, value, path)
         found.append((folder / _slug(plain_name(dataset)) / _name(chosen, name), tuple(words)))
+    return found
+
+
+def _data_of(given: Any) -> list[Any]:
+    found = []
+    for spec in given if isinstance(given, list) else [given]:
+        name = str(spec).removeprefix(_SET_PREFIX)
+        if name == str(spec):
+            found.append(spec)
+        elif name in set_names():
+            found += set_names()[name]
+        else:
+            raise ConfigError(
+                f"expected {_SET_PREFIX}NAME with one of {', '.join(set_names())}, but found {spec!r}."
+            )
     return found
 
 
