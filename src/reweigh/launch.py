@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -25,6 +26,7 @@ from reweigh.report.quickstart_figure import plot_quickstart
 from reweigh.runs import RunFolder, make_folder
 from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
+from reweigh.statistics import interval
 from reweigh.transitions import Transitions
 from reweigh.value_runs import ValueJob, is_learned, learning_folder
 
@@ -341,8 +343,10 @@ def _print_results(out: Path, results: list[dict[str, Any]]) -> None:
         score = f"mean of the last ten evaluations {result[key]:.1f}" if key else "not scored"
         print(f"seed {result['seed']}: {score}{speed}")
     if key and len(results) > 1:
-        values = [result[key] for result in results]
-        mean = sum(values) / len(values)
-        deviation = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+        values = np.array([[result[key]] for result in results])
+        found = interval(values, "iqm", seed=0)
         words = "normalized score" if key.endswith("score") else "return"
-        print(f"{words}: {mean:.1f} ± {deviation:.1f} (mean ± standard deviation over {len(values)} seeds)")
+        print(
+            f"{words}: {found.estimate:.1f} (IQM over {len(values)} seeds; 95 % bootstrap interval "
+            f"{found.low:.1f} to {found.high:.1f})"
+        )
