@@ -90,8 +90,9 @@ def row(folder: RunFolder) -> str:
     cells = [config["algorithm"]["type"], label(config["rebalance"]), f"{config['num_updates']}"]
     for key in ("last_ten_score", "final_score"):
         scores = np.array([result[key] for result in finished])
-        found = interval(scores[:, None], "iqm", **BOOTSTRAP)
-        cells.append(f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}]")
+        # Of fewer seeds an interval would be narrower, and the row look surer than the others.
+        found = None if missing else interval(scores[:, None], "iqm", **BOOTSTRAP)
+        cells.append(f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}]" if found else "-")
         cells.append(", ".join(f"{score:.1f}" for score in scores))
     if missing:
         cells[-1] += f" (not finished: seeds {', '.join(map(str, missing))})"
