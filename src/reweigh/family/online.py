@@ -157,6 +157,7 @@ class Training:
         policy = self._policy(state, step=count, seed=config.seed)
         found = evaluate(self.trial, policy, episode_seeds(config.seed, count, config.eval_episodes))
         save_policy(policy_path(self.folder, count), policy)
+        self.folder.save_policy(policy)
         returns = returns.with_evaluation(count, found.episode_return, found.episode_length)
         self.folder.save_returns(returns)
         return returns
