@@ -15,7 +15,7 @@ ORDER = [
     "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
     "policy", "evaluation", "collection", "runs", "statistics", "scoring", "sweeps", "provenance", "session",
     "loading", "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment",
-    "parallel", "quickstart", "bandit", "report", "doctor", "launch", "arguments",
+    "family", "parallel", "quickstart", "bandit", "report", "doctor", "launch", "arguments",
     "commands", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",

@@ -1694,9 +1694,14 @@ BAD_USAGE = [
     (f"{COLLECT} --out out/c.hdf5 --env ''", "argument --env: expected a name, but found ''"),
     (
         "collect --env Pendulum-v1 --out out/c.hdf5",
-        "the following arguments are required: --policy, --num-steps",
+        "the following arguments are required: --num-steps",
     ),
-    ("collect", "the following arguments are required: --env, --policy, --num-steps, --out"),
+    (
+        "collect --env Pendulum-v1 --num-steps 4 --out out/c.hdf5",
+        "one of the arguments --policy --family is required",
+    ),
+    (f"{COLLECT} --out out/c.hdf5 --family", "argument --family: not allowed with argument --policy"),
+    ("collect", "the following arguments are required: --env, --num-steps, --out"),
     ("plot", "the following arguments are required: what, FILE"),
     ("plot weights", "the following arguments are required: FILE"),
     ("plot runs", "the following arguments are required: FILE"),
@@ -1731,7 +1736,7 @@ BAD_EVALUATE = [
     ("evaluate small.hdf5 --episodes 1", "expected a run's config.json at small.hdf5/config.json"),
     (
         "evaluate w.npz --episodes 1",
-        "expected a run's config.json at w.npz/config.json, but it cannot be read",
+        "expected a policy at w.npz, but it cannot be read",
     ),
     (f"evaluate {LONG} --episodes 1", "expected a run's config.json at"),
     (
@@ -1798,7 +1803,20 @@ BAD_EVALUATE = [
     ("evaluate run --env :", "expected an installed gymnasium environment"),
 ]
 
+FAMILY = "collect --family --num-steps 50000"
+
 BAD_COLLECT = [
+    (f"{FAMILY} --env Pendulum-v1 --out file", "cannot write in file/training"),
+    (
+        f"{FAMILY} --env Nowhere-v4 --out out/f",
+        "expected an installed gymnasium environment, but 'Nowhere-v4'",
+    ),
+    (f"{FAMILY} --env CartPole-v1 --out out/f", "expected a box of one axis as action space"),
+    (
+        f"{FAMILY} --env Pendulum-v1 --num-steps 20000 --out out/f",
+        "expected start_steps from 0 to below num_ste",
+    ),
+    (f"{FAMILY} --env Pendulum-v1 --set x --out out/f", "expected --set PATH=VALUE, but found 'x'"),
     (
         "collect --env Pendulum-v1 --policy nowhere --num-steps 4 --out out/c.hdf5",
         "expected --policy random or a run with trained seeds, but nowhere has none",
@@ -1821,7 +1839,7 @@ BAD_COLLECT = [
     ),
     (
         "collect --env Pendulum-v1 --policy w.npz --num-steps 4 --out out/c.hdf5",
-        "expected --policy random or a run with trained seeds, but w.npz has none",
+        "expected a policy at w.npz, but it cannot be read",
     ),
     (
         f"collect --env Pendulum-v1 --policy {LONG} --num-steps 4 --out out/c.hdf5",

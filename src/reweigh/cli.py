@@ -338,10 +338,10 @@ def _add_evaluate(commands: Any) -> None:
     parser = _command(
         commands,
         "evaluate",
-        "score a run's policies on fresh episodes",
+        "score a run's policies, or a policy's file, on fresh episodes",
         "reweigh evaluate runs/aw --episodes 100",
     )
-    parser.add_argument("run", type=_name, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=_name, metavar="RUN", help="run folder, or a policy's .npz")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes a seed")
     parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID (default: the run's own)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -424,19 +424,42 @@ def _add_collect(commands: Any) -> None:
         "reweigh collect --env Hopper-v4 --policy runs/aw --num-steps 100000 --out mine.hdf5",
     )
     parser.add_argument("--env", type=_name, required=True, metavar="ID", help="gymnasium ID")
-    parser.add_argument(
-        "--policy", type=_name, required=True, metavar="random|RUN", help="uniform actions, or a run's policy"
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--policy",
+        type=_name,
+        metavar="random|RUN|P.npz",
+        help="uniform actions, a run's policy, or a policy's file",
     )
-    parser.add_argument("--num-steps", type=int, required=True, metavar="N", help="rows to record")
-    parser.add_argument("--out", type=_name, required=True, metavar="F.hdf5", help="file to write")
+    source.add_argument(
+        "--family", action="store_true", help="train online (TD3); random, medium, replay and expert data"
+    )
+    parser.add_argument(
+        "--num-steps", type=int, required=True, metavar="N", help="rows to record; of a family: to train for"
+    )
+    parser.add_argument(
+        "--out", type=_name, required=True, metavar="F.hdf5", help="file to write; of a family: its folder"
+    )
     parser.add_argument(
         "--policy-seed", type=int, metavar="K", help="which seed of the run (default: the first)"
     )
     parser.add_argument(
-        "--action-noise", type=float, default=0.0, metavar="S", help="deviation added to actions in [-1, 1]"
+        "--action-noise",
+        type=float,
+        metavar="S",
+        help="deviation added to actions in [-1, 1] (default: 0, of a family 0.1)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same call, same bytes")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    family = parser.add_argument_group("of a family")
+    family.add_argument(
+        "--rollout-steps", type=int, metavar="N", help="rows of random, medium and expert (default: 100000)"
+    )
+    family.add_argument(
+        "--set", dest="fields", action="append", default=[], metavar="PATH=VALUE",
+        help="any field of it, for example start_steps=10000 or td3.learning_rate=1e-3; may be repeated",
+    )  # fmt: skip
+    family.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_bandit(commands: Any) -> None:

@@ -51,26 +51,28 @@ def collect(
     actor = None if policy == RANDOM else load_policy(Path(policy))
     environment = make_environment(env_id)
     try:
-        act = _make_act(env_id, environment, actor, num_steps, seed, action_noise)
-        arrays, cut = _roll_out(environment, act, num_steps, seed)
+        recorder = Recorder(environment, num_steps, seed)
+        # Ours, not the environment's own sampler, so that versions of gymnasium cannot change it.
+        rng = generator(f"collection actions {seed}")
+        recorder.run(make_act(env_id, environment, actor, num_steps, rng, action_noise), num_steps)
     finally:
         environment.close()
-    rows = checked_rows(arrays, where=env_id, env=env_id)
-    starts = episode_starts(arrays["terminals"] | arrays["timeouts"])
-    returns = np.add.reduceat(rows.reward.astype(np.float64), starts)
-    whole = returns[:-1] if cut and len(returns) > 1 else returns
+    rows, found = recorder.rows(env_id, num_steps)
     attributes = {
         "env": env_id,
         "policy": RANDOM if actor is None else hashlib.sha256(Path(policy).read_bytes()).hexdigest(),
         "action_noise": float(action_noise),
         "num_steps": num_steps,
         "seed": seed,
-        "episodes": len(starts),
-        "mean_return": float(whole.mean()),
-        "made_by": f"reweigh {reweigh.__version__}",
-        **{package: _version(package) for package in ("gymnasium", "mujoco", "numpy")},
+        **found,
     }
     return rows, attributes
+
+
+def generator(text: str) -> np.random.Generator:
+    """Random numbers fixed by a text, in every version and on every machine."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -100,17 +102,31 @@ def _check_settings(policy: str | Path, num_steps: int, seed: int, action_noise:
         )
 
 
-def _make_act(
-    env_id: str, environment: Any, actor: Policy | None, num_steps: int, seed: int, action_noise: float
+def make_act(
+    env_id: str,
+    environment: Any,
+    actor: Policy | None,
+    count: int,
+    rng: np.random.Generator,
+    action_noise: float,
 ) -> Callable[[int, np.ndarray], np.ndarray]:
-    """(Step, observation) -> action within the environment's bounds. Random numbers are drawn here."""
+    """(Number of the step, observation) -> action within the environment's bounds.
+
+    Args:
+        env_id: of the environment, for messages.
+        environment: from `make_environment`.
+        actor: None: uniform actions.
+        count: steps to act in; their random numbers are drawn here.
+        rng: where from.
+        action_noise: standard deviation where the action range is [-1, 1].
+
+    Raises:
+        ConfigError: the environment's actions are not bounded, or its spaces do not fit the policy.
+    """
     space = environment.action_space
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ConfigError(f"expected finite action bounds, but {env_id!r} has {space}.")
-    # Ours, not the environment's own sampler, so that versions of gymnasium cannot change it.
-    digest = hashlib.sha256(f"collection actions {seed}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    size = (num_steps, space.shape[0])
+    size = (count, space.shape[0])
 
     def bounded(action: np.ndarray) -> np.ndarray:
         return np.clip(action, space.low, space.high).astype(space.dtype, copy=False)
@@ -130,37 +146,114 @@ def _make_act(
     return lambda step, observation: bounded(actor(observation) + noise[step])
 
 
-def _roll_out(
-    environment: Any, act: Callable[[int, np.ndarray], np.ndarray], num_steps: int, seed: int
-) -> tuple[dict[str, np.ndarray], bool]:
-    """Arrays by D4RL's names, and whether the last episode was cut short."""
-    (states,), (actions,) = environment.observation_space.shape, environment.action_space.shape
-    arrays = {
-        "observations": np.empty((num_steps, states), np.float32),
-        "actions": np.empty((num_steps, actions), np.float32),
-        "rewards": np.empty(num_steps, np.float32),
-        "terminals": np.zeros(num_steps, bool),
-        "timeouts": np.zeros(num_steps, bool),
-        "next_observations": np.empty((num_steps, states), np.float32),
-    }
-    observation: Any = None
-    ended, episode = True, 0
-    for step in range(num_steps):
-        if ended:
-            observation, _ = environment.reset(seed=episode_seed(seed, episode))
-            episode += 1
-        action = act(step, observation)
-        arrays["observations"][step] = observation
-        arrays["actions"][step] = action
-        observation, reward, terminal, timeout, _ = environment.step(action)
-        arrays["rewards"][step] = reward
-        arrays["terminals"][step] = terminal
-        arrays["timeouts"][step] = timeout and not terminal
-        arrays["next_observations"][step] = observation
-        ended = terminal or timeout
-    if not ended:
-        arrays["timeouts"][-1] = True
-    return arrays, not ended
+class Recorder:
+    """An environment whose every step is kept, in parts of any length."""
+
+    def __init__(self, environment: Any, num_steps: int, seed: int):
+        """`num_steps`: the most that will be recorded; `seed`: of the episodes' resets."""
+        (states,), (actions,) = environment.observation_space.shape, environment.action_space.shape
+        self.environment, self.seed = environment, seed
+        self.count, self.episode = 0, 0
+        self.arrays = {
+            "observations": np.empty((num_steps, states), np.float32),
+            "actions": np.empty((num_steps, actions), np.float32),
+            "rewards": np.empty(num_steps, np.float32),
+            "terminals": np.zeros(num_steps, bool),
+            "timeouts": np.zeros(num_steps, bool),
+            "next_observations": np.empty((num_steps, states), np.float32),
+        }
+        self._observation: Any = None  # before an episode
+
+    def run(self, act: Callable[[int, np.ndarray], np.ndarray], count: int) -> None:
+        """Take and record so many steps more.
+
+        Args:
+            act: (number of the step, from 0 at every call, observation) -> action.
+            count: steps.
+        """
+        arrays = self.arrays
+        for number in range(count):
+            observation = self._reset() if self._observation is None else self._observation
+            row = self.count
+            action = act(number, observation)
+            arrays["observations"][row] = observation
+            arrays["actions"][row] = action
+            observation, reward, terminal, timeout, _ = self.environment.step(action)
+            arrays["rewards"][row] = reward
+            arrays["terminals"][row] = terminal
+            arrays["timeouts"][row] = timeout and not terminal
+            arrays["next_observations"][row] = observation
+            self._observation = None if terminal or timeout else observation
+            self.count += 1
+
+    def columns(self, count: int) -> tuple[dict[str, np.ndarray], bool]:
+        """The first rows by D4RL's names, and whether their last episode is cut short: a time-out.
+
+        Args:
+            count: rows, of those recorded.
+        """
+        arrays = {name: column[:count] for name, column in self.arrays.items()}
+        cut = not (arrays["terminals"][-1] or arrays["timeouts"][-1])
+        if cut:
+            arrays["timeouts"] = arrays["timeouts"].copy()
+            arrays["timeouts"][-1] = True
+        return arrays, cut
+
+    def rows(self, env_id: str, count: int) -> tuple[Rows, dict[str, Any]]:
+        """The first rows, checked, with what is to be said of them.
+
+        Args:
+            env_id: of the environment.
+            count: rows, of those recorded.
+
+        Raises:
+            DatasetError: the environment gave numbers that are not finite.
+        """
+        arrays, cut = self.columns(count)
+        rows = checked_rows(arrays, where=env_id, env=env_id)
+        starts = episode_starts(arrays["terminals"] | arrays["timeouts"])
+        returns = np.add.reduceat(rows.reward.astype(np.float64), starts)
+        whole = returns[:-1] if cut and len(returns) > 1 else returns
+        return rows, {
+            "episodes": len(starts),
+            "mean_return": float(whole.mean()),
+            "made_by": f"reweigh {reweigh.__version__}",
+            **{package: _version(package) for package in ("gymnasium", "mujoco", "numpy")},
+        }
+
+    def restore(self, recorded: dict[str, np.ndarray]) -> None:
+        """Go on after earlier steps: the unfinished episode is simulated again by its actions.
+
+        Where the simulator does not come to the recorded observations again, that episode ends in a time-out.
+
+        Args:
+            recorded: columns by D4RL's names.
+        """
+        self.count = len(recorded["rewards"])
+        for name, column in recorded.items():
+            self.arrays[name][: self.count] = column
+        ends = np.flatnonzero(recorded["terminals"] | recorded["timeouts"])
+        self.episode, self._observation = len(ends), None
+        start = int(ends[-1]) + 1 if len(ends) else 0
+        if start == self.count:
+            return
+        self._reset()
+        dtype = self.environment.action_space.dtype
+        for row in range(start, self.count):
+            observation, _, terminal, timeout, _ = self.environment.step(
+                recorded["actions"][row].astype(dtype)
+            )
+            expected = recorded["next_observations"][row]
+            if terminal or timeout or not np.array_equal(np.asarray(observation, np.float32), expected):
+                self.arrays["timeouts"][self.count - 1] = True
+                self._observation = None
+                return
+            self._observation = observation
+
+    def _reset(self) -> Any:
+        self._observation, _ = self.environment.reset(seed=episode_seed(self.seed, self.episode))
+        self.episode += 1
+        return self._observation
 
 
 def _version(package: str) -> str:

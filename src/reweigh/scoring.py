@@ -4,6 +4,7 @@ import numpy as np
 
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
+from reweigh.policy import Policy
 from reweigh.runs import SeedFolder
 
 
@@ -18,10 +19,27 @@ def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarra
     Raises:
         RunError: there is no policy.
     """
+    return evaluate_policy(folder.load_policy(), folder.seed, env, episodes)
+
+
+def evaluate_policy(
+    policy: Policy, seed: int, env: str, episodes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fresh episodes of a policy: returns, and normalised scores where D4RL has a reference.
+
+    Args:
+        policy: acts greedily.
+        seed: of its training.
+        env: gymnasium ID.
+        episodes: how many.
+
+    Raises:
+        ConfigError: the environment is none, or its spaces do not fit the policy.
+    """
     environment = make_environment(env)
     try:
         # An update that no training reaches: episodes that no evaluation of the run has seen.
-        result = evaluate(environment, folder.load_policy(), episode_seeds(folder.seed, -1, episodes))
+        result = evaluate(environment, policy, episode_seeds(seed, -1, episodes))
     finally:
         environment.close()
     reference = reference_of_env(env)

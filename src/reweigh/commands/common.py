@@ -57,6 +57,11 @@ def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> P
     return out
 
 
+def is_policy_file(text: str) -> bool:
+    """A policy of its own, instead of a run's."""
+    return text.endswith(".npz") and os.path.isfile(text)
+
+
 def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
     """Bring what `d4rl:NAME` and `suite:NAME` stand for, saying how far it is."""
     for name in dict.fromkeys(name for spec in specs for name in d4rl_names(spec)):

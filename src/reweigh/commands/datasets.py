@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from reweigh.commands.common import fetch_all, history, load_asked, out_path, print_table
+from reweigh.commands.common import fetch_all, history, is_policy_file, load_asked, out_path, print_table
+from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
@@ -48,14 +49,25 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def collect_command(arguments: argparse.Namespace) -> int:
-    """Record a dataset."""
+    """Record a dataset, or train online and record a family of them."""
     from reweigh.collection import collect
+    from reweigh.policy import load_policy
     from reweigh.runs import RunFolder
 
+    if arguments.family:
+        return family(arguments)
+    refuse_family_flags(arguments)
     out = out_path(arguments.out, (".hdf5", ".h5"))
     policy: str | Path = arguments.policy
     histories: list[str] = []
-    if policy != "random":
+    if is_policy_file(arguments.policy):
+        if arguments.policy_seed is not None:
+            raise ConfigError(
+                "--policy-seed has no meaning for a policy's file. Leave it out, or name a run."
+            )
+        trained_by = load_policy(Path(policy)).meta.get("history")
+        histories += [trained_by] if isinstance(trained_by, str) else []
+    elif policy != "random":
         seeds = RunFolder(Path(policy)).seeds()
         wanted = [seed for seed in seeds if arguments.policy_seed in (None, seed.seed)]
         if not wanted:
@@ -68,9 +80,8 @@ def collect_command(arguments: argparse.Namespace) -> int:
         histories += [trained_by] if isinstance(trained_by, str) else []
     elif arguments.policy_seed is not None:
         raise ConfigError("--policy-seed has no meaning with --policy random. Leave it out, or name a run.")
-    rows, attributes = collect(
-        arguments.env, policy, arguments.num_steps, arguments.seed, action_noise=arguments.action_noise
-    )
+    noise = 0.0 if arguments.action_noise is None else arguments.action_noise
+    rows, attributes = collect(arguments.env, policy, arguments.num_steps, arguments.seed, action_noise=noise)
     attributes["history"] = history(arguments, histories)
     write_hdf5(out, rows, attributes)
     if arguments.json:

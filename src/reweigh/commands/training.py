@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.arguments import default_out, run_config, train_domain
-from reweigh.commands.common import fetch_all, print_table
+from reweigh.commands.common import fetch_all, is_policy_file, print_table
 from reweigh.datasets.load import load_rows
 from reweigh.errors import ConfigError, DatasetError, check_seeds
 
@@ -36,14 +36,37 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score the policies of a run on fresh episodes."""
+    """Score the policies of a run, or one of a file, on fresh episodes."""
+    if not 1 <= arguments.episodes <= _MOST_EPISODES:
+        raise ConfigError(f"expected --episodes from 1 to {_MOST_EPISODES}, but found {arguments.episodes}.")
+    results = _file_scores(arguments) if is_policy_file(arguments.run) else _run_scores(arguments)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            print_table(result)
+    return 0
+
+
+def _file_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from reweigh.policy import load_policy
+    from reweigh.scoring import evaluate_policy
+
+    policy = load_policy(Path(arguments.run))
+    env = arguments.env or policy.meta.get("env")
+    if env is None:
+        raise ConfigError(f"expected an environment for {arguments.run}, but it names none. Give --env.")
+    returns, scores = evaluate_policy(policy, 0, env, arguments.episodes)
+    result = {"policy": arguments.run, "env": env, "return": float(returns.mean())}
+    return [result if scores is None else result | {"normalized_score": float(scores.mean())}]
+
+
+def _run_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from reweigh.runs import RunFolder
     from reweigh.scoring import evaluate_run
 
     folder = RunFolder(Path(arguments.run))
     config = folder.config()
-    if not 1 <= arguments.episodes <= _MOST_EPISODES:
-        raise ConfigError(f"expected --episodes from 1 to {_MOST_EPISODES}, but found {arguments.episodes}.")
     results = []
     for seed in folder.seeds():
         env = arguments.env or seed.load_policy().meta.get("env") or env_of(config)
@@ -55,12 +78,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             results[-1]["normalized_score"] = float(scores.mean())
     if not results:
         raise ConfigError(f"expected trained seeds in {arguments.run}, but found none.")
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-    else:
-        for result in results:
-            print_table(result)
-    return 0
+    return results
 
 
 def quickstart(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,79 @@
+"""`reweigh collect --family`."""
+
+import argparse
+import typing
+from pathlib import Path
+from typing import Any
+
+from reweigh.arguments import split_assignment
+from reweigh.commands.common import history
+from reweigh.errors import ConfigError
+
+
+def family(arguments: argparse.Namespace) -> int:
+    """Train online and record datasets of several qualities."""
+    from reweigh.parallel import use_one_thread
+
+    use_one_thread()  # before JAX is imported
+    from reweigh.launch import launch_family
+
+    if arguments.policy_seed is not None:
+        raise ConfigError("--policy-seed has no meaning with --family. Leave it out.")
+    return launch_family(
+        family_config(arguments),
+        Path(arguments.out),
+        history(arguments, []),
+        quiet=arguments.quiet,
+        as_json=arguments.json,
+    )
+
+
+def family_config(arguments: argparse.Namespace) -> Any:
+    """The family of the flags.
+
+    Raises:
+        ConfigError: they contradict one another or lie outside their range.
+    """
+    from reweigh.algorithms.td3 import TD3Config
+    from reweigh.config import parse_value, replace_at
+    from reweigh.family.config import FamilyConfig
+
+    kinds = typing.get_type_hints(FamilyConfig)
+    flags = {
+        "env": arguments.env,
+        "num_steps": arguments.num_steps,
+        "seed": arguments.seed,
+        "rollout_steps": arguments.rollout_steps,
+        "rollout_noise": arguments.action_noise,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    td3 = TD3Config()
+    for path, text in map(split_assignment, arguments.fields):
+        name, _, rest = path.partition(".")
+        if name in flags:
+            raise ConfigError(f"{name} has a flag of its own. Leave out --set {name}.")
+        if name == "td3" and rest:
+            td3 = replace_at(td3, rest, text)
+        elif name in kinds and not rest:
+            given[name] = parse_value(text, kinds[name], path)
+        else:
+            known = ", ".join(sorted(kinds.keys() - flags.keys() - {"td3"}))
+            raise ConfigError(f"expected --set with one of {known}, or td3.FIELD, but found {path!r}.")
+    # Made once, because fields bound one another.
+    return FamilyConfig(**given, td3=td3)
+
+
+def refuse_family_flags(arguments: argparse.Namespace) -> None:
+    """Refuse what only a family has.
+
+    Raises:
+        ConfigError: one of its flags was given.
+    """
+    given = {
+        "--rollout-steps": arguments.rollout_steps is not None,
+        "--set": bool(arguments.fields),
+        "--quiet": arguments.quiet,
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"{flag} has no meaning without --family. Leave it out.")

@@ -1,0 +1,90 @@
+"""Everything that fixes a family of datasets, frozen."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from reweigh.algorithms.base import require
+from reweigh.algorithms.td3 import TD3Config
+from reweigh.config import to_dict
+from reweigh.errors import MOST, check_count, check_seeds
+
+# Settings that change which files are made of a training, not the training.
+_AFTERWARDS = ("num_steps", "checkpoint_interval", "rollout_steps", "rollout_noise", "medium_share")
+# Far beyond it every action is at its bound.
+_MOST_NOISE = 1000
+
+
+@dataclass(frozen=True)
+class FamilyConfig:
+    """A training and what is made of it; start, noise and batches as in the code of TD3's authors."""
+
+    env: str
+    """gymnasium ID; `module:ID` imports a module of one's own first."""
+    num_steps: int
+    """Environment steps of the training, a multiple of `eval_interval`."""
+    seed: int = 0
+    """Of networks, actions, episodes and draws."""
+    td3: TD3Config = field(default_factory=TD3Config)
+    """What learns."""
+    batch_size: int = 256
+    """Rows an update."""
+    discount: float = 0.99
+    """`γ` in [0, 1]. A time limit is bootstrapped through; a terminal is not."""
+    start_steps: int = 25_000
+    """Steps with uniform actions, before the first update."""
+    exploration_noise: float = 0.1
+    """Standard deviation of the noise on actions while training, where their range is [-1, 1]."""
+    steps_at_once: int = 50
+    """Steps with one policy, then as many updates; even. The authors' code alternates after each."""
+    eval_interval: int = 5000
+    """Steps from one evaluation, and so from one candidate for `medium` and `expert`, to the next."""
+    eval_episodes: int = 10
+    """Of each evaluation."""
+    checkpoint_interval: int = 25_000
+    """In steps."""
+    rollout_steps: int = 100_000
+    """Rows of `random`, `medium` and `expert`."""
+    rollout_noise: float = 0.1
+    """Standard deviation of the noise on actions of `medium` and `expert`, where their range is [-1, 1]."""
+    medium_share: float = 1 / 3
+    """`medium` is the first policy to come so far from random to expert in its evaluation, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name in (
+            "num_steps",
+            "batch_size",
+            "steps_at_once",
+            "eval_interval",
+            "eval_episodes",
+            "checkpoint_interval",
+        ):
+            check_count(name, getattr(self, name))
+        check_seeds("--seed", [self.seed])
+        require(0 <= self.discount <= 1, "discount", "in [0, 1]", self.discount)
+        require(0 < self.medium_share <= 1, "medium_share", "in (0, 1]", self.medium_share)
+        for name in ("exploration_noise", "rollout_noise"):
+            noise = getattr(self, name)
+            require(0 <= noise <= _MOST_NOISE, name, f"from 0 to {_MOST_NOISE}", noise)
+        require(2 <= self.rollout_steps <= MOST, "rollout_steps", f"from 2 to {MOST}", self.rollout_steps)
+        require(self.steps_at_once % 2 == 0, "steps_at_once", "to be even", self.steps_at_once)
+        for name in ("start_steps", "eval_interval", "checkpoint_interval"):
+            self._check_multiple(name, "steps_at_once")
+        self._check_multiple("num_steps", "eval_interval")
+        expected = f"from 0 to below num_steps ({self.num_steps})"
+        require(0 <= self.start_steps < self.num_steps, "start_steps", expected, self.start_steps)
+
+    def _check_multiple(self, name: str, of: str) -> None:
+        number, divisor = getattr(self, name), getattr(self, of)
+        require(number % divisor == 0, name, f"to be a multiple of {of} ({divisor})", number)
+
+
+def identity(config: FamilyConfig) -> str:
+    """What makes two trainings the same, as far as the shorter of them goes.
+
+    Args:
+        config: the family.
+    """
+    plain = {name: value for name, value in to_dict(config).items() if name not in _AFTERWARDS}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,222 @@
+"""A family from the first step to the last file.
+
+DIR/{random, medium-replay, medium, expert, full-replay}.hdf5, DIR/{medium, expert}.npz, DIR/family.json, and
+DIR/training: the checkpoint, the evaluations and the policy of each.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.atomic import write_text
+from reweigh.collection import RANDOM, Recorder, collect, generator, make_act
+from reweigh.config import to_dict
+from reweigh.datasets.files import write_hdf5
+from reweigh.datasets.memory import available_memory
+from reweigh.datasets.rows import Rows
+from reweigh.errors import RunError
+from reweigh.evaluation import make_environment
+from reweigh.family.config import FamilyConfig, identity
+from reweigh.family.online import Training, policy_path
+from reweigh.policy import load_policy, save_policy
+from reweigh.provenance import environment_record
+from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.session import Interrupted, Progress
+
+DATASETS = (RANDOM, "medium-replay", "medium", "expert", "full-replay")
+
+
+@dataclass(frozen=True)
+class FamilyJob:
+    """The making of a family, for another process."""
+
+    config: FamilyConfig
+    out: Path
+    history: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        return self.config.env
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The one that it trains."""
+        return (self.config.seed,)
+
+    @property
+    def num_updates(self) -> int:
+        """Environment steps: an update each, after the first ones."""
+        return self.config.num_steps
+
+    def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
+        """Train what is left to train, then write the files."""
+        make_family(self.config, self.out, history=self.history, report=report, should_stop=should_stop)
+
+
+def claim_family(config: FamilyConfig, out: Path) -> None:
+    """Make a folder this family's own, once it is known that the environment and the machine will do.
+
+    Args:
+        config: the family.
+        out: its folder.
+
+    Raises:
+        ConfigError: the environment is none, or its spaces do not fit.
+        RunError: another family lives there, it cannot be written, or memory is short.
+    """
+    environment = make_environment(config.env)
+    try:
+        make_act(config.env, environment, None, 1, generator("bounds"), 0.0)
+        (states,), (actions,) = environment.observation_space.shape, environment.action_space.shape
+    finally:
+        environment.close()
+    needed, available = 4 * config.num_steps * (2 * states + actions + 2), available_memory()
+    if available is not None and needed > available:
+        raise RunError(
+            f"expected {needed / 1e9:.3g} GB of free memory for {config.num_steps} steps of {config.env}, "
+            f"but {available / 1e9:.3g} GB are free. Take fewer --num-steps."
+        )
+    folder = _training_folder(out)
+    folder.refuse_other(identity(config))
+    folder.seed(config.seed).check(config.num_steps)
+    folder.claim(to_dict(config), identity(config), environment_record())
+
+
+def finished_family(config: FamilyConfig, out: Path) -> dict[str, Any] | None:
+    """What `family.json` says, if it is of just these settings and every dataset is there.
+
+    Args:
+        config: the family.
+        out: its folder.
+    """
+    try:
+        found = json.loads((out / "family.json").read_text(encoding="utf-8"))
+        whole = found["config"] == to_dict(config) and set(found["datasets"]) == set(DATASETS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if whole and all((out / f"{name}.hdf5").is_file() for name in DATASETS) else None
+
+
+def make_family(
+    config: FamilyConfig,
+    out: Path,
+    *,
+    history: str = "",
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train, going on where an earlier call stopped, then choose the policies and write the datasets.
+
+    Equal settings give equal files where the simulator is deterministic, however often it was stopped.
+
+    Args:
+        config: the family.
+        out: its folder.
+        history: the command that makes it, for the files' attributes.
+        report: called about once a second.
+        should_stop: asked every few steps; true saves the state and raises `Interrupted`.
+
+    Raises:
+        ReweighError: something does not do.
+        Interrupted: `should_stop` said so.
+    """
+    claim_family(config, out)
+    folder = _training_folder(out).seed(config.seed)
+    with folder.locked(), contextlib.ExitStack() as held:
+        if finished_family(config, out) is not None:
+            return
+        training = Training(config, folder, held)
+        returns = training.run(report, should_stop)
+        writer = _Writer(config, out, {"history": history} if history else {}, should_stop)
+        writer.write_all(folder, training.recorder, returns)
+
+
+def choose(
+    mean_return: Float64[np.ndarray, " V"], random_return: float, medium_share: float
+) -> tuple[int, int]:
+    """Which evaluations are the expert's and the medium policy's: the best, and the first far enough.
+
+    .. math:: G_{medium} ≥ G_{random} + share (G_{expert} - G_{random})
+
+    Args:
+        mean_return: `G` of each evaluation, in the order of training.
+        random_return: `G_random`.
+        medium_share: `share`, in (0, 1].
+
+    Raises:
+        RunError: no policy is better than random actions.
+    """
+    expert = int(mean_return.argmax())
+    best = float(mean_return[expert])
+    if not best > random_return:
+        raise RunError(
+            f"expected a policy better than random actions (mean return {random_return:.6g}), but the best "
+            f"of {len(mean_return)} evaluations has {best:.6g}. The same command with more --num-steps goes "
+            "on."
+        )
+    # Differences on both sides, so that rounding cannot leave out the expert itself.
+    far_enough = mean_return - random_return >= medium_share * (best - random_return)
+    return expert, int(far_enough.argmax())
+
+
+@dataclass
+class _Writer:
+    """The files, each whole or not at all; family.json comes last and says that the others are there."""
+
+    config: FamilyConfig
+    out: Path
+    said: dict[str, str]
+    should_stop: Callable[[], bool]
+
+    def write_all(self, folder: SeedFolder, recorder: Recorder, returns: Returns) -> None:
+        config, out = self.config, self.out
+        (out / "family.json").unlink(missing_ok=True)
+        means, found = returns.episode_return.mean(axis=1), {}
+        rolled = self._roll_out(RANDOM, RANDOM, 0.0)
+        found[RANDOM] = self._write(RANDOM, *rolled)
+        expert, medium = choose(means, rolled[1]["mean_return"], config.medium_share)
+        for name, chosen in (("medium", medium), ("expert", expert)):
+            step, path = int(returns.update[chosen]), out / f"{name}.npz"
+            policy = load_policy(policy_path(folder, step))
+            save_policy(path, replace(policy, meta=policy.meta | self.said))
+            found[name] = self._write(name, *self._roll_out(name, path, config.rollout_noise))
+            found[name] |= {"step": step, "evaluation": float(means[chosen])}
+        for name, count in (("medium-replay", int(returns.update[medium])), ("full-replay", recorder.count)):
+            found[name] = self._write(name, *self._replay(recorder, count))
+        made = {"config": to_dict(config), "datasets": {name: found[name] for name in DATASETS}}
+        write_text(out / "family.json", json.dumps(made, indent=2) + "\n")
+
+    def _roll_out(self, name: str, policy: str | Path, noise: float) -> tuple[Rows, dict[str, Any]]:
+        config = self.config
+        # Rollouts begin in other states than the training's episodes and than each other's.
+        seed = int(generator(f"family {config.seed} {name}").integers(0, 2**31 - 1))
+        return collect(config.env, policy, config.rollout_steps, seed, action_noise=noise)
+
+    def _replay(self, recorder: Recorder, count: int) -> tuple[Rows, dict[str, Any]]:
+        rows, found = recorder.rows(self.config.env, count)
+        return rows, {
+            "env": self.config.env,
+            "policy": "replay",
+            "action_noise": self.config.exploration_noise,
+            "num_steps": count,
+            "start_steps": self.config.start_steps,
+            "seed": self.config.seed,
+            **found,
+        }
+
+    def _write(self, name: str, rows: Rows, attributes: dict[str, Any]) -> dict[str, Any]:
+        write_hdf5(self.out / f"{name}.hdf5", rows, attributes | self.said)
+        if self.should_stop():
+            raise Interrupted(self.config.num_steps)
+        return {"rows": len(rows), **{key: attributes[key] for key in ("episodes", "mean_return")}}
+
+
+def _training_folder(out: Path) -> RunFolder:
+    return RunFolder(out / "training")
