@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reweigh.datasets.d4rl import domain_of
 from reweigh.datasets.load import load_rows
+from reweigh.datasets.minari import is_minari
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
@@ -274,7 +275,9 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
 
 def default_out(arguments: argparse.Namespace) -> str:
     """The folder of a run whose flags name none."""
-    data = Path(arguments.data.replace(":", "-")).stem
+    data = arguments.data.replace(":", "-")
+    # The folders of a Minari ID tell datasets apart; those of a path do not.
+    data = data.replace("/", "-") if is_minari(arguments.data) else Path(data).stem
     if arguments.sampler:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem

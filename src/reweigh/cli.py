@@ -136,7 +136,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "data",
         type=_name,
         metavar="DATA",
-        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, or d4rl:NAME",
+        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, d4rl:NAME, or minari:ID",
     )
     _add_reading(parser)
 

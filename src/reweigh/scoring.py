@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import normalized_score
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.runs import SeedFolder
 
 
 def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a seed's last policy: returns, and normalised scores where D4RL has a reference.
+    """Fresh episodes of a seed's last policy: returns, and normalised scores where there is a reference.
 
     Args:
         folder: of the seed.
-        env: gymnasium ID.
+        env: as for `reweigh.evaluation.make_environment`.
         episodes: how many.
 
     Raises:
@@ -20,10 +20,11 @@ def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarra
     """
     environment = make_environment(env)
     try:
+        policy = folder.load_policy()
         # An update that no training reaches: episodes that no evaluation of the run has seen.
-        result = evaluate(environment, folder.load_policy(), episode_seeds(folder.seed, -1, episodes))
+        result = evaluate(environment, policy, episode_seeds(folder.seed, -1, episodes))
     finally:
         environment.close()
-    reference = reference_of_env(env)
+    reference = policy.reference_in(env)
     scores = normalized_score(result.episode_return, reference) if reference else None
     return result.episode_return, scores

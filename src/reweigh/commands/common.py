@@ -13,6 +13,7 @@ from typing import Any
 from reweigh.datasets.d4rl import fetch, is_d4rl
 from reweigh.datasets.download import Received
 from reweigh.datasets.load import load
+from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.scores import PREFIX
 from reweigh.errors import ConfigError
 from reweigh.transitions import Transitions
@@ -50,10 +51,12 @@ def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> P
 
 
 def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
-    """Bring what `d4rl:NAME` stands for, saying how far it is."""
+    """Bring what `d4rl:NAME` and `minari:ID` stand for, saying how far it is."""
     for spec in filter(is_d4rl, specs):
         with _DownloadLine(quiet) as line:
             fetch(spec.removeprefix(PREFIX), report=line.show)
+    for spec in filter(is_minari, specs):
+        fetch_minari(spec.removeprefix(MINARI))
 
 
 def load_asked(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
