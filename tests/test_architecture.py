@@ -18,8 +18,8 @@ ORDER = [
     "ratio_weights", "experiment", "parallel", "quickstart", "bandit", "report", "doctor", "launch",
     "arguments", "commands", "cli", "__main__",
 ]  # fmt: skip
-WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "environments", "evaluation",
-               "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip
+WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "environments",
+               "evaluation", "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

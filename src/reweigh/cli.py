@@ -99,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_mix(commands)
     _add_collect(commands)
+    _add_convert(commands)
     _add_plot(commands)
     _add_sweep(commands)
     _add_status(commands)
@@ -178,7 +179,7 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", "say what a dataset holds and how uneven it is", "reweigh inspect hopper.hdf5"
     )
     _add_data(parser)
-    parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -415,6 +416,19 @@ def _add_collect(commands: Any) -> None:
         "--action-noise", type=float, default=0.0, metavar="S", help="deviation added to actions in [-1, 1]"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same call, same bytes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_convert(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        "write a dataset's transitions as a Minari dataset",
+        "reweigh convert mix.hdf5 --out minari:mine/hopper-mix-v0",
+    )
+    _add_data(parser)
+    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
+    parser.add_argument("--out", type=_name, required=True, metavar="minari:ID", help="dataset to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

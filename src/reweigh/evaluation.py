@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from reweigh.datasets.scores import PREFIX
 from reweigh.errors import ConfigError
 from reweigh.policy import Policy
 
@@ -72,6 +73,23 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
     space = environment.action_space
     environment.close()
     return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def environment_spec(env: str) -> str | None:
+    """What gymnasium writes down of an environment, as JSON; None: only this library can make it.
+
+    Args:
+        env: as for `make_environment`.
+
+    Raises:
+        ConfigError: as `make_environment`.
+    """
+    if env.startswith(PREFIX):
+        return None
+    environment = make_environment(env)
+    spec = environment.unwrapped.spec
+    environment.close()
+    return spec.to_json()
 
 
 def check_observations(env: str, size: int) -> None:

@@ -1,6 +1,6 @@
 """What each command does with its parsed flags: gather, call, print."""
 
-from reweigh.commands.datasets import collect_command, inspect, mix_command, verify
+from reweigh.commands.datasets import collect_command, convert, inspect, mix_command, verify
 from reweigh.commands.figures import plot, report
 from reweigh.commands.sweeps import status, sweep
 from reweigh.commands.training import bandit, doctor, evaluate, quickstart, train
@@ -15,6 +15,7 @@ COMMANDS = {
     "export": export,
     "mix": mix_command,
     "collect": collect_command,
+    "convert": convert,
     "plot": plot,
     "report": report,
     "bandit": bandit,
