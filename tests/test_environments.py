@@ -68,7 +68,7 @@ MAP = ["########", "#OO##OO#", "#OO#OOO#", "##OOO###", "#OO#OOO#", "#O#OO#O#", "
 
 @pytest.mark.parametrize("name", ["antmaze-medium-play-v2", "maze2d-medium-v1"])
 def test_walls_stand_where_d4rl_has_them(name, opened):
-    """AntMaze: x along columns, y along rows, from the start's cell; maze2d: x along rows, y along columns."""
+    """AntMaze: x along columns, y along rows, from the start; maze2d: x along rows, y along columns."""
     environment = opened(f"d4rl:{name}")
     maze = environment.unwrapped
     model = (maze.ant_env if name.startswith("ant") else maze.point_env).model
@@ -157,7 +157,7 @@ def test_dropping_the_pen_ends_the_episode(opened):
     observation, _, terminal, _, _ = environment.step(np.zeros(24, np.float32))
     assert observation[26] > 0.075
     assert not terminal
-    environment.unwrapped.data.qpos[-4] -= 0.5  # its height
+    environment.unwrapped.data.qpos[-6] += 0.3  # downwards
     observation, reward, terminal, _, _ = environment.step(np.zeros(24, np.float32))
     assert observation[26] < 0.075
     assert reward < -4
