@@ -188,6 +188,16 @@ def test_references_are_never_those_of_another_task():
         assert entry.env in (None, entry.evaluate_in, f"d4rl:{name}")
 
 
+def test_d4rls_ant_is_trained_like_todays():
+    from reweigh.algorithms.iql import IQLConfig
+    from reweigh.config import DataConfig, RunConfig
+    from reweigh.preparation import with_defaults
+
+    plain = RunConfig(data=DataConfig("d4rl:ant-medium-v2"), algorithm=IQLConfig())
+    for env in ("d4rl:ant-medium-v2", 'Ant-v4 {"max_episode_steps": 1000}'):
+        assert with_defaults(plain, env) == with_defaults(plain, "Ant-v4") != with_defaults(plain, None)
+
+
 def test_a_name_without_an_environment_says_so_in_one_line(capsys):
     for env, said in {
         "d4rl:antmaze-umaze-v9": "Did you mean antmaze-umaze-v",

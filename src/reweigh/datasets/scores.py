@@ -70,6 +70,19 @@ def _family(env: str) -> str:
     return env.rpartition("-v")[0]
 
 
+def gymnasium_id(env: str) -> str:
+    """The gymnasium ID behind an environment's text; of `d4rl:NAME` that of today's environment.
+
+    Args:
+        env: gymnasium ID, one with options, or `d4rl:NAME`.
+
+    Raises:
+        ConfigError: what follows the ID is no JSON object.
+    """
+    entry = references().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
+    return (entry.evaluate_in or env) if entry else split_environment(env)[0]
+
+
 def reference_of_env(env: str) -> tuple[float, float] | None:
     """Random and expert return of an environment, `None` when D4RL has none or several.
 
