@@ -13,13 +13,13 @@ ROOT = Path(reweigh.__file__).parent
 ORDER = [
     "errors", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
     "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
-    "policy", "evaluation", "collection", "runs", "statistics", "scoring", "sweeps", "provenance", "session",
-    "loading", "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment",
-    "family", "parallel", "quickstart", "bandit", "report", "doctor", "launch", "arguments",
-    "commands", "cli", "__main__",
+    "policy", "environments", "evaluation", "collection", "runs", "statistics", "scoring", "sweeps",
+    "provenance", "session", "loading", "value_runs", "preparation", "verification", "onestep_runs",
+    "ratio_weights", "experiment", "family", "parallel", "quickstart", "bandit", "report", "doctor", "launch",
+    "arguments", "commands", "cli", "__main__",
 ]  # fmt: skip
-WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "evaluation",
-               "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip
+WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "environments",
+               "evaluation", "collection", "runs", "statistics", "scoring", "cli"}  # fmt: skip
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
@@ -53,7 +53,7 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_evaluation_knows_environments_and_only_datasets_file_formats(path):
     roots = {name.split(".")[0] for name in imported(path)}
-    if part_of(path) not in ("evaluation", "collection"):
+    if part_of(path) not in ("environments", "evaluation", "collection"):
         assert "gymnasium" not in roots
     if part_of(path) != "datasets":
         assert "h5py" not in roots

@@ -328,15 +328,20 @@ def refusal(world, monkeypatch, capsys):
     return run
 
 
+SPECS = "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME, suite:NAME or minari:ID"
+
 BAD_INSPECT = [
     ("inspect nowhere.hdf5", "expected a dataset at nowhere.hdf5, but there is no such file"),
     ("inspect folder", "expected a file, but folder is a folder"),
     ("inspect folder.hdf5", "expected a file, but folder.hdf5 is a folder"),
     ("inspect folder.npz", "expected a file, but folder.npz is a folder"),
-    ("inspect small.csv", "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME"),
+    (
+        "inspect small.csv",
+        SPECS,
+    ),
     (
         "inspect file",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME, but found 'file'",
+        f"{SPECS}, but found 'file'",
     ),
     ("inspect empty.hdf5", "expected a complete HDF5 file"),
     ("inspect empty.npz", "expected a complete .npz file of plain arrays"),
@@ -378,7 +383,7 @@ BAD_WEIGH = [
     ("weigh folder --method rw --out out/w.npz", "expected a file, but folder is a folder"),
     (
         "weigh small.csv --method rw --out out/w.npz",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
+        SPECS,
     ),
     ("weigh empty.hdf5 --method rw --out out/w.npz", "expected a complete HDF5 file"),
     ("weigh truncated.npz --method rw --out out/w.npz", "expected a complete .npz file of plain arrays"),
@@ -683,7 +688,7 @@ BAD_TRAIN = [
     ("train folder --algorithm bc --num-updates 10 --out out/r", "expected a file, but folder is a folder"),
     (
         "train small.csv --algorithm bc --num-updates 10 --out out/r",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
+        SPECS,
     ),
     ("train empty.hdf5 --algorithm bc --num-updates 10 --out out/r", "expected a complete HDF5 file"),
     (
@@ -1151,7 +1156,7 @@ BAD_MIX = [
     ),
     (
         "mix --good small.csv --bad small.hdf5 --ratio 0.5 --size 100 --out out/m.hdf5",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
+        SPECS,
     ),
     (
         "mix --good empty.hdf5 --bad small.hdf5 --ratio 0.5 --size 100 --out out/m.hdf5",
@@ -1325,7 +1330,7 @@ BAD_PLOT = [
     ("plot weights w.npz --data folder --out out/p.png", "expected a file, but folder is a folder"),
     (
         "plot weights w.npz --data small.csv --out out/p.png",
-        "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME",
+        SPECS,
     ),
     ("plot weights w.npz --data empty.hdf5 --out out/p.png", "expected a complete HDF5 file"),
     (

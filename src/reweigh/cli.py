@@ -99,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_mix(commands)
     _add_collect(commands)
+    _add_convert(commands)
     _add_plot(commands)
     _add_sweep(commands)
     _add_status(commands)
@@ -136,7 +137,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "data",
         type=_name,
         metavar="DATA",
-        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, d4rl:NAME, or suite:NAME",
+        help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, d4rl:NAME, suite:NAME, or minari:ID",
     )
     _add_reading(parser)
 
@@ -178,7 +179,7 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", "say what a dataset holds and how uneven it is", "reweigh inspect hopper.hdf5"
     )
     _add_data(parser)
-    parser.add_argument("--env", type=_name, metavar="ID", help="gymnasium ID, over the file's own")
+    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -460,6 +461,19 @@ def _add_collect(commands: Any) -> None:
         help="any field of it, for example start_steps=10000 or td3.learning_rate=1e-3; may be repeated",
     )  # fmt: skip
     family.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_convert(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        "write a dataset's transitions as a Minari dataset",
+        "reweigh convert mix.hdf5 --out minari:mine/hopper-mix-v0",
+    )
+    _add_data(parser)
+    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
+    parser.add_argument("--out", type=_name, required=True, metavar="minari:ID", help="dataset to write")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_bandit(commands: Any) -> None:

@@ -152,9 +152,9 @@ class DataConfig:
     """Which transitions."""
 
     spec: str
-    """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME` or `suite:NAME`."""
+    """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME` or `minari:ID`."""
     env: str | None = None
-    """gymnasium ID; None: the one that the file names, if any."""
+    """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
     episode_ends: Literal["flags", "discontinuity"] | None = None
     max_episode_steps: int | None = None
     clip_actions: bool = False

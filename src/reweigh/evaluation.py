@@ -1,6 +1,7 @@
-"""Policy + environment -> every episode's return. The only importer of gymnasium beside collection."""
+"""Policy + environment -> every episode's return."""
 
 import hashlib
+import importlib.util
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from reweigh.datasets.scores import PREFIX
 from reweigh.errors import ConfigError
 from reweigh.policy import Policy
 
@@ -21,27 +23,35 @@ class Evaluation:
 
 
 def make_environment(env: str) -> Any:
-    """Open a gymnasium environment with box spaces.
+    """Open a gymnasium environment with box spaces; dictionary observations are flattened.
 
     Args:
-        env: gymnasium ID.
+        env: a gymnasium ID, one with options (`PointMaze_UMaze-v3 {"continuing_task": false}`), or
+            `d4rl:NAME`, which stands for the environment of one of D4RL's datasets.
 
     Raises:
         ConfigError: it is not installed, or its spaces are no boxes of one axis.
     """
     import gymnasium
 
+    from reweigh.environments import open_environment
+
     with warnings.catch_warnings():
         # -v4 is what D4RL's data were recorded in; gymnasium would rather have -v5.
         warnings.filterwarnings("ignore", message=".*out of date.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         try:
-            environment = gymnasium.make(env)
+            environment = open_environment(env)
+        except ConfigError:
+            raise
         except Exception as error:  # an ID may name a module, whose import can raise anything
             text = (str(error).splitlines() or [type(error).__name__])[0]
+            more = ""
+            if importlib.util.find_spec("gymnasium_robotics") is None:
+                more = " Mazes, hands and kitchens come with pip install 'reweigh[robotics]'."
             raise ConfigError(
                 f"expected an installed gymnasium environment, but {env!r} is none ({text}). "
-                "Name another with --env, or train with --no-evaluate."
+                f"Name another with --env, or train with --no-evaluate.{more}"
             ) from error
     for name, space in (("observation", environment.observation_space), ("action", environment.action_space)):
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
@@ -63,6 +73,23 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
     space = environment.action_space
     environment.close()
     return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def environment_spec(env: str) -> str | None:
+    """What gymnasium writes down of an environment, as JSON; None: only this library can make it.
+
+    Args:
+        env: as for `make_environment`.
+
+    Raises:
+        ConfigError: as `make_environment`.
+    """
+    if env.startswith(PREFIX):
+        return None
+    environment = make_environment(env)
+    spec = environment.unwrapped.spec
+    environment.close()
+    return spec.to_json()
 
 
 def check_observations(env: str, size: int) -> None:

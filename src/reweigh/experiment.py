@@ -151,7 +151,13 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
 
 def _record(info: DatasetInfo) -> dict[str, Any]:
     """What a run depends on beside its config; the config has only the dataset's name."""
-    return environment_record() | {"dataset": {"digest": info.digest, "row_rule": info.row_rule}}
+    dataset = {
+        "digest": info.digest,
+        "row_rule": info.row_rule,
+        "env": info.env,
+        "reference": info.reference,
+    }
+    return environment_record() | {"dataset": dataset}
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,8 @@ class _Tried:
         self.config, self.prepared, self.algorithm = config, prepared, algorithm
         env = config.data.env or prepared.transitions.info.env
         self.env = env if config.evaluation.enabled else None
-        self.reference = reference_of_env(env) if env else None
+        info = prepared.transitions.info
+        self.reference = info.reference or (reference_of_env(env) if env else None)
         self.ratio = None
         if isinstance(config.rebalance, DensityRatio):
             self.ratio = RatioWeights(config.rebalance.ratio, prepared)
@@ -296,7 +303,12 @@ class _Tried:
             normalizer=prepared.normalizer,
             action_low=prepared.transitions.info.action_low,
             action_high=prepared.transitions.info.action_high,
-            meta={"env": self.env, "algorithm": self.config.algorithm.name, "identity": prepared.identity},
+            meta={
+                "env": self.env,
+                "reference": prepared.transitions.info.reference,
+                "algorithm": self.config.algorithm.name,
+                "identity": prepared.identity,
+            },
             best_of=best_of,
         )
 

@@ -28,12 +28,14 @@ def load_data(data: DataConfig, *, must_exist: bool) -> tuple[Transitions, tuple
         except ConfigError:
             if must_exist:
                 raise
+            if rows.bounds is not None:
+                notes.append(f"{env} is not installed: its actions are taken to have the record's bounds.")
+                return rows.bounds
             notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
-            ones = np.ones(action_size, np.float32)
+            ones = np.ones(rows.action.shape[1], np.float32)
             return -ones, ones
 
     _, rows, _ = loaded = load_rows(data.spec)
-    action_size = rows.action.shape[1]
     transitions = load(
         loaded,
         env=data.env,

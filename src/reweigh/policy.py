@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32
 
 from reweigh.atomic import atomic_path, read_npz
 from reweigh.datasets.normalizer import Normalizer
+from reweigh.datasets.scores import is_reference, reference_of_env
 from reweigh.errors import RunError
 
 Layers = tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
@@ -53,6 +54,19 @@ class Policy:
         else:
             action = np.tanh(output) if self.squash else np.clip(output, -1, 1)
         return self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
+
+    def reference_in(self, env: str) -> tuple[float, float] | None:
+        """Random and expert return by which returns in an environment are scored; None: there are none.
+
+        Those of the data that it was trained on, where it is their environment, else D4RL's.
+
+        Args:
+            env: environment that it is tried in.
+        """
+        own = self.meta.get("reference")
+        if own is not None and env == self.meta.get("env"):
+            return own[0], own[1]
+        return reference_of_env(env)
 
 
 def _forward(layers: Layers, x: np.ndarray) -> np.ndarray:
@@ -134,6 +148,11 @@ def load_policy(path: Path) -> Policy:
         raise RunError(
             f"expected 'meta' to name an environment or none in {path}, but found something else. Train the "
             "policy again."
+        )
+    if not is_reference(meta.get("reference")):
+        raise RunError(
+            f"expected two rising numbers or none as 'reference' of 'meta' in {path}, but found "
+            f"{meta['reference']!r}. Train the policy again."
         )
     return Policy(layers, squash, Normalizer(mean, scale), low, high, meta, best_of)
 

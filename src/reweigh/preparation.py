@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from reweigh.config import DensityRatio, Mixture, Resample, RunConfig, Weights, WeightsPath, identity
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
+from reweigh.datasets.scores import gymnasium_id
 from reweigh.evaluation import check_observations
 from reweigh.loading import load_data
 from reweigh.presets import with_weights
@@ -194,7 +195,12 @@ def with_defaults(config: RunConfig, env: str | None) -> RunConfig:
         if isinstance(weights, OperA):
             stage = min(stage, weights.learning.stages)
         config = with_weights(config, replace(weights, iteration=stage))
-    locomotion = env is not None and env.partition("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant")
+    locomotion = env is not None and gymnasium_id(env).partition("-")[0] in (
+        "Hopper",
+        "HalfCheetah",
+        "Walker2d",
+        "Ant",
+    )
     return replace(
         config,
         normalize_observations=defaults.normalize_observations,

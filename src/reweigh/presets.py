@@ -5,6 +5,7 @@ from dataclasses import replace
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
 from reweigh.config import DensityRatio, Resample, Reweight, RunConfig
+from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, FromReturns, OperR
 from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
@@ -106,7 +107,7 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
     if isinstance(config.algorithm, IQLConfig):
         if paper == "oper":
             config = replace(config, algorithm=replace(config.algorithm, cap_after_weighting=True))
-        if env is not None and env.startswith("Ant-"):
+        if env is not None and gymnasium_id(env).startswith("Ant-"):
             config = replace(config, reward="none")
     return config
 

@@ -16,12 +16,14 @@ import jax
 def environment_record() -> dict[str, Any]:
     """Command, date, versions, commit and machine, for RUN/environment.json."""
     packages = ("reweigh", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco", "h5py")
-    versions = {}
-    for package in packages:
+    extras = ("gymnasium-robotics", "minari")
+    versions: dict[str, str | None] = {}
+    for package in (*packages, *extras):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
+            if package in packages:
+                versions[package] = None
     return {
         "command": shlex.join([_program(), *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

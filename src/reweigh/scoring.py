@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import normalized_score
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.policy import Policy
 from reweigh.runs import SeedFolder
 
 
 def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a seed's last policy: returns, and normalised scores where D4RL has a reference.
+    """Fresh episodes of a seed's last policy: returns, and normalised scores where there is a reference.
 
     Args:
         folder: of the seed.
-        env: gymnasium ID.
+        env: as for `reweigh.evaluation.make_environment`.
         episodes: how many.
 
     Raises:
@@ -30,7 +30,7 @@ def evaluate_policy(
     Args:
         policy: acts greedily.
         seed: of its training.
-        env: gymnasium ID.
+        env: as for `reweigh.evaluation.make_environment`.
         episodes: how many.
 
     Raises:
@@ -42,6 +42,6 @@ def evaluate_policy(
         result = evaluate(environment, policy, episode_seeds(seed, -1, episodes))
     finally:
         environment.close()
-    reference = reference_of_env(env)
+    reference = policy.reference_in(env)
     scores = normalized_score(result.episode_return, reference) if reference else None
     return result.episode_return, scores

@@ -50,7 +50,9 @@ class DatasetInfo:
     action_high: Float32[np.ndarray, " A"]
     """What an action of 1 is."""
     env: str | None = None
-    """gymnasium ID of the environment it was recorded in, when known."""
+    """The environment it was recorded in, when known: a gymnasium ID, one with options, or `d4rl:NAME`."""
+    reference: tuple[float, float] | None = None
+    """Random and expert return in `env`, where the record itself says them."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """Everything else that the file says of itself."""
 

@@ -1,6 +1,6 @@
 """What each command does with its parsed flags: gather, call, print."""
 
-from reweigh.commands.datasets import collect_command, inspect, verify
+from reweigh.commands.datasets import collect_command, convert, inspect, verify
 from reweigh.commands.figures import plot, report
 from reweigh.commands.mixing import mix_command
 from reweigh.commands.sweeps import status, sweep
@@ -16,6 +16,7 @@ COMMANDS = {
     "export": export,
     "mix": mix_command,
     "collect": collect_command,
+    "convert": convert,
     "plot": plot,
     "report": report,
     "bandit": bandit,

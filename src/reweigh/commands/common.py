@@ -13,6 +13,7 @@ from typing import Any
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
 from reweigh.datasets.load import load
+from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
 from reweigh.errors import ConfigError
 from reweigh.transitions import Transitions
@@ -63,10 +64,12 @@ def is_policy_file(text: str) -> bool:
 
 
 def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
-    """Bring what `d4rl:NAME` and `suite:NAME` stand for, saying how far it is."""
+    """Bring what `d4rl:NAME`, `suite:NAME` and `minari:ID` stand for, saying how far it is."""
     for name in dict.fromkeys(name for spec in specs for name in d4rl_names(spec)):
         with _DownloadLine(quiet) as line:
             fetch(name, report=line.show)
+    for spec in filter(is_minari, specs):
+        fetch_minari(spec.removeprefix(MINARI))
 
 
 def load_asked(arguments: argparse.Namespace, env: str | None = None) -> Transitions:

@@ -1,7 +1,9 @@
 """Commands on datasets."""
 
 import argparse
+import contextlib
 import json
+import sys
 from pathlib import Path
 
 from reweigh.commands.common import fetch_all, history, is_policy_file, load_asked, out_path, print_table
@@ -9,6 +11,7 @@ from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load, load_rows
+from reweigh.datasets.minari import MINARI, is_minari
 from reweigh.errors import ConfigError
 
 
@@ -46,6 +49,50 @@ def verify(arguments: argparse.Namespace) -> int:
         for check in checks:
             print(f"{check.status:<7} {check.what:<24} {check.found}")
     return int(any(check.status == "fail" for check in checks))
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """Write a dataset's transitions as a Minari dataset."""
+    from reweigh.config import DataConfig
+    from reweigh.datasets.minari_export import check_free, write_minari
+    from reweigh.evaluation import environment_spec
+    from reweigh.loading import load_data
+
+    if not is_minari(arguments.out):
+        raise ConfigError(f"expected --out {MINARI}namespace/name-v0, but found {arguments.out!r}.")
+    name = arguments.out.removeprefix(MINARI)
+    check_free(name)
+    fetch_all([arguments.data])
+    data = DataConfig(
+        spec=arguments.data,
+        env=arguments.env,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+    transitions, notes = load_data(data, must_exist=False)
+    rows = load_rows(arguments.data)[1]
+    env, spec = transitions.info.env, None
+    if env is not None:
+        with contextlib.suppress(ConfigError):  # which load_data has noted
+            spec = environment_spec(env)
+    earlier = rows.attributes.get("history")
+    made_by = history(arguments, [earlier] if isinstance(earlier, str) else [])
+    folder = write_minari(name, transitions, rows, env_spec=spec, description=made_by)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    found = {
+        "dataset": arguments.out,
+        "folder": str(folder),
+        "environment": env,
+        "episodes": len(transitions.episodes),
+        "transitions": len(transitions),
+    }
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print_table(found)
+    return 0
 
 
 def collect_command(arguments: argparse.Namespace) -> int:

@@ -124,7 +124,7 @@ def d4rl_rows(name: str) -> Rows:
         recorded = _read_record(path)
         found = read_decoded(folder, kept_as, source)
         if found is not None and recorded in (None, found[0]):
-            return replace(found[1], env=entry.evaluate_in)
+            return replace(found[1], env=entry.env)
         digest = file_digest(path)
     except OSError as error:
         raise DatasetError(f"cannot read {path} ({error.strerror}). Make it readable.") from error
@@ -138,7 +138,7 @@ def d4rl_rows(name: str) -> Rows:
         with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
             _write_record(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
-    return replace(rows, env=entry.evaluate_in)
+    return replace(rows, env=entry.env)
 
 
 def file_digest(path: Path) -> str:

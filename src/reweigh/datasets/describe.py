@@ -34,9 +34,11 @@ def describe(transitions: Transitions) -> dict[str, Any]:
         "return deviation": float(returns.std()),
         "top-decile return": float(best.mean()),
     }
-    reference = reference_of(info.spec, info.env)
+    reference = info.reference or reference_of(info.spec, info.env)
     if reference:
         found["normalized return"] = _range(normalized_score(returns, reference))
+        whose = "the dataset's own" if info.reference else "D4RL's"
+        found["0 and 100 stand for"] = f"{reference[0]:g} and {reference[1]:g}, {whose}"
     found |= {
         "reward": _range(transitions.raw_reward),
         "observation": _range(transitions.observation),

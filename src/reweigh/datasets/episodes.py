@@ -167,6 +167,7 @@ def transitions_from_rows(
             action_low=action_bounds[0],
             action_high=action_bounds[1],
             env=rows.env,
+            reference=rows.reference,
             attributes=rows.attributes,
         ),
     )

@@ -27,7 +27,7 @@ def read_hdf5(path: Path) -> Rows:
     try:
         with h5py.File(path, "r") as file:
             items = {name: _item(file, name, path) for name in NAMES if name in file}
-            _check_memory(items, path)
+            check_memory({name: (item.shape or (), item.dtype) for name, item in items.items()}, str(path))
             arrays: dict[str, np.ndarray] = {name: np.asarray(item[()]) for name, item in items.items()}
             found: dict[str, np.ndarray] = {str(name): np.empty(0) for name in file if name not in arrays}
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
@@ -127,14 +127,22 @@ def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     return item
 
 
-def _check_memory(items: dict[str, h5py.Dataset], path: Path) -> None:
-    """Refuse a file that cannot be loaded here, before anything of it is read."""
-    needed = memory_needed({name: (item.shape or (), item.dtype) for name, item in items.items()})
+def check_memory(arrays: dict[str, tuple[tuple[int, ...], np.dtype]], where: str) -> None:
+    """Refuse a dataset that cannot be loaded here, before anything of it is read.
+
+    Args:
+        arrays: D4RL's names -> shape and type.
+        where: the dataset's name, for messages.
+
+    Raises:
+        DatasetError: it needs more memory than is free.
+    """
+    needed = memory_needed(arrays)
     available = available_memory()
     if available is not None and needed > available:
         raise DatasetError(
-            f"expected {needed / 1e9:.3g} GB of free memory to load {path}, but {available / 1e9:.3g} GB are "
-            "free. Close other programs, or use a larger machine or a smaller file."
+            f"expected {needed / 1e9:.3g} GB of free memory to load {where}, but {available / 1e9:.3g} GB "
+            "are free. Close other programs, or use a larger machine or a smaller file."
         )
 
 

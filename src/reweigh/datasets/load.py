@@ -12,6 +12,7 @@ from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
+from reweigh.datasets.minari import is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import is_suite, suite_rows
@@ -36,20 +37,21 @@ def load(
 
     `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: time-out rows and the last row
     are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
-    they follow D4RL's rule too.
+    they follow D4RL's rule too. `minari:ID` keeps every row.
 
     Args:
-        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, or arrays by D4RL's names
-            (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally
+        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, `minari:ID`, or arrays by
+            D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally
             `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
-        env: gymnasium ID, over the one that the file names.
+        env: environment, over the one that the file names.
         episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
             `timeouts`.
         max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
             its environment.
-        bounds_of: gymnasium ID -> lowest and highest action, (A,) each, asked where the environment is
-            known; actions are scaled from there to [-1, 1]. None: actions are in [-1, 1] already.
+        bounds_of: environment -> lowest and highest action, (A,) each, asked where the environment is
+            known; actions are scaled from there to [-1, 1]. None: from the record's own bounds, or else they
+            are in [-1, 1] already.
         clip_actions: take actions outside the bounds at the bound.
 
     Raises:
@@ -61,9 +63,9 @@ def load(
     if max_episode_steps is not None:
         check_count("max_episode_steps", max_episode_steps)
     spec, rows, always_d4rl = data if isinstance(data, tuple) else load_rows(data)
-    if env is not None:
-        rows = replace(rows, env=env)
-    low = high = None
+    if env not in (None, rows.env):
+        rows = replace(rows, env=env, reference=None)
+    low, high = rows.bounds or (None, None)
     if rows.env is not None and bounds_of is not None:
         low, high = bounds_of(rows.env)
     # The digest is of the record, so that weights fit whichever environment scales its actions.
@@ -102,7 +104,9 @@ def plain_name(spec: str) -> str:
     Args:
         spec: of a dataset.
     """
-    name = Path(spec.replace(":", "-")).name
+    # The folders of a Minari ID tell datasets apart; those of a path do not.
+    name = spec.replace("/", "-") if is_minari(spec) else spec
+    name = Path(name.replace(":", "-")).name
     return next((name.removesuffix(end) for end in (".hdf5", ".h5", ".npz") if name.endswith(end)), name)
 
 
@@ -130,13 +134,15 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
         return spec, d4rl_rows(name), True
     if is_suite(spec):
         return spec, suite_rows(spec.removeprefix(SUITE_PREFIX)), True
+    if is_minari(spec):
+        return spec, minari_rows(name), False
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
     if path.suffix not in (".hdf5", ".h5", ".npz"):
         raise DatasetError(
-            "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME or suite:NAME, but found "
-            f"{spec!r}. Write D4RL's arrays with h5py or numpy.savez."
+            "expected a file ending in .hdf5 or .npz, builtin:NAME, d4rl:NAME, suite:NAME or minari:ID, but "
+            f"found {spec!r}. Write D4RL's arrays with h5py or numpy.savez."
         )
     if not os.path.exists(path):
         raise DatasetError(f"expected a dataset at {spec}, but there is no such file. Check the path.")

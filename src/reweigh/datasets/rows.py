@@ -29,6 +29,10 @@ class Rows:
     next_observation: Float32[np.ndarray, "M S"] | None = None
     source: Int8[np.ndarray, " M"] | None = None
     env: str | None = None
+    bounds: tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]] | None = None
+    """Lowest and highest action, where the record says them."""
+    reference: tuple[float, float] | None = None
+    """Random and expert return in `env`, where the record says them."""
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

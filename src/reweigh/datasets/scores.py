@@ -4,14 +4,23 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-# Before the name of one of D4RL's datasets, where a dataset is asked for.
+from reweigh.datasets.environment_names import split_environment
+
+# Before the name of one of D4RL's datasets, where a dataset is asked for, or the environment of one.
 PREFIX = "d4rl:"
 # The same for imbalanced datasets that are mixed of two of them.
 SUITE_PREFIX = "suite:"
+
+# Families whose environment of today is D4RL's own: same observations, reward and limit.
+_SAME = ("hopper", "halfcheetah", "walker2d")
+# Families whose references also fit returns in today's environment under its own name. The others' differ in
+# what is rewarded or in the limit (docs/environments.md).
+_SCORED_ALIKE = (*_SAME, "ant", "door", "hammer", "relocate")
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,19 @@ class Reference:
     """Mean return of an expert: normalised score 100."""
     max_episode_steps: int
     evaluate_in: str | None
-    """Today's gymnasium environment of the same dynamics; None: there is none."""
+    """Today's gymnasium environment that comes closest; None: there is none."""
+
+    @property
+    def family(self) -> str:
+        """`hopper`, `antmaze`, ..."""
+        return self.name.partition("-")[0]
+
+    @property
+    def env(self) -> str | None:
+        """What policies are tried in: `evaluate_in` where it is the same, else what is made like D4RL's."""
+        if self.evaluate_in is None or self.family in _SAME:
+            return self.evaluate_in
+        return PREFIX + self.name
 
 
 @cache
@@ -51,17 +72,41 @@ def _family(env: str) -> str:
     return env.rpartition("-v")[0]
 
 
+def gymnasium_id(env: str) -> str:
+    """The gymnasium ID behind an environment's text; of `d4rl:NAME` that of today's environment.
+
+    Args:
+        env: gymnasium ID, one with options, or `d4rl:NAME`.
+
+    Raises:
+        ConfigError: what follows the ID is no JSON object.
+    """
+    entry = references().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
+    return (entry.evaluate_in or env) if entry else split_environment(env)[0]
+
+
 def reference_of_env(env: str) -> tuple[float, float] | None:
     """Random and expert return of an environment, `None` when D4RL has none or several.
 
     Args:
-        env: gymnasium ID; the version after `-v` does not matter.
+        env: gymnasium ID; the version after `-v` does not matter, options other than D4RL's own limit do. Or
+            `d4rl:NAME`.
     """
-    pairs = {
-        (entry.reference_min, entry.reference_max)
+    if env.startswith(PREFIX):
+        entry = references().get(env.removeprefix(PREFIX))
+        return (entry.reference_min, entry.reference_max) if entry else None
+    env_id, options = split_environment(env)
+    entries = [
+        entry
         for entry in references().values()
-        if entry.evaluate_in and _family(entry.evaluate_in) == _family(env)
-    }
+        if entry.evaluate_in
+        and entry.family in _SCORED_ALIKE
+        and _family(entry.evaluate_in) == _family(env_id)
+    ]
+    limit = options.pop("max_episode_steps", None)
+    if options or (limit is not None and limit not in [entry.max_episode_steps for entry in entries]):
+        return None
+    pairs = {(entry.reference_min, entry.reference_max) for entry in entries}
     return pairs.pop() if len(pairs) == 1 else None
 
 
@@ -70,10 +115,10 @@ def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
 
     Args:
         spec: `d4rl:NAME` or another.
-        env: gymnasium ID that the dataset is taken for, if known.
+        env: environment that the dataset is taken for, if known.
     """
     entry = references().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
-    if entry and env in (None, entry.evaluate_in):
+    if entry and env in (None, entry.evaluate_in, entry.env):
         return entry.reference_min, entry.reference_max
     return reference_of_env(env) if env else None
 
@@ -83,9 +128,11 @@ def limit_of(file_name: str, env: str | None) -> int | None:
 
     Args:
         file_name: without folders; or `d4rl:NAME`.
-        env: gymnasium ID, if known.
+        env: gymnasium ID or `d4rl:NAME`, if known.
     """
     stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
+    if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in references():
+        return references()[env.removeprefix(PREFIX)].max_episode_steps
     # Two datasets may share a file, so a dataset's own name comes first.
     if stem in references():
         return references()[stem].max_episode_steps
@@ -95,9 +142,23 @@ def limit_of(file_name: str, env: str | None) -> int | None:
     limits = {
         entry.max_episode_steps
         for entry in references().values()
-        if env and entry.evaluate_in and _family(entry.evaluate_in) == _family(env)
+        if env and entry.evaluate_in and _family(entry.evaluate_in) == _family(split_environment(env)[0])
     }
     return limits.pop() if len(limits) == 1 else None
+
+
+def is_reference(found: Any) -> bool:
+    """Whether what a record holds is None, or a random and a higher expert return.
+
+    Args:
+        found: JSON's types.
+    """
+    if found is None:
+        return True
+    numbers = (
+        isinstance(found, list | tuple) and len(found) == 2 and all(type(n) in (int, float) for n in found)
+    )
+    return numbers and -np.inf < found[0] < found[1] < np.inf
 
 
 def normalized_score(

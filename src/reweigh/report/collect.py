@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import is_reference, normalized_score, reference_of_env
 from reweigh.errors import RunError
 from reweigh.report.labels import Settings, algorithm_name, labels, settings_of, weights_name
 from reweigh.report.own_scores import OwnScores, read_own_scores
@@ -61,11 +61,13 @@ class Dataset:
     own: OwnScores | None
     """None: the file cannot be read, as `missing` says."""
     missing: str
+    recorded: tuple[float, float] | None = None
+    """Random and expert return that the dataset itself says, of that environment."""
 
     @property
     def reference(self) -> tuple[float, float] | None:
-        """D4RL's random and expert return."""
-        return reference_of_env(self.env) if self.env else None
+        """Random and expert return: the dataset's own, or else D4RL's of the environment."""
+        return self.recorded or (reference_of_env(self.env) if self.env else None)
 
     @property
     def unit(self) -> str:
@@ -274,6 +276,18 @@ def _group(dataset: Dataset, label: str, runs: Sequence[Run]) -> Group:
     )
 
 
+def _recorded_reference(run: Run, env: str | None) -> tuple[float, float] | None:
+    """What the dataset of a run says of that environment, as the run wrote it down."""
+    record = run.environment.get("dataset")
+    found = record.get("reference") if isinstance(record, dict) and record.get("env") == env else None
+    if not is_reference(found):
+        raise RunError(
+            f"expected two rising numbers or none as the dataset's reference in {run.path}/environment.json, "
+            f"but found {found!r}. Leave that folder out, or train it again."
+        )
+    return (found[0], found[1]) if found else None
+
+
 def _datasets(runs: Sequence[Run]) -> list[Dataset]:
     """The dataset of each run; the same object where it is the same."""
     own, digests = read_own_scores([(run.config["data"], run.environment) for run in runs])
@@ -296,6 +310,14 @@ def _datasets(runs: Sequence[Run]) -> list[Dataset]:
             env=env,
             own=scores if isinstance(scores, OwnScores) else None,
             missing="" if isinstance(scores, OwnScores) else scores,
+            recorded=next(
+                (
+                    found
+                    for run, key in zip(runs, digests, strict=True)
+                    if key == digest and (found := _recorded_reference(run, env))
+                ),
+                None,
+            ),
         )
     return [made[key] for key in zip(digests, envs, strict=True)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.runs import RunFolder
@@ -50,8 +50,9 @@ def learning_curve(
             f"expected finite returns in {folder.path}, but found NaN or infinity. Train it again, or leave "
             "it out."
         )
-    env = seeds[0].load_policy().meta.get("env")
-    reference = reference_of_env(env) if env else None
+    policy = seeds[0].load_policy()
+    env = policy.meta.get("env")
+    reference = policy.reference_in(env) if env else None
     columns = [r.episode_return[np.isin(r.update, common)].mean(axis=1) for r in returns]
     scores = np.stack(columns, axis=1)
     return common, normalized_score(scores, reference) if reference else scores, reference is not None

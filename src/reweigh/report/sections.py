@@ -44,6 +44,8 @@ def about_dataset(dataset: Dataset, groups: Sequence[Group]) -> list[Block]:
         groups: all of it.
     """
     where = f"Evaluated in {dataset.env}." if dataset.env else "Never evaluated: no environment is known."
+    if dataset.recorded:
+        where += " Scores are normalised by the reference returns that the dataset itself names."
     blocks: list[Block] = []
     if dataset.own:
         own = dataset.own

@@ -1,0 +1,275 @@
+"""Minari's datasets by ID: here or from its server, HDF5 or Arrow, every transition of every episode."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reweigh.cache import cache_folder
+from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
+from reweigh.datasets.environment_names import environment_name
+from reweigh.datasets.files import check_memory
+from reweigh.datasets.observations import flatten
+from reweigh.datasets.rows import Rows, checked_rows
+from reweigh.datasets.scores import is_reference
+from reweigh.errors import DatasetError
+
+MINARI = "minari:"
+
+# Ours in Minari's metadata: an environment that Minari's own entry has no words for.
+ENV_KEY = "reweigh_env"
+
+# Minari gives up on an absent network after 25 seconds; this asks first.
+_PATIENCE_S = 8.0
+
+
+def is_minari(spec: str) -> bool:
+    """Whether a dataset is asked for by Minari's ID."""
+    return spec.startswith(MINARI)
+
+
+def minari_rows(name: str) -> Rows:
+    """The rows of a dataset with the next observation of each, decoded once and then mapped from the cache.
+
+    Args:
+        name: Minari's ID, for example `D4RL/door/human-v2`.
+
+    Raises:
+        DatasetError: the dataset cannot be had or read, or is none of boxes.
+    """
+    spec = MINARI + name
+    folder = fetch_minari(name) / "data"
+    try:
+        dataset = _library().MinariDataset(folder)
+        metadata: Mapping[str, Any] = dataset.storage.metadata
+        files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    except DatasetError:
+        raise
+    except Exception as error:  # on damaged files, Minari raises almost anything
+        raise _unreadable(spec, folder, error) from error
+    source = SourceFile(
+        folder.resolve(), sum(s.st_size for s in files), max((s.st_mtime_ns for s in files), default=0)
+    )
+    kept_in, kept_as = cache_folder() / "minari", name.replace("/", "-")
+    found = read_decoded(kept_in, kept_as, source)
+    if found is not None:
+        rows = found[1]
+    else:
+        try:
+            rows = _decode(dataset, spec)
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise _unreadable(spec, folder, error) from error
+        write_decoded(kept_in, kept_as, source, "", rows)
+    return replace(
+        rows,
+        env=_environment(metadata),
+        bounds=_bounds(metadata.get("action_space"), rows.action.shape[1]),
+        reference=_reference(metadata),
+        attributes={key: value for key, value in metadata.items() if isinstance(value, str | int | float)},
+    )
+
+
+def fetch_minari(name: str) -> Path:
+    """The folder of a dataset, brought from Minari's server where it is not here yet.
+
+    Args:
+        name: Minari's ID.
+
+    Raises:
+        DatasetError: it is no ID, Minari is not installed, or the dataset cannot be had.
+    """
+    folder = minari_folder(name)
+    if not (folder / "data").is_dir():
+        _check_reachable(name, folder)
+        library = _library()
+        try:
+            # What Minari prints of its progress is no result of ours.
+            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                library.download_dataset(name)
+        except BaseException as error:
+            shutil.rmtree(folder / "data", ignore_errors=True)  # a part would be taken for the whole
+            if not isinstance(error, Exception):
+                raise
+            raise DatasetError(
+                f"cannot download {MINARI}{name} ({_first_line(error)}). Check the name with 'minari list "
+                "remote', or copy the dataset to " + str(folder) + "."
+            ) from error
+    return folder
+
+
+def minari_folder(name: str) -> Path:
+    """Where a dataset is, or would be.
+
+    Args:
+        name: Minari's ID.
+
+    Raises:
+        DatasetError: it is no ID, or Minari is not installed.
+    """
+    if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
+        raise DatasetError(
+            f"expected an ID like namespace/name-v0 after {MINARI}, but found {name!r}. 'minari list local' "
+            "shows those that are here."
+        )
+    _library()
+    # As Minari finds it, without making the folder of all datasets on the way.
+    root = os.environ.get("MINARI_DATASETS_PATH")
+    return (Path(root) if root is not None else Path.home() / ".minari" / "datasets") / name
+
+
+def _library() -> Any:
+    try:
+        import minari  # pyright: ignore[reportMissingImports] - an extra
+    except Exception as error:  # its dependencies may be broken in any way
+        raise DatasetError(
+            f"expected the package minari for {MINARI}ID, but it cannot be imported ({_first_line(error)}). "
+            "Install it with pip install 'reweigh[minari]'."
+        ) from error
+    return minari
+
+
+def _check_reachable(name: str, folder: Path) -> None:
+    """Ask the server whether it is there, in bounded time."""
+    remote = os.environ.get("MINARI_REMOTE", "hf://farama-minari")
+    hosts = {
+        "hf": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
+        "gcp": "https://storage.googleapis.com",
+    }
+    host = hosts.get(remote.partition("://")[0])
+    if host is None:
+        return
+    trouble = [f"no answer in {_PATIENCE_S:g} seconds"]
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(host, method="HEAD")
+            urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
+            trouble.clear()
+        except urllib.error.HTTPError:
+            trouble.clear()  # it refuses this question, but it is there
+        except Exception as error:
+            trouble[:] = [_first_line(error)]
+
+    # A thread, because looking up a host's name heeds no time limit.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_S)
+    if trouble:
+        raise DatasetError(
+            f"expected {MINARI}{name} in {folder} or at {host}, but it is not here and the server cannot be "
+            f"reached ({trouble[0]}). Connect to the network, copy the dataset there, or set "
+            "MINARI_DATASETS_PATH to the folder that holds it."
+        )
+
+
+def _decode(dataset: Any, spec: str) -> Rows:
+    """One row a step; episodes hold one observation more than steps, which is the last one's next."""
+    columns: dict[str, list[np.ndarray]] = {}
+    for number, episode in enumerate(dataset.iterate_episodes()):
+        part = _episode(episode, f"episode {number} of {spec}")
+        if number == 0:
+            total = int(dataset.total_steps)
+            sizes = {key: ((total, *array.shape[1:]), array.dtype) for key, array in part.items()}
+            check_memory(sizes, spec)
+        for key, array in part.items():
+            columns.setdefault(key, []).append(array)
+    if not columns:
+        raise DatasetError(f"expected episodes, but {spec} has none. Collect some.")
+    widths = {array.shape[1] for array in columns["observations"] + columns["next_observations"]}
+    if len(widths) > 1 or len({array.shape[1] for array in columns["actions"]}) > 1:
+        raise DatasetError(f"expected equal sizes in all episodes, but they differ in {spec}. Split it.")
+    return checked_rows({key: np.concatenate(arrays) for key, arrays in columns.items()}, where=spec)
+
+
+def _episode(episode: Any, where: str) -> dict[str, np.ndarray]:
+    """An episode's arrays by D4RL's names."""
+    try:
+        observation = flatten(episode.observations)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"expected observations that are boxes of one axis, or dictionaries of them, but found others in "
+            f"{where} ({_first_line(error)}). Flatten them before they are recorded."
+        ) from error
+    action, reward = np.asarray(episode.actions), np.asarray(episode.rewards)
+    steps = len(reward)
+    for name, array in (("observations", observation), ("actions", action)):
+        if array.ndim != 2 or array.dtype.kind not in "fiub":
+            raise DatasetError(
+                f"expected {name} that are boxes of one axis, but found {array.dtype} of shape {array.shape} "
+                f"in {where}. Discrete or image data cannot be used."
+            )
+    terminal, timeout = np.asarray(episode.terminations, bool), np.array(episode.truncations, bool)
+    found = (len(observation), len(action), len(terminal), len(timeout))
+    if found != (steps + 1, steps, steps, steps):
+        raise DatasetError(
+            f"expected {steps + 1} observations and {steps} actions and flags for {steps} rewards, but found "
+            f"{found} in {where}. Download or record it again."
+        )
+    if steps and not terminal[-1]:
+        timeout[-1] = True  # a record that stops is cut, whether or not it says so
+    return {
+        "observations": observation[:-1],
+        "actions": action,
+        "rewards": reward,
+        "terminals": terminal,
+        "timeouts": timeout,
+        "next_observations": observation[1:],
+    }
+
+
+def _environment(metadata: Mapping[str, Any]) -> str | None:
+    """The environment for evaluation, or else that of the record; None: it cannot be made from a text."""
+    ours = metadata.get(ENV_KEY)
+    if isinstance(ours, str):
+        return ours
+    text = metadata.get("eval_env_spec") or metadata.get("env_spec")
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+        if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+            return None
+        if found.get("additional_wrappers"):
+            return None  # they change what a policy sees or earns, and their settings need not be known
+        options = {k: v for k, v in (found.get("kwargs") or {}).items() if k != "render_mode"}
+        if found.get("max_episode_steps") is not None:
+            options["max_episode_steps"] = found["max_episode_steps"]
+        return environment_name(found["id"], options)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _bounds(space: Any, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    low, high = (np.asarray(getattr(space, side, np.nan), np.float32) for side in ("low", "high"))
+    if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
+        return None
+    return (low, high) if (low < high).all() else None
+
+
+def _reference(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    return (low, high) if low is not None and high is not None and is_reference((low, high)) else None
+
+
+def _unreadable(spec: str, folder: Path, error: BaseException) -> DatasetError:
+    return DatasetError(
+        f"expected a complete Minari dataset for {spec} in {folder}, but it cannot be read "
+        f"({_first_line(error)}). Download or record it again."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

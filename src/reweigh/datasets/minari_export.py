@@ -1,0 +1,163 @@
+"""Transitions -> a Minari dataset, whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reweigh.datasets.minari import ENV_KEY, MINARI, minari_folder
+from reweigh.datasets.rows import Rows
+from reweigh.errors import DatasetError
+from reweigh.transitions import Transitions
+
+
+def check_free(name: str) -> Path:
+    """The folder that a new dataset will be in.
+
+    Args:
+        name: Minari's ID.
+
+    Raises:
+        DatasetError: it is no ID, Minari is not installed, or the folder is taken or cannot be written.
+    """
+    folder = minari_folder(name)
+    if folder.exists():
+        raise DatasetError(
+            f"cannot write {MINARI}{name}: {folder} is there already. Choose another version after -v, or "
+            "remove it with 'minari delete'."
+        )
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise DatasetError(
+            f"cannot write {MINARI}{name}: {place} is no folder that can be written in. Set "
+            "MINARI_DATASETS_PATH to one."
+        )
+    return folder
+
+
+def write_minari(
+    name: str, transitions: Transitions, rows: Rows, *, env_spec: str | None, description: str
+) -> Path:
+    """Write exactly the transitions of a dataset, in order, actions in the units of the record.
+
+    An episode ends in a truncation where its last transition is no terminal. The observation after a
+    terminal, which nothing reads, is the record's own where it has one, else the terminal's once more.
+
+    Args:
+        name: Minari's ID; there must be no such dataset.
+        transitions: what to write.
+        rows: the record that they were made from.
+        env_spec: gymnasium's JSON of the environment, for Minari's own tools; None: there is none.
+        description: how the data came to be.
+
+    Returns:
+        The dataset's folder.
+
+    Raises:
+        DatasetError: next observations are not those of the next rows, or the dataset cannot be written.
+    """
+    _check_chained(transitions)
+    folder = check_free(name)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            temporary.mkdir(exist_ok=True)
+            _write(temporary / "data", name, transitions, rows, env_spec, description)
+        os.replace(temporary, folder)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {MINARI}{name} in {folder} ({error.strerror or error}). Set "
+            "MINARI_DATASETS_PATH to a folder that can be written in."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary)
+    return folder
+
+
+def _write(
+    place: Path, name: str, transitions: Transitions, rows: Rows, env_spec: str | None, description: str
+) -> None:
+    import minari  # pyright: ignore[reportMissingImports] - an extra
+    from minari.dataset.minari_storage import MinariStorage  # pyright: ignore[reportMissingImports]
+
+    info = transitions.info
+    endless = np.full(transitions.observation_size, np.inf)
+    storage = MinariStorage.new(
+        place,
+        observation_space=_box(-endless, endless),
+        action_space=_box(info.action_low, info.action_high),
+        data_format="hdf5",
+    )
+    found: dict[str, Any] = {
+        "dataset_id": name,
+        "minari_version": minari.__version__,
+        "description": description,
+    }
+    if env_spec is not None:
+        found["env_spec"] = env_spec
+    if info.env is not None:
+        found[ENV_KEY] = info.env
+    if info.reference is not None:
+        found["ref_min_score"], found["ref_max_score"] = info.reference
+    storage.update_metadata(found)
+    storage.update_episodes(_episodes(transitions, rows))
+
+
+def _box(low: np.ndarray, high: np.ndarray) -> Any:
+    from minari.serialization import deserialize_space  # pyright: ignore[reportMissingImports]
+
+    # Minari's own words for gymnasium's space, which only the environments' modules import.
+    space = {
+        "type": "Box",
+        "dtype": "float32",
+        "shape": [len(low)],
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
+    return deserialize_space(space)
+
+
+def _episodes(transitions: Transitions, rows: Rows) -> Iterator[Any]:
+    from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
+
+    info = transitions.info
+    ends = np.flatnonzero(np.append(np.diff(transitions.episode) != 0, True)) + 1
+    for start, end in zip(np.append(0, ends[:-1]), ends, strict=True):
+        part, terminal = slice(start, end), bool(transitions.terminal[end - 1])
+        index = transitions.raw_index[part]
+        last = transitions.next_observation[end - 1]
+        if terminal:
+            own = rows.next_observation
+            last = transitions.observation[end - 1] if own is None else own[index[-1]]
+        truncation = np.zeros(end - start, bool)
+        truncation[-1] = not terminal
+        columns: dict[str, Any] = {
+            "observations": np.concatenate([transitions.observation[part], last[None]]),
+            "actions": np.clip(rows.action[index], info.action_low, info.action_high),
+            "rewards": transitions.raw_reward[part],
+            "terminations": transitions.terminal[part],
+            "truncations": truncation,
+        }
+        yield EpisodeBuffer(**columns)
+
+
+def _check_chained(transitions: Transitions) -> None:
+    inside = np.diff(transitions.episode) == 0
+    apart = inside & (transitions.next_observation[:-1] != transitions.observation[1:]).any(axis=1)
+    if apart.any():
+        row = int(transitions.raw_index[apart.argmax()])
+        raise DatasetError(
+            "expected next observations that are the next rows' observations, which is all that Minari can "
+            f"hold, but {int(apart.sum())} rows of {transitions.info.spec} have others inside an episode "
+            f"(the first is row {row}). Look at them with reweigh verify."
+        )
