@@ -78,8 +78,8 @@ def mix_command(arguments: argparse.Namespace) -> int:
     rows, made = mix(sources[0], sources[1], recipe)
     histories = [str(rows.attributes["history"]) for rows in sources if "history" in rows.attributes]
     made = {
-        "mix_good": Path(arguments.good).name,
-        "mix_bad": Path(arguments.bad).name,
+        "mix_good": _short(arguments.good),
+        "mix_bad": _short(arguments.bad),
         **made,
         "history": history(arguments, histories),
     }
@@ -96,6 +96,11 @@ def mix_command(arguments: argparse.Namespace) -> int:
     else:
         print_table({"dataset": arguments.out, **{k.removeprefix("mix_"): v for k, v in made.items()}})
     return 0
+
+
+def _short(spec: str) -> str:
+    """A dataset's name, without the folders that a file happens to lie in."""
+    return spec if is_minari(spec) else Path(spec).name
 
 
 def convert(arguments: argparse.Namespace) -> int:
