@@ -11,6 +11,7 @@ from reweigh.commands.common import fetch_all, history, out_path, print_table
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load_rows
+from reweigh.datasets.minari import is_minari
 from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_several, with_timeouts
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import limit_of
@@ -39,7 +40,7 @@ class _Asked:
 
     @property
     def name(self) -> str:
-        return Path(self.spec).name
+        return self.spec if is_minari(self.spec) else Path(self.spec).name
 
 
 def mix_command(arguments: argparse.Namespace) -> int:

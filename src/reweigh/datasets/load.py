@@ -41,8 +41,9 @@ def load(
 
     Args:
         data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, `minari:ID`, or arrays by
-            D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,), optionally
-            `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows` returned.
+            D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,),
+            optionally `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows`
+            returned.
         env: environment, over the one that the file names.
         episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
