@@ -2003,10 +2003,6 @@ BAD_COLLECT = [
         "expected --policy random or a run with trained seeds",
     ),
     (
-        f"{COLLECT} --out out/c.hdf5 --policy run/seed-0/policy.npz",
-        "expected --policy random or a run with trained seeds",
-    ),
-    (
         f"{COLLECT} --out out/c.hdf5 --policy Random",
         "expected --policy random or a run with trained seeds, but Random has none",
     ),
