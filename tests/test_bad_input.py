@@ -381,6 +381,21 @@ BAD_WEIGH = [
         "expected a dataset at nowhere.hdf5, but there is no such file",
     ),
     ("weigh folder --method rw --out out/w.npz", "expected a file, but folder is a folder"),
+    ("weigh --method rw --out out/w.npz", "expected a dataset, or several with --suite, but found none"),
+    ("weigh small.hdf5 --suite small.npz --method rw --out out", "with --suite, but found both"),
+    ("weigh --suite '*.nothing' --method rw --out out", "datasets that match '*.nothing', but found none"),
+    (
+        "weigh --suite suite:chess-* --method rw --out out",
+        "datasets that match 'suite:chess-*', but found none",
+    ),
+    ("weigh --suite small.npz small.hdf5 --method rw --out out", "both give out/small.npz"),
+    ("weigh --suite small.npz --method rw --out .", "cannot write small.npz: it is one of the datasets"),
+    ("weigh --suite small.npz --method rw --out file", "cannot write in file (File exists)"),
+    ("weigh --suite small.npz --method rw --base 1 --out out", "--base has no meaning for --method rw"),
+    (
+        "weigh --suite small.npz --method oper-a --format oper --out out",
+        "--format oper has no meaning with --suite",
+    ),
     (
         "weigh small.csv --method rw --out out/w.npz",
         SPECS,

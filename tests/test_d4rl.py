@@ -543,8 +543,8 @@ def test_the_memory_estimate_counts_arrays_as_stored_and_as_transitions():
         "rewards": ((10,), np.dtype(np.float32)),
         "terminals": ((10,), np.dtype(bool)),
     }
-    # observations 240 stored, 120 as float32, 240 as s and s'; actions 80 and three times more; 40 + 880; 10.
-    assert memory_needed(shapes) == (240 + 120 + 240) + (80 + 240) + (40 + 880) + 10
+    # observations 120 as float32, 240 as s and s'; actions 80 and three times more; 40 + 880; 10.
+    assert memory_needed(shapes) == (120 + 240) + (80 + 240) + (40 + 880) + 10
 
 
 def test_the_command_line_says_how_far_a_download_is_and_fails_in_one_line(server, capsys):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from goldens import FOLDER, golden
 from reweigh import ConfigError, DatasetError, Transitions, load
 from reweigh.datasets.episodes import limit_timeouts, return_to_go
+from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.normalizer import fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
 
@@ -455,3 +456,36 @@ def test_transitions_of_a_real_d4rl_file_equal_d4rls_loop(name, real_data):
     np.testing.assert_array_equal(found.raw_index, kept)
     np.testing.assert_array_equal(found.observation, raw["observations"][kept].astype(np.float32))
     np.testing.assert_array_equal(found.terminal, raw["terminals"][kept])
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (7, 3), "compression": "gzip"}], ids=["whole", "chunks"])
+def test_wide_floats_are_narrowed_piece_by_piece_to_the_same_bits(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("reweigh.datasets.files._BLOCK_BYTES", 10 * 3 * 8)
+    rng = np.random.default_rng(0)
+    arrays = {
+        "observations": rng.normal(size=(53, 3)),
+        "next_observations": rng.normal(size=(53, 3)),
+        "actions": rng.uniform(-1, 1, (53, 2)),
+        "rewards": rng.normal(size=53),
+        "terminals": np.zeros(53),
+        "timeouts": np.zeros(53),
+    }
+    with h5py.File(tmp_path / "rows.hdf5", "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(
+                name, data=array, **(options if array.ndim == 2 and array.shape[1] == 3 else {})
+            )
+    np.savez(tmp_path / "rows.npz", **arrays)
+    for rows in (read_hdf5(tmp_path / "rows.hdf5"), read_npz(tmp_path / "rows.npz")):
+        assert rows.observation.dtype == np.float32
+        np.testing.assert_array_equal(rows.observation, arrays["observations"].astype(np.float32))
+        np.testing.assert_array_equal(rows.next_observation, arrays["next_observations"].astype(np.float32))
+        np.testing.assert_array_equal(rows.reward, arrays["rewards"].astype(np.float32))
+
+
+def test_flags_that_only_rounding_makes_0_or_1_are_refused(tmp_path):
+    rows = {"observations": np.zeros((4, 1)), "actions": np.zeros((4, 1)), "rewards": np.zeros(4)}
+    flags = np.array([0, 1 + 1e-12, 0, 0])
+    np.savez(tmp_path / "rows.npz", **rows, terminals=flags, timeouts=np.zeros(4))
+    with pytest.raises(DatasetError, match="expected 0 or 1 in 'terminals'"):
+        read_npz(tmp_path / "rows.npz")

@@ -232,3 +232,54 @@ def test_several_sources_on_the_command_line_say_what_they_gave(d4rl, capsys):
     which = np.searchsorted(edges, found.raw_index, side="right")
     np.testing.assert_array_equal(np.array([2, 0, 1])[which], np.floor(found.raw_reward))
     assert [round(one["rows"] / 9000, 1) for one in each] == [0.1, 0.6, 0.3]
+
+
+def test_a_suite_is_weighed_once_and_what_fails_is_named_at_the_end(d4rl, capsys):
+    for number in range(3):
+        line = (
+            f"mix --good d4rl:hopper-expert-v2 --bad d4rl:hopper-random-v2 --ratio 0.{number + 1} --size 2000"
+        )
+        assert run(f"{line} --out mix-{number}.hdf5") == 0
+    Path("mix-9.hdf5").write_bytes(b"nothing")
+    capsys.readouterr()
+    weigh = (
+        "weigh --suite 'mix-*.hdf5' suite:hopper-random-??????-0.1-v2 absent.npz --method aw --out weights"
+    )
+    assert run(weigh) == 1
+    said = capsys.readouterr()
+    states = "made made made failed made made failed"
+    assert [line.split()[0] for line in said.out.splitlines()] == states.split()
+    failures = [line for line in said.err.splitlines() if line.startswith("failed: ")]
+    assert failures[0].startswith("failed: mix-9.hdf5: expected a complete HDF5 file")
+    assert failures[1].startswith("failed: absent.npz: expected a dataset at absent.npz")
+    names = [f"mix-{number}" for number in range(3)]
+    names += [f"suite-hopper-random-{quality}-0.1-v2" for quality in ("expert", "medium")]
+    assert sorted(path.name for path in Path("weights").iterdir()) == [f"{name}.npz" for name in names]
+    assert run("weigh mix-1.hdf5 --method aw --out alone.npz") == 0
+    assert Path("alone.npz").read_bytes() == Path("weights/mix-1.npz").read_bytes()
+
+    before = {path: path.stat().st_mtime_ns for path in Path("weights").iterdir()}
+    Path("mix-9.hdf5").unlink()
+    capsys.readouterr()
+    assert run(weigh.replace(" absent.npz", "")) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["there"] * 5
+    assert {path: path.stat().st_mtime_ns for path in Path("weights").iterdir()} == before
+
+
+def test_weights_of_another_dataset_or_method_are_not_replaced_by_a_suites(d4rl, capsys):
+    mix = "mix --good d4rl:hopper-expert-v2 --bad d4rl:hopper-random-v2 --ratio 0.1 --size 2000"
+    assert run(f"{mix} --out one.hdf5") == 0
+    assert run("weigh --suite one.hdf5 --method aw --out w") == 0
+    content = Path("w/one.npz").read_bytes()
+    capsys.readouterr()
+    assert run("weigh --suite one.hdf5 --method aw --temperature 0.2 --out w --json") == 1
+    said = capsys.readouterr()
+    assert "expected the weights of this command in w/one.npz, but it holds others" in said.err
+    assert json.loads(said.out)[0]["state"] == "failed"
+    assert run("weigh --suite one.hdf5 --method aw --transform exp --out w") == 1
+    assert run(f"{mix} --seed 1 --out one.hdf5") == 0
+    assert run("weigh --suite one.hdf5 --method aw --out w") == 1
+    Path("w/one.npz").write_bytes(b"half")
+    assert run("weigh --suite one.hdf5 --method aw --out w") == 1
+    assert Path("w/one.npz").read_bytes() == b"half"
+    Path("w/one.npz").write_bytes(content)

@@ -1,9 +1,11 @@
 """Files that are written whole or not at all, and read whole or not at all."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +30,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, convert: Callable[[str, np.ndarray], np.ndarray] = lambda name, array: array
+) -> dict[str, np.ndarray]:
     """Every array of a `.npz`, without pickled objects.
+
+    Args:
+        path: of the file.
+        convert: name, array -> what is kept of it before the next one is read.
 
     Raises:
         ValueError: it is missing or damaged.
@@ -37,9 +45,21 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         # A stream of our own, because NumPy leaves a damaged file open.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
+            return {name: convert(name, np.asarray(file[name])) for name in file.files}
     except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
         raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a text in JSON holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than anything that was written here.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def write_text(path: Path, text: str) -> None:

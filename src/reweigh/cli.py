@@ -132,10 +132,11 @@ def _name(text: str) -> str:
     return text
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     parser.add_argument(
         "data",
         type=_name,
+        nargs="?" if optional else None,
         metavar="DATA",
         help="file.hdf5 (D4RL layout), file.npz, builtin:NAME, d4rl:NAME, suite:NAME, or minari:ID",
     )
@@ -201,10 +202,23 @@ def _add_weigh(commands: Any) -> None:
         "compute how much each transition should count",
         "reweigh weigh hopper.hdf5 --method aw --temperature 0.1 --out w.npz",
     )
-    _add_data(parser)
+    _add_data(parser, optional=True)
+    parser.add_argument(
+        "--suite",
+        type=_name,
+        nargs="+",
+        default=[],
+        metavar="DATA",
+        help="several datasets in place of one, also as patterns such as 'mixes/*.hdf5' or 'suite:hopper-*'; "
+        "--out is then a folder, and what is there is not computed again",
+    )
     parser.add_argument("--method", choices=METHODS, required=True, help="what makes a transition count")
     parser.add_argument(
-        "--out", type=_name, metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
+        "--out",
+        type=_name,
+        metavar="W.npz",
+        required=True,
+        help="weights file to write (.npz, .parquet), or a folder with --suite",
     )
     setting = parser.add_argument_group("method")
     setting.add_argument("--base", type=float, metavar="B", help="oper-r: what the worst episode gets (0)")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from reweigh.atomic import atomic_path, read_npz
+from reweigh.atomic import atomic_path, parse_json, read_npz
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.datasets.scores import is_reference, reference_of_env
 from reweigh.errors import RunError
@@ -128,7 +128,7 @@ def load_policy(path: Path) -> Policy:
             noise = _floats(file["candidate_noise"])
             best_of = BestOf(str(file["candidate_kind"]), _layers("critic_", file), noise)
         mean, scale, low, high = (_floats(file[n]) for n in ("mean", "scale", "action_low", "action_high"))
-        squash, meta = bool(file["squash"]), json.loads(str(file["meta"]))
+        squash, meta = bool(file["squash"]), parse_json(str(file["meta"]))
     except (ValueError, KeyError) as error:
         raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error
     fits = mean.ndim == low.ndim == 1 and scale.shape == mean.shape and low.shape == high.shape
@@ -179,6 +179,8 @@ def _lead(layers: Layers, inputs: int, outputs: int) -> bool:
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        numbers = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else None
+    if numbers is None or not np.isfinite(numbers).all():
         raise ValueError("expected finite numbers")
-    return array.astype(np.float32, copy=False)
+    return numbers

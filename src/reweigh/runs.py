@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import atomic_path, read_npz, write_text
+from reweigh.atomic import atomic_path, parse_json, read_npz, write_text
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
 
@@ -138,9 +138,7 @@ class SeedFolder:
         try:
             file = read_npz(path)
             leaves = [file[f"leaf_{i}"] for i in range(len(file) - 2)]
-            checkpoint = Checkpoint(int(file["update"]), int(file["metrics_bytes"]), leaves)
-            if min(checkpoint.update, checkpoint.metrics_bytes) < 0:
-                raise ValueError("counts below 0")
+            checkpoint = Checkpoint(_count(file["update"]), _count(file["metrics_bytes"]), leaves)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"expected a checkpoint at {path}, but it cannot be read. Remove {self.path} to start again."
@@ -235,7 +233,7 @@ class SeedFolder:
             with open(path, newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
             return {name: float(value) for name, value in rows[-1].items()} if rows else {}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise RunError(
                 f"expected a table of numbers at {path}, but it cannot be read. Remove {self.path} to start "
                 "again."
@@ -471,9 +469,15 @@ def _file_date(path: Path) -> str | None:
         return None
 
 
+def _count(number: np.ndarray) -> int:
+    if number.ndim or number.dtype.kind not in "iu" or number < 0:
+        raise ValueError("no count")
+    return int(number)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
     except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from reweigh.arguments import weigh_method
 from reweigh.commands.common import fetch_all, load_asked, out_path, print_table, words_of
+from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import FromReturns, ReturnMethod
@@ -18,21 +19,57 @@ from reweigh.priorities.file import check_fits, read_weights, weights_of, write_
 from reweigh.priorities.oper_a import OperA, summarize_stages
 from reweigh.priorities.published import OperAFile, read_published, write_published
 from reweigh.priorities.summary import summarize
+from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
 
 def weigh(arguments: argparse.Namespace) -> int:
-    """Compute weights and write them."""
+    """Compute weights and write them, of one dataset or of a suite."""
+    if arguments.suite:
+        weigh_method(arguments)  # what no dataset could mend is said once
+        return weigh_suite(arguments, _weigh_unless_there)
+    if arguments.data is None:
+        raise ConfigError("expected a dataset, or several with --suite, but found none. Name one.")
+    meta = _weigh(arguments, unless_there=False)
+    if meta is None:
+        return 130
+    for note in meta["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+    else:
+        words = words_of(arguments.method, meta["settings"])
+        print_table({"weights": arguments.out, "method": words, **meta["summary"]})
+    return 0
+
+
+def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
+    meta = _weigh(arguments, unless_there=True)
+    if meta is None:
+        return None
+    for note in meta.get("notes", ()):
+        print(f"note: {arguments.data}: {note}", file=sys.stderr)
+    return "made" if meta else "there"
+
+
+def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, Any] | None:
+    """Compute and write the weights of one dataset: what is recorded of them, nothing where they are there.
+
+    None: interrupted.
+    """
     method, scaling = weigh_method(arguments)
     out = _weights_out(arguments, method)
     fetch_all([arguments.data], quiet=arguments.quiet)
     transitions = load_asked(arguments)
+    asked = _asked(arguments, method, scaling)
+    if unless_there and is_there(out, transitions, asked):
+        return {}
     priority = None
     if isinstance(method, OperA):
         priority = _learned(arguments, transitions, method)
         if priority is None:
-            return 130
+            return None
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
         method = method.scaling(priority.shape[1])
@@ -47,18 +84,26 @@ def weigh(arguments: argparse.Namespace) -> int:
         "settings": settings,
         "summary": summary,
         "notes": list(weighting.notes),
+        "asked": asked,
     }
     if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
         _write_published(arguments.out, method, priority)
     else:
         write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
-    for note in weighting.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps({"out": arguments.out, **meta}, indent=2))
-    else:
-        print_table({"weights": arguments.out, "method": words_of(arguments.method, settings), **summary})
-    return 0
+    return meta
+
+
+def _asked(
+    arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile, scaling: Scaling
+) -> dict[str, Any]:
+    """What the flags ask for, as it comes back from JSON: equal for the same weights of the same dataset."""
+    asked = {
+        "method": arguments.method,
+        "settings": asdict(method),
+        "scaling": asdict(scaling),
+        "paper": arguments.paper,
+    }
+    return json.loads(json.dumps(asked))
 
 
 def _weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> Path:

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from reweigh.atomic import parse_json
 from reweigh.datasets.rows import Rows
 
 # Raised whenever decoding changes: what older versions wrote is then no longer found.
 _FORMAT = 1
+_BLOCK_BYTES = 2**24
+_TYPES = {"terminal": np.dtype(bool), "timeout": np.dtype(bool), "source": np.dtype(np.int8)}
 _COLUMNS = ("observation", "action", "reward", "terminal", "timeout", "next_observation", "source")
 
 
@@ -51,12 +54,13 @@ def read_decoded(folder: Path, name: str, source: SourceFile) -> tuple[str, Rows
     """
     place = folder / f"{name}-{source.key}"
     try:
-        meta: dict[str, Any] = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        meta: dict[str, Any] = parse_json((place / "meta.json").read_text(encoding="utf-8"))
         columns: dict[str, Any] = {
             c: _mapped(place / f"{c}.npy", meta["columns"][c]) for c in _COLUMNS if c in meta["columns"]
         }
-        return str(meta["sha256"]), Rows(**columns, attributes=meta["attributes"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        rows = Rows(**columns, attributes=dict(meta["attributes"]))
+        return (str(meta["sha256"]), rows) if all(_is_whole(rows, c) for c in columns) else None
+    except Exception:  # on damaged bytes, NumPy raises almost anything; the source is there to be read again
         return None
 
 
@@ -120,6 +124,18 @@ def _write(folder: Path, columns: dict[str, np.ndarray], meta: str) -> None:
         file.write(meta)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_whole(rows: Rows, column: str) -> bool:
+    """Whether a column can be of a checked record; damage may leave other bits behind."""
+    array, kept = getattr(rows, column), _TYPES.get(column, np.dtype(np.float32))
+    if array.dtype != kept or len(array) != len(rows):
+        return False
+    # Blocks, so that what is checked does not take its own size in memory once more.
+    blocks = np.array_split(array, max(1, array.nbytes // _BLOCK_BYTES))
+    if kept.kind == "b":
+        return all((block.view(np.uint8) <= 1).all() for block in blocks)
+    return all(np.isfinite(block).all() for block in blocks)
 
 
 def _mapped(path: Path, expected: list[Any]) -> np.ndarray:

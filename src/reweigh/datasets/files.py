@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from reweigh import atomic
+from reweigh.datasets.heaps import damaged_heap
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import NAMES, REQUIRED, Rows, checked_rows
 from reweigh.errors import DatasetError
@@ -16,6 +17,8 @@ MIX_LABEL = "source"
 
 # Rewards, flags and numbers of rows, episodes and steps of a transition, and what they are counted with.
 _ROW_BYTES = 88
+# Of a column of wide numbers, how many bytes are held beside it while they are narrowed.
+_BLOCK_BYTES = 2**24
 
 
 def read_hdf5(path: Path) -> Rows:
@@ -28,8 +31,10 @@ def read_hdf5(path: Path) -> Rows:
         with h5py.File(path, "r") as file:
             items = {name: _item(file, name, path) for name in NAMES if name in file}
             check_memory({name: (item.shape or (), item.dtype) for name, item in items.items()}, str(path))
-            arrays: dict[str, np.ndarray] = {name: np.asarray(item[()]) for name, item in items.items()}
+            arrays: dict[str, np.ndarray] = {name: _read(name, item) for name, item in items.items()}
             found: dict[str, np.ndarray] = {str(name): np.empty(0) for name in file if name not in arrays}
+            if any(_is_variable(file.attrs.get_id(name).dtype) for name in file.attrs):
+                _check_heap(path)
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
     except DatasetError:
         raise
@@ -69,7 +74,7 @@ def read_npz(path: Path) -> Rows:
         DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.
     """
     try:
-        arrays = atomic.read_npz(path)
+        arrays = atomic.read_npz(path, _narrowed)
     except ValueError as error:
         raise DatasetError(
             f"expected a complete .npz file of plain arrays, but {path} cannot be read "
@@ -119,12 +124,57 @@ def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if not isinstance(item, h5py.Dataset):
         raise DatasetError(f"expected an array '{name}', but found a group in {path}.")
     # A damaged header can declare more than any memory holds. Deflate saves a factor of 1032 at most.
-    if item.nbytes > 2**30 and item.nbytes > 2000 * item.id.get_storage_size():
+    if item.nbytes > 2**28 and item.nbytes > 2000 * item.id.get_storage_size():
         raise DatasetError(
             f"expected a complete array '{name}', but {path} declares {item.nbytes} bytes for it and stores "
             f"{item.id.get_storage_size()}. Download or copy it again."
         )
     return item
+
+
+def _read(name: str, item: h5py.Dataset) -> np.ndarray:
+    """An array; of floats wider than float32 never the whole, as only float32 is kept of them."""
+    if _is_variable(item.dtype):
+        return np.empty(0, object)  # no numbers, which is what will be said of it
+    if not item.ndim or not item.nbytes or not _is_wide(name, item.dtype):
+        return np.asarray(item[()])
+    narrow = np.empty(item.shape, np.float32)
+    chunk = item.chunks[0] if item.chunks else 1
+    rows = max(1, _BLOCK_BYTES * len(item) // item.nbytes // chunk) * chunk
+    with np.errstate(over="ignore"):  # what overflows is infinite and refused
+        for begin in range(0, len(item), rows):
+            narrow[begin : begin + rows] = item[begin : begin + rows]
+    return narrow
+
+
+def _is_variable(dtype: np.dtype) -> bool:
+    """Whether values lie in a heap of their own, as texts do."""
+    return dtype.hasobject
+
+
+def _check_heap(path: Path) -> None:
+    begin = damaged_heap(path)
+    if begin is not None:
+        raise DatasetError(
+            f"expected a complete HDF5 file, but {path} cannot be read (the texts stored from byte {begin} "
+            "on are damaged). Download or copy it again, or rewrite it with h5repack."
+        )
+
+
+def _narrowed(name: str, array: np.ndarray) -> np.ndarray:
+    """What is kept of an array of a `.npz` while the others are read."""
+    if name != "env" and name not in NAMES:
+        return np.empty(0)
+    if not _is_wide(name, array.dtype):
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _is_wide(name: str, dtype: np.dtype) -> bool:
+    """Whether an array is held as float32 in the end but stored as more; flags and labels are not."""
+    measured = name in ("observations", "next_observations", "actions", "rewards")
+    return measured and dtype.kind == "f" and dtype.itemsize > 4
 
 
 def check_memory(arrays: dict[str, tuple[tuple[int, ...], np.dtype]], where: str) -> None:
@@ -147,7 +197,7 @@ def check_memory(arrays: dict[str, tuple[tuple[int, ...], np.dtype]], where: str
 
 
 def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
-    """Bytes at the peak of loading: arrays as stored, as float32, and as transitions.
+    """Bytes at the peak of loading: arrays as they are held, and as transitions.
 
     Args:
         arrays: D4RL's names -> shape and type.
@@ -155,7 +205,7 @@ def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
     needed = 0
     for name, (shape, dtype) in arrays.items():
         count = math.prod(shape)
-        needed += count * dtype.itemsize + (count * 4 if dtype.kind == "f" and dtype.itemsize != 4 else 0)
+        needed += count * (4 if dtype.kind == "f" else dtype.itemsize)
         # Transitions hold observations twice (s and s') and actions twice; scaling holds them once more.
         needed += count * 4 * {"observations": 2, "actions": 3}.get(name, 0)
         needed += count * _ROW_BYTES if name == "rewards" else 0

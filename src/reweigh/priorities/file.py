@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import atomic_path, read_npz
+from reweigh.atomic import atomic_path, parse_json, read_npz
 from reweigh.errors import WeightsError
 from reweigh.transitions import Transitions
 
@@ -199,7 +199,7 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _meta(text: str | bytes) -> dict[str, Any]:
-    meta = json.loads(text)
+    meta = parse_json(text)
     if not isinstance(meta, dict):
         raise ValueError("'meta' is no JSON object")
     return meta

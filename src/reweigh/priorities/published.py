@@ -6,6 +6,7 @@ a program; this reader knows only the few words that arrays, numbers, text and d
 
 import io
 import pickle
+import pickletools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,9 +139,11 @@ def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]
                 f"{array.size}. Use the dataset and version that they were made for."
             )
         weight = array.reshape(-1).astype(np.float64)
-        if not (np.isfinite(weight).all() and weight.min() >= 0 and weight.sum() > 0):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = weight.mean()
+        if not (0 < mean < np.inf and weight.min() >= 0):
             raise WeightsError(f"expected finite, non-negative weights, not all 0, under {number} in {path}.")
-        stages.append(weight / weight.mean())
+        stages.append(weight / mean)
     return np.stack(stages)
 
 
@@ -161,6 +164,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
                 raise WeightsError(
                     f"expected the authors' dict of weights, but {path} holds an array of {dtype}, {shape}."
                 )
+            _check_memo(file)
             content = _Unpickler(file).load()
     except WeightsError:
         raise
@@ -175,6 +179,15 @@ def _read_dict(path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"expected the authors' dict of weights in {path}, but found another object.")
     return content
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuse a number in a pickle's memo that would have memory taken for all numbers before it."""
+    begin = file.tell()
+    for code, argument, _ in pickletools.genops(file):
+        if code.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > _MOST_MEMO:
+            raise pickle.UnpicklingError(f"it numbers an object {argument}")
+    file.seek(begin)
 
 
 def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
@@ -202,6 +215,10 @@ def _bytes(text: Any, encoding: Any) -> bytes:
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError("text in an unusual encoding")
     return text.encode("latin1")
+
+
+# Weights need a few numbers a stage.
+_MOST_MEMO = 100_000
 
 
 class _Unpickler(pickle.Unpickler):

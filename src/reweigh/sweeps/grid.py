@@ -85,7 +85,7 @@ def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep
     path = _path_of(source)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"expected a sweep in TOML at {path}, but it cannot be read ({error}).") from error
     unknown = set(content) - {"seeds", "runs"}
     if unknown:
