@@ -32,9 +32,9 @@ algorithm = "td3-bc"
 weights = ["uniform", "aw", "oper-r", "shuffled"]
 hidden = [[32, 32]]
 batch-size = 32
-num-updates = 8000
+num-updates = 4000
 checkpoint-interval = 500
-eval-interval = 4000
+eval-interval = 2000
 eval-episodes = 2
 """
 KILLED_AFTER = (3, 10, 17)
@@ -116,7 +116,7 @@ def main() -> None:
     text = (
         "# A sweep killed three times\n\n"
         f"`benchmarks/killed_sweep.py`, {datetime.date.today()}, {machine}; {total} tasks of TD3+BC (32x32, "
-        "8 000 updates, a checkpoint every 500), two at a time.\n\n| | |\n|---|--:|\n"
+        "4 000 updates, a checkpoint every 500), two at a time.\n\n| | |\n|---|--:|\n"
         + "".join(f"| {what} | {found} |\n" for what, found in rows)
     )
     arguments.out.write_text(text, encoding="utf-8")
