@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reweigh.runs import Returns, RunFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns
 
 DATASETS, ALGORITHMS = 10, ("bc", "td3-bc", "iql", "cql")
 WEIGHTS = ("uniform", "aw", "rw", "oper-r", "top", "shuffled", "oracle", "reward")

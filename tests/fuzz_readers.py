@@ -43,7 +43,8 @@ from reweigh.errors import ReweighError
 from reweigh.policy import Policy, load_policy, save_policy
 from reweigh.priorities.file import read_weights, weights_of, write_weights
 from reweigh.priorities.published import read_published, write_published
-from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.sweeps.grid import read_sweep
 
 ROWS = 60

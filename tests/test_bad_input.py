@@ -15,7 +15,8 @@ from reweigh.config import identity, to_dict
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.loading import load_data
 from reweigh.policy import Policy, save_policy
-from reweigh.runs import Returns, RunFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns
 
 ROWS = 400
 HUGE = 10**30
@@ -308,7 +309,8 @@ def refusal(world, monkeypatch, capsys):
     def no_training(*arguments: object, **options: object) -> None:
         raise AssertionError("training would begin")
 
-    monkeypatch.setattr("reweigh.launch.run_jobs", no_training)
+    for module in ("launch", "studies"):
+        monkeypatch.setattr(f"reweigh.{module}.run_jobs", no_training)
 
     def run(line: str, code: int = 1) -> str:
         argv = shlex.split(line)

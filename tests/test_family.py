@@ -25,7 +25,7 @@ from reweigh.family.config import FamilyConfig
 from reweigh.family.make import DATASETS, choose, claim_family, finished_family, make_family
 from reweigh.family.online import Training
 from reweigh.policy import load_policy
-from reweigh.runs import SeedFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.session import Interrupted
 from reweigh.training import Trainer, run_keys
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight

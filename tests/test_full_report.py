@@ -17,7 +17,8 @@ from reweigh.report.collect import group_runs, read_run
 from reweigh.report.document import Table, to_latex
 from reweigh.report.labels import labels, nearest, settings_of
 from reweigh.report.scores import did_it_help, summarize_scores
-from reweigh.runs import Returns, RunFolder, find_runs
+from reweigh.runs import RunFolder, find_runs
+from reweigh.seed_folder import Returns
 
 UNIFORM = {"type": "uniform"}
 AW = {"type": "aw", "temperature": 0.1}

@@ -6,7 +6,8 @@ from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import RunError
 from reweigh.policy import Policy
 from reweigh.report.curves import learning_curve
-from reweigh.runs import Returns, RunFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns
 
 PNG = b"\x89PNG\r\n"
 

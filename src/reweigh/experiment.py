@@ -29,7 +29,8 @@ from reweigh.provenance import environment_record
 from reweigh.ratio_weights import RatioWeights
 from reweigh.rebalance.density_ratio import density_ratio
 from reweigh.rebalance.static import resample, reweight
-from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.session import Progress, Session, Work, by_update, counted_from
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState

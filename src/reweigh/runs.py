@@ -1,309 +1,15 @@
-"""A run's folder: its only reader and writer.
+"""A run's folder: RUN/config.json, RUN/environment.json and RUN/seed-K. Its only reader and writer."""
 
-RUN/config.json, RUN/environment.json and RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz,
-result.json}. A seed is finished when its result.json exists. Whatever is killed in between, a seed's
-folder can be read: every file is replaced in one step, and metrics.csv is cut back to its checkpoint.
-"""
-
-import csv
-import fcntl
 import json
 import os
 import shlex
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64, Int64
-
-from reweigh.atomic import atomic_path, parse_json, read_npz, write_text
+from reweigh.atomic import write_text
 from reweigh.errors import RunError
-from reweigh.policy import Policy, load_policy, save_policy
-
-# A writer that was just killed may take a moment to let go of its folder.
-_LOCK_PATIENCE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that a seed needs to go on, apart from its config."""
-
-    update: int
-    metrics_bytes: int
-    """Length of metrics.csv that belongs to this checkpoint."""
-    leaves: list[np.ndarray]
-    """The training state, in the order of its tree."""
-
-
-@dataclass(frozen=True)
-class Returns:
-    """Every episode of every evaluation of one seed."""
-
-    update: Int64[np.ndarray, " V"] = field(default_factory=lambda: np.zeros(0, np.int64))
-    episode_return: Float64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0)))
-    episode_length: Int64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-
-    def until(self, update: int) -> "Returns":
-        """The evaluations up to an update, itself included."""
-        kept = self.update <= update
-        return Returns(self.update[kept], self.episode_return[kept], self.episode_length[kept])
-
-    def with_evaluation(self, update: int, episode_return: np.ndarray, length: np.ndarray) -> "Returns":
-        """One evaluation more."""
-        if not len(self.update):
-            return Returns(np.array([update]), episode_return[None], length[None])
-        return Returns(
-            np.append(self.update, update),
-            np.vstack([self.episode_return, episode_return]),
-            np.vstack([self.episode_length, length]),
-        )
-
-
-class SeedFolder:
-    """RUN/seed-K."""
-
-    def __init__(self, run: Path, seed: int):
-        self.path = run / f"seed-{seed}"
-        self.seed = seed
-
-    @property
-    def finished(self) -> bool:
-        """Nothing is left to do."""
-        return os.path.exists(self.path / "result.json")
-
-    @property
-    def in_use(self) -> bool:
-        """Another process writes here now."""
-        try:
-            with open(self.path / "lock", "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
-
-    @contextmanager
-    def locked(self, patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Hold the folder as its only writer. The lock ends with the process, however that ends.
-
-        Args:
-            patient: asked after a few seconds whether to go on waiting for another writer.
-
-        Raises:
-            RunError: another process holds it, or the folder cannot be made.
-        """
-        file = None
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a+")  # noqa: SIM115 - held until the block ends
-        except OSError as error:
-            raise RunError(
-                f"cannot write in {self.path} ({error.strerror}). Choose another --out."
-            ) from error
-        with file:
-            deadline = time.monotonic() + _LOCK_PATIENCE_S
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if time.monotonic() > deadline and not patient():
-                        file.seek(0)
-                        raise RunError(
-                            f"expected to be the only writer of {self.path}, but process "
-                            f"{file.read().strip() or 'unknown'} writes there. Wait for it, or choose "
-                            "another --out."
-                        ) from error
-                    time.sleep(0.1)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
-
-    def load_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint, if there is one.
-
-        Raises:
-            RunError: it is damaged.
-        """
-        path = self.path / "checkpoint.npz"
-        if not os.path.exists(path):
-            return None
-        try:
-            file = read_npz(path)
-            leaves = [file[f"leaf_{i}"] for i in range(len(file) - 2)]
-            checkpoint = Checkpoint(_count(file["update"]), _count(file["metrics_bytes"]), leaves)
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"expected a checkpoint at {path}, but it cannot be read. Remove {self.path} to start again."
-            ) from error
-        return checkpoint
-
-    def save_checkpoint(self, update: int, leaves: Sequence[np.ndarray]) -> None:
-        """Replace the checkpoint, with the metrics so far."""
-        metrics = self.path / "metrics.csv"
-        size = 0
-        if metrics.exists():
-            with open(metrics, "rb") as file:
-                os.fsync(file.fileno())
-                size = file.seek(0, os.SEEK_END)
-        arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
-        with atomic_path(self.path / "checkpoint.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, update=np.array(update), metrics_bytes=np.array(size), **arrays)
-
-    def rewind(self, checkpoint: Checkpoint | None) -> Returns:
-        """Forget what came after a checkpoint (all, without one); return the evaluations before it."""
-        metrics = self.path / "metrics.csv"
-        if metrics.exists():
-            with open(metrics, "r+b") as file:
-                file.truncate(checkpoint.metrics_bytes if checkpoint else 0)
-        returns = self.load_returns().until(checkpoint.update if checkpoint else 0)
-        self.save_returns(returns)
-        return returns
-
-    def append_metrics(self, update: int, metrics: dict[str, float]) -> None:
-        """One row more of metrics.csv."""
-        path = self.path / "metrics.csv"
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writerow(["update", *metrics])
-            writer.writerow([update, *(f"{value:.9g}" for value in metrics.values())])
-
-    def load_returns(self) -> Returns:
-        """All evaluations; none where there is no file.
-
-        Raises:
-            RunError: the file is damaged.
-        """
-        path = self.path / "returns.npz"
-        if not os.path.exists(path):
-            return Returns()
-        try:
-            file = read_npz(path)
-            update, episodes = file["update"], file["episode_return"]
-            lengths = file["episode_length"]
-        except (ValueError, KeyError) as error:
-            raise RunError(
-                f"expected evaluations at {path}, but it cannot be read. Remove {self.path} to start again."
-            ) from error
-        numbers = update.dtype.kind in "iu" and episodes.dtype.kind == "f" and lengths.dtype.kind in "iu"
-        fits = update.ndim == 1 and episodes.ndim == 2 and episodes.shape == lengths.shape
-        if not (numbers and fits and len(update) == len(episodes) and (episodes.size or not len(update))):
-            raise RunError(
-                f"expected a row of returns and lengths for each update in {path}, but found shapes "
-                f"{update.shape}, {episodes.shape} and {lengths.shape}. Remove {self.path} to start again."
-            )
-        return Returns(update, episodes, lengths)
-
-    def save_returns(self, returns: Returns) -> None:
-        """Replace the evaluations."""
-        with atomic_path(self.path / "returns.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, **vars(returns))
-
-    def save_policy(self, policy: Policy) -> None:
-        """Replace the policy."""
-        save_policy(self.path / "policy.npz", policy)
-
-    def load_policy(self) -> Policy:
-        """The policy of the last evaluation or of the end."""
-        return load_policy(self.path / "policy.npz")
-
-    @property
-    def weights_path(self) -> Path:
-        """The weights file that a training of density ratios ends with."""
-        return self.path / "weights.npz"
-
-    def last_metrics(self) -> dict[str, float]:
-        """The last row of metrics.csv; empty without one.
-
-        Raises:
-            RunError: it is damaged.
-        """
-        path = self.path / "metrics.csv"
-        if not os.path.exists(path):
-            return {}
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            return {name: float(value) for name, value in rows[-1].items()} if rows else {}
-        except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise RunError(
-                f"expected a table of numbers at {path}, but it cannot be read. Remove {self.path} to start "
-                "again."
-            ) from error
-
-    def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Replace NAME.npz: what a training leaves beside its policy."""
-        with atomic_path(self.path / f"{name}.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-
-    def load_arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of NAME.npz.
-
-        Raises:
-            RunError: it is missing or damaged.
-        """
-        path = self.path / f"{name}.npz"
-        try:
-            return read_npz(path)
-        except ValueError as error:
-            raise RunError(
-                f"expected arrays at {path}, but it cannot be read. Remove {self.path}."
-            ) from error
-
-    def finish(self, result: dict[str, Any]) -> None:
-        """Write the result, which ends this seed."""
-        write_text(self.path / "result.json", json.dumps(result, indent=2) + "\n")
-
-    def result(self) -> dict[str, Any]:
-        """What a finished seed ended with.
-
-        Raises:
-            RunError: it is not finished, or damaged.
-        """
-        path = self.path / "result.json"
-        found = _read_json(path)
-        for name, value in found.items():
-            measured = name.endswith(("_score", "_return")) or name == "updates_per_second"
-            if measured and not isinstance(value, int | float | None):
-                raise RunError(
-                    f"expected a number as {name} in {path}, but found {value!r}. Remove {self.path} to "
-                    "start again."
-                )
-        return found
-
-    def ended(self) -> str | None:
-        """When the result was written, by the file's own date; None: it is not."""
-        return _file_date(self.path / "result.json")
-
-    def check(self, num_updates: int) -> None:
-        """Refuse what training would stumble over, before it starts.
-
-        Args:
-            num_updates: of the whole training.
-
-        Raises:
-            RunError: the result, the checkpoint or the evaluations are damaged.
-        """
-        if os.path.exists(self.path) and not os.path.isdir(self.path):
-            raise RunError(f"cannot write in {self.path}, which is a file. Choose another --out.")
-        if self.finished:
-            self.result()
-        else:
-            checkpoint = self.load_checkpoint()
-            if checkpoint is not None and checkpoint.update > num_updates:
-                raise RunError(
-                    f"expected a checkpoint of at most {num_updates} updates in {self.path}, but found "
-                    f"{checkpoint.update}. Remove the folder to start again."
-                )
-            self.load_returns()
+from reweigh.seed_folder import SeedFolder, file_date, read_record
 
 
 class RunFolder:
@@ -318,7 +24,7 @@ class RunFolder:
         Raises:
             RunError: the record is missing or damaged.
         """
-        return _read_json(self.path / "environment.json")
+        return read_record(self.path / "environment.json")
 
     def claim(self, config: dict[str, Any], identity: str, environment: dict[str, Any]) -> None:
         """Make the folder this run's own.
@@ -355,7 +61,7 @@ class RunFolder:
         """
         existing = self.path / "config.json"
         if os.path.exists(existing):
-            found = _read_json(existing).get("identity")
+            found = read_record(existing).get("identity")
             if found != identity:
                 raise RunError(
                     f"expected an empty folder or the same run in {self.path}, but another one lives there "
@@ -373,7 +79,7 @@ class RunFolder:
         Raises:
             RunError: there is no run here.
         """
-        return _read_json(self.path / "config.json")
+        return read_record(self.path / "config.json")
 
     def asked_seeds(self) -> list[int]:
         """The seeds that the recorded command asks for; empty where it names none.
@@ -399,7 +105,7 @@ class RunFolder:
             RunError: the record is missing or damaged.
         """
         recorded = self.environment().get("started")
-        return recorded if isinstance(recorded, str) else _file_date(self.path / "config.json")
+        return recorded if isinstance(recorded, str) else file_date(self.path / "config.json")
 
     def seed(self, seed: int) -> SeedFolder:
         """The folder of one seed."""
@@ -460,29 +166,3 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
                 f"expected {Path(place, 'config.json')} beside the trained seeds, but there is none, so "
                 "nobody knows what they are. Leave that folder out."
             )
-
-
-def _file_date(path: Path) -> str | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    except OSError:
-        return None
-
-
-def _count(number: np.ndarray) -> int:
-    if number.ndim or number.dtype.kind not in "iu" or number < 0:
-        raise ValueError("no count")
-    return int(number)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"expected a run's {path.name} at {path}, but it cannot be read. Name a folder that "
-            "reweigh train has written."
-        ) from error
-    return found

@@ -5,7 +5,7 @@ import numpy as np
 from reweigh.datasets.scores import normalized_score
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.policy import Policy
-from reweigh.runs import SeedFolder
+from reweigh.seed_folder import SeedFolder
 
 
 def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarray, np.ndarray | None]:

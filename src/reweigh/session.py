@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reweigh.errors import RunError
-from reweigh.runs import Checkpoint, Returns, SeedFolder
+from reweigh.seed_folder import Checkpoint, Returns, SeedFolder
 from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Batch, Shapes, Stage, State, Tables, TrainState
 

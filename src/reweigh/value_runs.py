@@ -19,7 +19,8 @@ from reweigh.loading import load_data
 from reweigh.priorities.by_advantage import ValueProblem, stage_tables
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
-from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.session import NothingBeside, Progress, Session, Work, counted_from, last_state
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState

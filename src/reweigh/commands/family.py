@@ -15,7 +15,7 @@ def family(arguments: argparse.Namespace) -> int:
     from reweigh.parallel import use_one_thread
 
     use_one_thread()  # before JAX is imported
-    from reweigh.launch import launch_family
+    from reweigh.studies import launch_family
 
     if arguments.policy_seed is not None:
         raise ConfigError("--policy-seed has no meaning with --family. Leave it out.")

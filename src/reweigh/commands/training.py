@@ -86,7 +86,7 @@ def quickstart(arguments: argparse.Namespace) -> int:
     from reweigh.parallel import use_one_thread
 
     use_one_thread()  # before JAX is imported
-    from reweigh.launch import launch_quickstart
+    from reweigh.studies import launch_quickstart
 
     check_seeds("--seeds", arguments.seeds)
     return launch_quickstart(
@@ -99,7 +99,7 @@ def bandit(arguments: argparse.Namespace) -> int:
     from reweigh.parallel import use_one_thread
 
     use_one_thread()  # before JAX is imported
-    from reweigh.launch import launch_bandit
+    from reweigh.studies import launch_bandit
 
     check_seeds("--seeds", arguments.seeds)
     check_seeds("--data-seed", [arguments.data_seed])

@@ -26,7 +26,8 @@ from reweigh.family.config import FamilyConfig, identity
 from reweigh.family.online import Training, policy_path
 from reweigh.policy import load_policy, save_policy
 from reweigh.provenance import environment_record
-from reweigh.runs import Returns, RunFolder, SeedFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.session import Interrupted, Progress
 
 DATASETS = (RANDOM, "medium-replay", "medium", "expert", "full-replay")

@@ -24,7 +24,7 @@ from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.family.config import FamilyConfig
 from reweigh.policy import Policy, save_policy
 from reweigh.rebalance.static import resample
-from reweigh.runs import Returns, SeedFolder
+from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.session import Interrupted, Progress
 from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Batch, Minibatch, Rebalance, Shapes, Stage, Tables, TermWeight, TrainState

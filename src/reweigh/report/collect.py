@@ -12,7 +12,8 @@ from reweigh.datasets.scores import is_reference, normalized_score, reference_of
 from reweigh.errors import RunError
 from reweigh.report.labels import Settings, algorithm_name, labels, settings_of, weights_name
 from reweigh.report.own_scores import OwnScores, read_own_scores
-from reweigh.runs import RunFolder, SeedFolder
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""Jobs on this machine: processes on a CPU or one program on an accelerator, each with a progress bar."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from reweigh.parallel import Job, Message, train_in_processes
+from reweigh.session import Interrupted
+from reweigh.session import Progress as Seen
+
+
+def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
+    """Run every job that is not finished, with progress bars; true when stopped by a signal.
+
+    Args:
+        jobs: on a CPU each gets a process, as many at a time as there are cores.
+        quiet: no progress bar.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    with _Bars(jobs, quiet) as bars:
+        if jax.default_backend() == "cpu":
+            return bool(train_in_processes(jobs, bars.listen))
+        return any(_stopped_here(number, job, bars.listen) for number, job in enumerate(jobs))
+
+
+def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:
+    """Run a job in this process; true when stopped by a signal."""
+    asked: list[int] = []
+    before = {
+        n: signal.signal(n, lambda number, frame: asked.append(number))
+        for n in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(asked))
+        listen(Message(number, "done"))
+    except Interrupted:
+        return True
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    return False
+
+
+class _Bars:
+    """A bar a job on standard error, where that is a terminal; else a line now and then."""
+
+    def __init__(self, jobs: Sequence[Job], quiet: bool):
+        self.jobs = jobs
+        console = Console(stderr=True)
+        self.plain = not quiet and not console.is_terminal
+        self.last_line = time.monotonic()
+        self.done = 0
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]} updates/s{task.fields[score]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or self.plain,
+        )
+        self.tasks: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def listen(self, message: Message) -> None:
+        number, job = message.job, self.jobs[message.job]
+        if message.kind == "done":
+            self.done += 1
+            if number in self.tasks:
+                self.progress.update(self.tasks[number], completed=job.num_updates)
+        if message.kind != "progress":
+            return
+        seen: Seen = message.content
+        score = "" if seen.score is None else f", score {seen.score:.1f}"
+        if number not in self.tasks:
+            self.tasks[number] = self.progress.add_task(job.label, total=job.num_updates, rate="-", score="")
+        rate = "-" if seen.updates_per_second is None else f"{seen.updates_per_second:.0f}"
+        self.progress.update(self.tasks[number], completed=seen.update, rate=rate, score=score)
+        if self.plain and time.monotonic() - self.last_line > 30:
+            self.last_line = time.monotonic()
+            text = f"{job.label}: update {seen.update} of {job.num_updates}, {rate}/s{score}"
+            if len(self.jobs) > 1:
+                text += f" ({self.done} of {len(self.jobs)} finished)"
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,136 @@
+"""`reweigh quickstart`, `bandit` and `collect --family`: run their parts, and print what came out."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from reweigh import bandit, quickstart
+from reweigh.errors import RunError
+from reweigh.experiment import claim, comparison_jobs
+from reweigh.family.config import FamilyConfig
+from reweigh.family.make import FamilyJob, claim_family, finished_family
+from reweigh.progress import run_jobs
+from reweigh.report.bandit_figure import plot_bandit
+from reweigh.report.quickstart_figure import plot_quickstart
+from reweigh.runs import make_folder
+
+
+def launch_family(config: FamilyConfig, out: Path, history: str, *, quiet: bool, as_json: bool) -> int:
+    """Train online, write the datasets, print what they are; return the exit code.
+
+    Args:
+        config: the family.
+        out: its folder.
+        history: the command that makes it.
+        quiet: no progress bar.
+        as_json: print the table as JSON.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    claim_family(config, out)
+    if finished_family(config, out) is not None:
+        print(f"Nothing to do: the datasets in {out} are finished.", file=sys.stderr)
+    else:
+        if not quiet:
+            print(
+                f"td3 in {config.env}: {config.num_steps} steps, the first {config.start_steps} random; then "
+                f"{config.rollout_steps} rows of random, medium and expert.",
+                file=sys.stderr,
+            )
+        if run_jobs([FamilyJob(config, out, history)], quiet=quiet):
+            print(
+                f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr
+            )
+            return 130
+    found = finished_family(config, out)
+    if found is None:
+        raise RunError(f"expected finished datasets in {out}, but some were removed. Run the command again.")
+    if as_json:
+        print(json.dumps({"out": str(out), **found}, indent=2))
+        return 0
+    print(f"{'dataset':<14} {'rows':>8} {'episodes':>8} {'mean return':>12}  policy")
+    for name, made in found["datasets"].items():
+        policy = f"of step {made['step']}: {made['evaluation']:.1f} without noise" if "step" in made else ""
+        row = f"{name:<14} {made['rows']:>8} {made['episodes']:>8} {made['mean_return']:>12.1f}  {policy}"
+        print(row.rstrip())
+    print(f"folder: {out}")
+    return 0
+
+
+def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool) -> int:
+    """Train the arms of quickstart on every seed, print the table, draw the figure; return the exit code.
+
+    Args:
+        out: folder of the runs and the figure.
+        seeds: of each arm.
+        quiet: no progress bar.
+        as_json: print the table as JSON.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    transitions = quickstart.load_shipped()
+    data = quickstart.data_scores(transitions)
+    compared = quickstart.arms(out)
+    figure = out / "quickstart.png"
+    if os.path.isdir(figure):
+        raise RunError(f"cannot write {figure}, which is a folder. Choose another --out.")
+    claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
+    jobs = comparison_jobs(compared, seeds)
+    if not quiet:
+        print(quickstart.introduction(transitions, data, len(compared) * len(seeds)), file=sys.stderr)
+    if run_jobs(jobs, quiet=quiet):
+        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    rows = quickstart.results(compared, seeds, transitions)
+    plot_quickstart(compared, seeds, transitions, figure)
+    if as_json:
+        print(json.dumps({"figure": str(figure), **quickstart.as_json(data, rows)}, indent=2))
+        return 0
+    print(quickstart.as_text(data, rows))
+    print(f"figure: {figure}    runs: {out}/{{{','.join(arm.out.name for arm in compared)}}}\n")
+    print(quickstart.EPILOGUE)
+    return 0
+
+
+def launch_bandit(
+    out: Path, data_seed: int, seeds: list[int], num_updates: int, *, quiet: bool, as_json: bool
+) -> int:
+    """Iterate the bandit's priorities, train on them, print and draw; return the exit code.
+
+    Args:
+        out: folder of the weights, runs and figure.
+        data_seed: of the dataset.
+        seeds: of each way of training.
+        num_updates: of each policy.
+        quiet: no progress bar.
+        as_json: print the numbers as JSON.
+
+    Raises:
+        ReweighError: something does not do.
+    """
+    transitions = bandit.load_bandit(data_seed)
+    make_folder(out)
+    weight = bandit.iterate(transitions, out)
+    compared = bandit.arms(out, data_seed, num_updates)
+    claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
+    if run_jobs(comparison_jobs(compared, seeds), quiet=quiet):
+        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    plot_bandit(transitions, weight, compared, seeds, out / "bandit.png")
+    reward = transitions.raw_reward
+    returns = [float(reward.mean()), *(float((row * reward).mean()) for row in weight)]
+    actions = {arm.label: bandit.policy_actions(arm, seeds) for arm in compared}
+    if as_json:
+        found = {"average_return": returns, "actions": {k: v.tolist() for k, v in actions.items()}}
+        print(json.dumps({"figure": str(out / "bandit.png"), **found}, indent=2))
+        return 0
+    print("average return of the data, and after each iteration: " + " ".join(f"{r:.2f}" for r in returns))
+    for label, found in actions.items():
+        rewards = [bandit.expected_reward(action) for action in found]
+        shown = ["no arm" if value is None else f"{value:g}" for value in rewards]
+        print(f"TD3+BC, {label}: reward of the arm that each seed's policy pulls: {', '.join(shown)}")
+    print(f"figure: {out / 'bandit.png'}    weights: {out / 'weights.npz'}")
+    return 0
