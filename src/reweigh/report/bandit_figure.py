@@ -50,8 +50,18 @@ def plot_bandit(
         axis.set_title(f"TD3+BC, {arm.label}")
     for axis in axes[1, len(compared) :]:
         axis.axis("off")
+    # The columns below have no picture of their own: they hold the legend.
+    axes[1, -2].text(
+        *(0.5, 0.5, "dots: transitions, by reward\ncrosses: what a trained\npolicy does, one a seed"),
+        transform=axes[1, -2].transAxes,
+        ha="center",
+        va="center",
+    )
     for axis in (*axes[0], *axes[1, : len(compared)]):
-        axis.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
+        axis.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", xlabel="first action")
+        axis.xaxis.set_tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("second action")
     save(figure, path)
 
 

@@ -55,7 +55,12 @@ def plot_stages(weights: WeightsFile, transitions: Transitions, path: Path) -> N
             color=color,
             label=f"iteration {number + 1}",
         )
-    histogram.set(title="Weights by iteration", xlabel="weight (mean 1)", ylabel="share", yscale="log")
+    histogram.set(
+        title="Weights by iteration",
+        xlabel=f"weight (mean 1; {limit:.3g} and more at the right end)",
+        ylabel="share",
+        yscale="log",
+    )
     histogram.legend()
     if len(priority) > 1:
         found = [seed_agreement(priority[:, j]) for j in range(len(iteration))]
@@ -84,7 +89,8 @@ def plot_advantages(named: Sequence[tuple[str, Float64[np.ndarray, " N"]]], path
         axis.hist(np.clip(values, low, high), bins=80, color=COLORS[number], alpha=0.8)
         rank_correlation = float(np.corrcoef(first, ranks(values))[0, 1])
         axis.set(
-            title=f"{label}: std {values.std():.2g}, rank corr. {rank_correlation:.2f}", xlabel="advantage"
+            title=f"{label}: std {values.std():.2g}, rank corr. {rank_correlation:.2f}",
+            xlabel="advantage (0.1 % cut at either end)",
         )
         axis.set_yticks([])
     save(figure, path)

@@ -28,16 +28,21 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
     """
     plt = pyplot()
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.5))
+    limit = max(2.0, *(float(np.quantile(weights.weight, 0.999)) for _, weights, _ in named))
     for number, (label, weights, transitions) in enumerate(named):
         color = COLORS[number % len(COLORS)]
         summary = summarize(weights.probability, transitions)
         text = f"{label}: ESS/N {summary['ess_fraction']:.3g}, std {summary['std']:.2g}"
         if "auc" in summary:
             text += f", AUC {summary['auc']:.3f}, good mass {summary['good_mass']:.2f}"
-        _histograms(axes[0], weights.weight, text, color)
+        _histograms(axes[0], weights.weight, limit, text, color)
         draw_against_return(axes[1, 0], weights.weight, transitions, color)
         _along_episode(axes[1, 1], weights, transitions, color)
-    axes[0, 0].set(title="Weights (share of transitions)", xlabel="weight (mean 1)", ylabel="share")
+    axes[0, 0].set(
+        title="Weights (share of transitions)",
+        xlabel=f"weight (mean 1; {limit:.3g} and more at the right end)",
+        ylabel="share",
+    )
     axes[0, 1].set(title="The same, logarithmic", xlabel="log10 weight", ylabel="share", yscale="log")
     axes[1, 0].set(title="Mean weight of each episode", xlabel="episode return", ylabel="weight")
     axes[1, 0].set_yscale("symlog", linthresh=1e-3)
@@ -49,11 +54,10 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
     save(figure, path)
 
 
-def _histograms(axes: Any, weight: np.ndarray, text: str, color: str) -> None:
+def _histograms(axes: Any, weight: np.ndarray, limit: float, text: str, color: str) -> None:
     share = np.full(len(weight), 1 / len(weight))
-    limit = max(2.0, float(np.quantile(weight, 0.999)))
     style = {"histtype": "step", "color": color, "linewidth": 1.5}
-    axes[0].hist(np.minimum(weight, limit), bins=60, weights=share, label=text, **style)
+    axes[0].hist(np.minimum(weight, limit), bins=60, range=(0, limit), weights=share, label=text, **style)
     positive = weight > 0
     axes[1].hist(np.log10(weight[positive]), bins=60, weights=share[positive], **style)
 
