@@ -1,10 +1,12 @@
 """One run, in full, frozen: the record, the identity, and what the command line fills in."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -237,6 +239,12 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
                 "expected the constraint term among the weighted ones, because it is the only one of bc. "
                 "Use --terms all."
             )
+    clipped = isinstance(algorithm, TD3BCConfig) and algorithm.constraint_clip != "none"
+    if clipped and (isinstance(rebalance, Resample) or not rebalance.constraint):
+        raise ConfigError(
+            "expected weights on the constraint term for constraint_clip, which clips them, but found none. "
+            "Use --rebalance reweight, or leave constraint_clip at none."
+        )
     one_loss = isinstance(algorithm, IQLConfig) or (
         isinstance(algorithm, OnestepConfig) and algorithm.improvement == "exp-weight"
     )
@@ -312,8 +320,12 @@ def replace_at(config: Any, path: str, text: str) -> Any:
     name, _, rest = path.partition(".")
     known = {f.name for f in dataclasses.fields(config)}
     if name not in known:
+        named = {full.rpartition(".")[2]: full for full in _field_paths(config)}
+        near = difflib.get_close_matches(path.rpartition(".")[2], named, n=1)
+        hint = f" Did you mean {named[near[0]]}?" if near else ""
         raise ConfigError(
             f"expected a field of {type(config).__name__} ({', '.join(sorted(known))}), but found {name!r}."
+            f"{hint}"
         )
     if rest:
         inner = getattr(config, name)
@@ -322,6 +334,16 @@ def replace_at(config: Any, path: str, text: str) -> Any:
         return dataclasses.replace(config, **{name: replace_at(inner, rest, text)})
     kind = typing.get_type_hints(type(config))[name]
     return dataclasses.replace(config, **{name: parse_value(text, kind, path)})
+
+
+def _field_paths(config: Any) -> Iterator[str]:
+    """Every field of a config and of those inside it, dotted."""
+    for f in dataclasses.fields(config):
+        inner = getattr(config, f.name)
+        if dataclasses.is_dataclass(inner):
+            yield from (f"{f.name}.{path}" for path in _field_paths(inner))
+        else:
+            yield f.name
 
 
 def parse_value(text: str, kind: Any, path: str) -> Any:
