@@ -196,6 +196,14 @@ def test_runs_are_found_once_at_any_depth(tmp_path):
         find_runs([tmp_path])
 
 
+def test_the_online_training_of_a_family_of_datasets_is_no_run_to_compare(tmp_path):
+    make_run(tmp_path / "a", {0: 1})
+    RunFolder(tmp_path / "family" / "training").claim({"td3": {"type": "td3"}}, "family", {})
+    assert [folder.path.name for folder in find_runs([tmp_path])] == ["a"]
+    with pytest.raises(RunError, match="found no config"):
+        find_runs([tmp_path / "family"])
+
+
 def test_unfinished_seeds_are_refused_unless_allowed_and_then_in_no_number(tmp_path, capsys):
     make_run(tmp_path / "r", {0: 10, 1: 20})
     make_run(tmp_path / "r", {2: 90}, finished=False)

@@ -81,6 +81,15 @@ class RunFolder:
         """
         return read_record(self.path / "config.json")
 
+    @property
+    def is_online(self) -> bool:
+        """It is the online training of a family of datasets, which is compared with nothing.
+
+        Raises:
+            RunError: the config is damaged.
+        """
+        return "td3" in self.config()
+
     def asked_seeds(self) -> list[int]:
         """The seeds that the recorded command asks for; empty where it names none.
 
@@ -133,8 +142,8 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
         below = {os.path.realpath(run.path): run for run in _runs_below(root)}
         if not below:
             raise RunError(
-                f"expected run folders at or below {root}, but found no config.json there. Name folders that "
-                "reweigh train has written."
+                f"expected run folders at or below {root}, but found no config.json of one there. Name folders "
+                "that reweigh train has written."
             )
         found = below | found
     return sorted(found.values(), key=lambda run: str(run.path))
@@ -160,7 +169,9 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
     for place, folders, files in os.walk(root, onerror=refuse):
         if "config.json" in files:
             folders.clear()
-            yield RunFolder(Path(place))
+            run = RunFolder(Path(place))
+            if not run.is_online:
+                yield run
         elif any(name.startswith("seed-") and name[5:].isdecimal() for name in folders):
             raise RunError(
                 f"expected {Path(place, 'config.json')} beside the trained seeds, but there is none, so "
