@@ -142,8 +142,8 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
         below = {os.path.realpath(run.path): run for run in _runs_below(root)}
         if not below:
             raise RunError(
-                f"expected run folders at or below {root}, but found no config.json of one there. Name folders "
-                "that reweigh train has written."
+                f"expected run folders at or below {root}, but found no config.json of one there. Name "
+                "folders that reweigh train has written."
             )
         found = below | found
     return sorted(found.values(), key=lambda run: str(run.path))
