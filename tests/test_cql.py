@@ -177,6 +177,39 @@ def test_decoupled_batches_reach_their_own_terms():
     assert not same(after(batch(0), batch(1), gap_only).critic, after(batch(0), batch(2), gap_only).critic)
 
 
+def random_batch():
+    a, b, c = jax.random.split(jax.random.key(5), 3)
+    observation, ones = jax.random.normal(a, (4, 2)), jnp.ones(4)
+    action = jnp.tanh(jax.random.normal(b, (4, 1)))
+    batch = Batch(observation, action, ones, 0.9 * ones, jax.random.normal(c, (4, 2)), action)
+    return Minibatch(batch, None, TermWeight(ones, ones, ones))
+
+
+def one_update(config):
+    algorithm = make_cql(config, 10)
+    noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
+    return jax.jit(algorithm.updates[0])(first_state(algorithm, Shapes(2, 1)), random_batch(), noise)
+
+
+def test_the_lagrange_form_multiplies_what_the_gap_has_above_its_target():
+    target_loss, plain, lagrange = (
+        one_update(CQLConfig(hidden=(8,), **settings))[1]["critic/loss"]
+        for settings in (
+            {"min_q_weight": 0.0},
+            {"min_q_weight": 2.0},
+            {"min_q_weight": 2.0, "gap_target": 1.5},
+        )
+    )
+    gaps = (plain - target_loss) / 2.0
+    np.testing.assert_allclose(lagrange, target_loss + np.e * 2.0 * (gaps - 2 * 1.5), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("gap_target", "sign"), [(-100.0, 1), (100.0, -1)])
+def test_the_multiplier_grows_while_the_gap_is_above_its_target_and_falls_below_it(gap_target, sign):
+    state, _ = one_update(CQLConfig(hidden=(8,), gap_target=gap_target, learning_rate=0.01))
+    np.testing.assert_allclose(state.log_multiplier.model, 1 + sign * 0.01, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"num_actions": 0}, {"temperature": 0.0}, {"gap_min": 1.0, "gap_max": 0.0}, {"min_q_weight": -1.0}],

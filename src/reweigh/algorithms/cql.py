@@ -29,6 +29,7 @@ from reweigh.optim import Trained, copy_of, polyak, step, trained, value_and_gra
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+LOG_MULTIPLIER_START, MULTIPLIER_MAX = 1.0, 1e6
 # 496 values of actions, whose activations stay in a cache of half a megabyte.
 STATES_AT_ONCE = 16
 
@@ -51,6 +52,9 @@ class CQLConfig:
     """Each state's gap counts at least this; None: no limit."""
     gap_max: float | None = None
     """And at most this."""
+    gap_target: float | None = None
+    """Lagrange form: `min_q_weight` is multiplied by a learned `α'`, which grows while the mean gap is above
+    this and falls while it is below; None: it stays 1."""
     warmup_updates: int = 0
     """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
     backup_entropy: bool = False
@@ -107,7 +111,7 @@ class Actor(eqx.Module):
 
 
 class CQLState(eqx.Module):
-    """Actor, twin critics with slow copies, and the entropy's temperature."""
+    """Actor, twin critics with slow copies, the entropy's temperature, and the gap's multiplier."""
 
     actor: Trained
     critic: Trained
@@ -115,6 +119,8 @@ class CQLState(eqx.Module):
     log_alpha: Trained
     update: Int[Array, ""]
     """Updates so far, for the warm-up."""
+    log_multiplier: Trained | None = None
+    """`log α'` of the Lagrange form."""
 
 
 class CQLNoise(NamedTuple):
@@ -199,6 +205,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             copy_of(critic),
             trained(log_alpha, optimizer),
             jnp.zeros((), jnp.int32),
+            None if config.gap_target is None else trained(jnp.asarray(LOG_MULTIPLIER_START), optimizer),
         )
 
     def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> CQLNoise:
@@ -252,26 +259,36 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         target = -float(actions) if config.target_entropy is None else config.target_entropy
         return weighted_mean(weight, -log_alpha * (log_likelihood + target))
 
+    def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
+        return jnp.clip(jnp.exp(log_multiplier), 0, MULTIPLIER_MAX)
+
+    def multiplier_objective(log_multiplier: Float[Array, ""], excess: Float[Array, ""]) -> Float[Array, ""]:
+        """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`."""
+        return -multiplier_of(log_multiplier) * config.min_q_weight * excess / 2
+
     def critic_objective(
         critic: TwinQ,
+        multiplier: Float[Array, ""] | float,
         minibatch: Minibatch,
         target: Float[Array, " B"],
         action: Float[Array, "B K A"],
         log_density: Float[Array, "B K"] | None,
-    ) -> tuple[Float[Array, ""], Metrics]:
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
         batch, weight = minibatch.policy_batch, minibatch.weight
+        gap_target = config.gap_target or 0.0
         # The data's action and the sampled ones in one call a network.
         together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
-        losses, metrics = [], {}
+        losses, excess, metrics = [], [], {}
         coupled = minibatch.policy is None
         own = () if coupled else critic(minibatch.evaluation.observation, minibatch.evaluation.action)
         for number, q in enumerate(q_of_actions(critic, batch.observation, together)):
             q_data = q[:, 0]
             td = squared_error(q_data if coupled else own[number], target)
             gap = conservative_gap(q_data, q[:, 1:], log_density, config)
+            excess.append(weighted_mean(weight.constraint, gap - gap_target))
             losses += [
                 weighted_mean(weight.evaluation, td),
-                weighted_mean(weight.constraint, config.min_q_weight * gap),
+                multiplier * config.min_q_weight * excess[-1],
             ]
             if number == 0:
                 metrics = {
@@ -279,7 +296,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
                     "critic/gap": gap.mean(),
                     "critic/q_mean": q_data.mean(),
                 }
-        return jnp.stack(losses).sum(), metrics
+        return jnp.stack(losses).sum(), (jnp.stack(excess).sum(), metrics)
 
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
@@ -305,8 +322,10 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         if config.importance_sampling:
             uniform = jnp.full_like(current_density, batch.action.shape[-1] * jnp.log(0.5))
             log_density = jnp.concatenate([uniform, following_density, current_density], axis=1)
-        (critic_loss, metrics), critic_gradient = value_and_grad_by_parts(
-            lambda critic, rows: critic_objective(critic, *rows),
+        log_multiplier = state.log_multiplier
+        multiplier = 1.0 if log_multiplier is None else multiplier_of(log_multiplier.model)
+        (critic_loss, (excess, metrics)), critic_gradient = value_and_grad_by_parts(
+            lambda critic, rows: critic_objective(critic, multiplier, *rows),
             state.critic.model,
             (minibatch, target, action, log_density),
             rows_at_once=STATES_AT_ONCE,
@@ -315,6 +334,10 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             state.log_alpha.model, log_likelihood, minibatch.weight.improvement, batch.action.shape[-1]
         )
         critic = step(optimizer, state.critic, critic_gradient)
+        if log_multiplier is not None:
+            metrics |= {"multiplier/alpha": multiplier_of(log_multiplier.model)}
+            gradient = jax.grad(multiplier_objective)(log_multiplier.model, excess)
+            log_multiplier = step(optimizer, log_multiplier, gradient)
         metrics |= {
             "actor/loss": policy_loss,
             "actor/log_likelihood": log_likelihood.mean(),
@@ -328,6 +351,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             polyak(state.target_critic, critic.model, rate=config.target_rate),
             step(optimizer, state.log_alpha, alpha_gradient),
             state.update + 1,
+            log_multiplier,
         ), metrics
 
     def actor(state: CQLState) -> ActorNetwork:
