@@ -84,11 +84,17 @@ def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, 
     if algorithm in WITH_RATIOS:
         sides.append("reweigh density-ratio")
     command = [sys.executable, __file__, "--core", str(core), "--worker"]
+    # NumPy starts its threads when it is imported, before a worker could ask for one.
+    environment = os.environ | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     workers = {}
     for name in [*sides, "limit -"]:
         side, sampling = name.split()
         workers[name] = subprocess.Popen(
-            [*command, side, algorithm, sampling], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, side, algorithm, sampling],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         ask(workers[name], WARM_UP if side != "limit" else 1)
     found: dict[str, list[float]] = {name: [] for name in workers}
