@@ -167,6 +167,16 @@ class CQL:
         squash = 2 * (np.log(2) - raw - nn.functional.softplus(-2 * raw))
         return torch.tanh(raw), (normal.log_prob(raw) - squash).sum(-1)
 
+    def several(self, s, mean, std) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some actions of each state, whose mean and deviation are known."""
+        wide = (len(s), self.samples, mean.shape[1])
+        return self.sample(mean[:, None].expand(wide), std[:, None].expand(wide))
+
+    def values(self, critic, s, kinds) -> torch.Tensor:
+        """Of all actions of a state."""
+        together = torch.cat(kinds, 1)
+        return critic(torch.cat([s[:, None].expand(-1, together.shape[1], -1), together], 2))[..., 0]
+
     def update(self, s, a, r, discount, s2) -> None:
         """One update."""
         size, count = len(s), self.samples
@@ -181,20 +191,15 @@ class CQL:
             next_action, _ = self.sample(next_mean, next_std)
             x = torch.cat([s2, next_action], 1)
             target = r + discount * torch.min(*(critic(x)[:, 0] for critic in self.target_critics))
-            wide = (size, count, a.shape[1])
-            current, current_density = self.sample(mean[:, None].expand(wide), std[:, None].expand(wide))
-            following, following_density = self.sample(
-                next_mean[:, None].expand(wide), next_std[:, None].expand(wide)
-            )
-            uniform = torch.rand(wide) * 2 - 1
+            current, current_density = self.several(s, mean, std)
+            following, following_density = self.several(s2, next_mean, next_std)
+            uniform = torch.rand(size, count, a.shape[1]) * 2 - 1
             density = torch.cat(
                 [torch.full((size, count), a.shape[1] * np.log(0.5)), following_density, current_density], 1
             )
-            together = torch.cat([a[:, None], uniform, following, current], 1)
-            x = torch.cat([s[:, None].expand(-1, together.shape[1], -1), together], 2)
         critic_loss = torch.zeros(())
         for critic in self.critics:
-            values = critic(x)[..., 0]
+            values = self.values(critic, s, [a[:, None], uniform, following, current])
             gap = torch.logsumexp(values[:, 1:] - density, 1) - values[:, 0]
             critic_loss = critic_loss + ((values[:, 0] - target) ** 2).mean() + 5 * gap.mean()
         self.policy_optimizer.zero_grad()
@@ -206,6 +211,18 @@ class CQL:
         self.policy_optimizer.step()
         self.alpha_optimizer.step()
         follow(self.target_critics, self.critics)
+
+
+class RepeatedCQL(CQL):
+    """The same, batched as JaxCQL does: the policy for every sample, values in one call a kind of action."""
+
+    def several(self, s, mean, std) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some actions of each state."""
+        return self.sample(*self.spread(s[:, None].expand(-1, self.samples, -1)))
+
+    def values(self, critic, s, kinds) -> torch.Tensor:
+        """Of all actions of a state."""
+        return torch.cat([super(RepeatedCQL, self).values(critic, s, [kind]) for kind in kinds], 1)
 
 
 class Clone:
@@ -270,6 +287,7 @@ ALGORITHMS = {
     "iql": IQL,
     "value": Value,
     "cql": CQL,
+    "cql-repeated": RepeatedCQL,
     "clone": Clone,
     "sarsa": Sarsa,
     "exp-weight": ExpWeight,
