@@ -808,10 +808,13 @@ BAD_TRAIN = [
         f"{BC} --out out/r --weights aw:temperature=1e-320",
         "expected temperature above 0, from 1e-09 to 1e+09, but found 1e-320",
     ),
-    (f"{BC} --out out/r --weights aw:=1", "expected a field of AW (by_length, kept_rows_only, temperature)"),
+    (
+        f"{BC} --out out/r --weights aw:=1",
+        "expected a field of AW (by_length, guard, kept_rows_only, temperature)",
+    ),
     (
         f"{BC} --out out/r --weights aw:heat=1",
-        "expected a field of AW (by_length, kept_rows_only, temperature)",
+        "expected a field of AW (by_length, guard, kept_rows_only, temperature)",
     ),
     (
         f"{BC} --out out/r --weights aw:temperature=1:x=2",
@@ -1094,7 +1097,7 @@ BAD_TRAIN = [
     (f"{TRAIN} --out out/r --set action_limit=nan", "expected action_limit in (0, 1], but found nan"),
     (
         f"{TRAIN} --out out/r --set reward=more",
-        "expected reward to be one of none, minus-one, minus-ten, return-range",
+        "expected reward to be one of none, minus-one, minus-ten, return-range, kept-return-range",
     ),
     (
         f"{TRAIN} --out out/r --set normalize_observations=perhaps",

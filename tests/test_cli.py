@@ -11,8 +11,8 @@ import pytest
 from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
-from reweigh.config import Resample, Reweight
-from reweigh.priorities.by_return import AW
+from reweigh.config import Mixture, Resample, Reweight
+from reweigh.priorities.by_return import AW, OperR, Oracle, RewardWeights, Top, Uniform
 
 
 @pytest.fixture
@@ -201,7 +201,69 @@ def test_presets_change_what_they_say():
     assert (antmaze.algorithm.expectile, antmaze.algorithm.inverse_temperature) == (0.9, 10.0)
     paper = parsed("--algorithm", "iql", "--paper", "oper")
     assert paper.algorithm.cap_after_weighting
-    assert paper.rebalance.weights.kept_rows_only
+    assert paper.rebalance.weights == OperR(kept_rows_only=True)
+
+
+def weights_in(*words):
+    return parsed(*words).rebalance.weights
+
+
+@pytest.mark.parametrize(
+    ("words", "weights"),
+    [
+        ("iql --paper oper --weights uniform", Uniform()),
+        ("iql --paper oper --weights oracle", Oracle()),
+        ("iql --paper aw-iql --sampler uniform", Uniform()),
+        ("iql --paper aw-iql --sampler RewW-1.0", RewardWeights(temperature=1.0)),
+        ("iql --paper dw-iql --sampler Top-0.1", Top(0.1, kept_rows_only=True)),
+        (
+            "iql --paper oper --weights 0.7*aw+0.3*uniform",
+            Mixture(0.7, AW(kept_rows_only=True, guard=False), Uniform()),
+        ),
+    ],
+)
+def test_a_papers_preset_leaves_the_weights_that_were_named(words, weights):
+    assert weights_in("--algorithm", *words.split()) == weights
+
+
+def test_what_was_typed_stands_above_a_domains_settings():
+    iql = ("--algorithm", "iql", "--preset")
+    assert weights_in(*iql, "antmaze", "--weights", "oper-a:std=2,iteration=2").std == 2.0
+    assert weights_in(*iql, "antmaze", "--weights", "oper-a:std=2,iteration=2").iteration == 2
+    assert weights_in(*iql, "antmaze", "--weights", "oper-a:stages=2").iteration == 2
+    assert weights_in(*iql, "antmaze", "--weights", "oper-r:base=0").base == 0
+    learning = weights_in(*iql, "kitchen", "--weights", "oper-a:stage_updates=20000").learning
+    assert (learning.first_stage_updates, learning.stage_updates, learning.steps) == (500_000, 20_000, 5)
+    cql = parsed("--algorithm", "cql", "--preset", "kitchen", "--hidden", "32", "32")
+    assert (cql.algorithm.hidden, cql.algorithm.max_target_backup) == ((32, 32), True)
+    typed = parsed(*iql, "antmaze", "--eval-interval", "5000", "--eval-episodes", "10").evaluation
+    assert (typed.interval, typed.episodes) == (5000, 10)
+
+
+def test_a_domains_settings_reach_every_part_of_the_weights():
+    iql = ("--algorithm", "iql", "--preset")
+    assert weights_in(*iql, "antmaze", "--paper", "oper") == OperR(base=0.2, kept_rows_only=True)
+    mixed = weights_in(*iql, "antmaze", "--weights", "0.5*oper-a+0.5*oper-r")
+    assert (mixed.first.std, mixed.first.iteration, mixed.second.base) == (5.0, 3, 0.2)
+    assert weights_in(*iql, "antmaze", "--weights", "oper-a-file:path=w.npy").std == 5.0
+    mixed = parsed(*iql, "mujoco", "--weights", "0.5*oper-a+0.5*uniform")
+    assert (mixed.algorithm.inverse_temperature, mixed.rebalance.terms) == (1.0, "policy")
+    assert mixed.reward == "return-range"  # of no known environment
+    antmaze = parsed(*iql, "antmaze").evaluation
+    assert (antmaze.interval, antmaze.episodes) == (100_000, 100)
+
+
+def test_cql_takes_its_own_temperature_with_and_without_a_paper():
+    for words in (("--paper", "aw-cql"), ("--weights", "aw"), ("--weights", "aw", "--paper", "aw-cql")):
+        assert weights_in("--algorithm", "cql", *words).temperature == 0.2
+    assert weights_in("--algorithm", "td3-bc", "--weights", "aw").temperature == 0.1
+
+
+def test_the_dw_papers_presets_keep_the_terms_and_refuse_other_rebalancing(tmp_path, capsys):
+    ratios = parsed("--algorithm", "iql", "--paper", "dw-iql", "--terms", "policy").rebalance
+    assert (ratios.kind, ratios.evaluation, ratios.improvement) == ("density-ratio", False, True)
+    words = ("--algorithm", "iql", "--paper", "dw-iql", "--rebalance", "reweight", "--out", tmp_path / "r")
+    assert "Leave out --rebalance" in error_of(capsys, "train", "builtin:bandit", *words)
 
 
 @pytest.mark.parametrize(

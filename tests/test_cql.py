@@ -18,7 +18,7 @@ from reweigh.networks import MLP, TwinQ
 from reweigh.optim import Trained
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
-PAPER = {"hidden": (32, 32), "sample_after_terminals": True}
+PAPER = {"hidden": (32, 32)}
 CONFIGS = {
     "default": CQLConfig(**PAPER),
     "kitchen": CQLConfig(**PAPER, max_target_backup=True, importance_sampling=False),

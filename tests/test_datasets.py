@@ -186,7 +186,7 @@ def test_a_constant_dimension_normalizes_to_zero_and_identity_changes_nothing():
 @pytest.mark.parametrize("name", ["mix", "sparse"])
 def test_the_return_range_transform_equals_the_authors(name):
     found = load(FOLDER / f"{name}.hdf5", episode_ends="discontinuity")
-    scaled = transform_reward(found, "return-range", kept_rows_only=True)
+    scaled = transform_reward(found, "kept-return-range")
     np.testing.assert_allclose(scaled.reward, golden("01_dataset")[f"{name}/iql/rewards_normalized"], **F32)
     np.testing.assert_array_equal(scaled.raw_reward, found.raw_reward)
 
@@ -197,7 +197,7 @@ def test_reward_transforms_by_hand():
     found = load(arrays)  # rows 0, 1 and 2 are transitions; episodes of returns 3 and 11, of 3 and 1 kept
     np.testing.assert_array_equal(transform_reward(found, "minus-one").reward, [0, 1, 0])
     np.testing.assert_allclose(transform_reward(found, "return-range").reward, [125, 250, 125])
-    kept = transform_reward(found, "return-range", kept_rows_only=True)
+    kept = transform_reward(found, "kept-return-range")
     np.testing.assert_allclose(kept.reward, [500, 1000, 500])
     np.testing.assert_array_equal(transform_reward(kept, "none").reward, [1, 2, 1])
 

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,8 @@ from reweigh.priorities.by_return import (
     Top,
     Uniform,
 )
-from reweigh.priorities.oper_a import OperA, ValueLearning, as_published, oper_a_for
+from reweigh.priorities.defaults import BY_DOMAIN, published_defaults
+from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.published import OperAFile
 from reweigh.priorities.weigh import Scaling
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from reweigh.config import RunConfig
 
 _MOST_SHARES = 100
+# Interval in updates and episodes each time: AntMaze's returns are 0 or 1, so that ten of them say little.
+_EVALUATIONS = {None: (5_000, 10), "antmaze": (100_000, 100)}
 
 ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
     c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, Shuffled, Oracle, OperA, OperAFile)
@@ -46,8 +51,8 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     from reweigh.presets import for_domain, for_paper
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
-    if arguments.hidden:
-        algorithm = replace(algorithm, hidden=tuple(arguments.hidden))
+    domain = train_domain(arguments)
+    interval, episodes = _EVALUATIONS.get(domain, _EVALUATIONS[None])
     _, rows, _ = load_rows(arguments.data)
     env = arguments.env or rows.env
     del rows
@@ -60,21 +65,25 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
             clip_actions=arguments.clip_actions,
         ),
         algorithm=algorithm,
-        rebalance=_rebalance(arguments),
+        rebalance=_rebalance(arguments, domain),
         num_updates=_given(arguments.num_updates, algorithm.defaults.num_updates),
         batch_size=_given(arguments.batch_size, algorithm.defaults.batch_size),
         evaluation=EvaluationConfig(
-            arguments.eval_interval, arguments.eval_episodes, not arguments.no_evaluate and env is not None
+            _given(arguments.eval_interval, interval),
+            _given(arguments.eval_episodes, episodes),
+            not arguments.no_evaluate and env is not None,
         ),
         checkpoint_interval=arguments.checkpoint_interval,
     )
-    config = with_defaults(config, env)
-    domain = train_domain(arguments)
+    config = with_defaults(config, env, domain)
     if domain:
-        unsaid = arguments.terms is None and arguments.rebalance is None
-        config = for_domain(config, domain, published_terms=unsaid)
+        unsaid = arguments.terms is None and arguments.rebalance is None and arguments.sampler is None
+        config = for_domain(config, domain, env, published_terms=unsaid)
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
+    # What was typed stands above every preset.
+    if arguments.hidden:
+        config = replace(config, algorithm=replace(config.algorithm, hidden=tuple(arguments.hidden)))
     for assignment in arguments.fields:
         path, value = split_assignment(assignment)
         config = replace_at(config, path, value)
@@ -82,9 +91,9 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
-    """The domain whose settings `train` takes: the one that is named, else that of a `d4rl:` dataset."""
+    """The domain whose settings are taken: the one that is named, else that of a `d4rl:` dataset."""
     if arguments.preset is None:
-        return domain_of(arguments.data)
+        return domain_of(arguments.data) if arguments.data else None
     return None if arguments.preset == "none" else arguments.preset
 
 
@@ -105,25 +114,25 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
             flag = {"path": "from"}.get(name, name.replace("_", "-"))
             raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
     scaling = {f.name: getattr(arguments, f.name) for f in fields(Scaling)}
-    if arguments.method not in (OperA.method, OperAFile.method):
-        for name in ("preset", "fields"):
-            if getattr(arguments, name):
-                flag = {"fields": "set"}.get(name, name)
-                raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
-        if arguments.paper and not issubclass(kind, FromReturns):
-            raise ConfigError(f"--paper has no meaning for --method {arguments.method}.")
-        return kind(**given), Scaling(**scaling)
-    return _oper_a(arguments, given, scaling)
+    if arguments.preset and not issubclass(kind, BY_DOMAIN):
+        raise ConfigError(f"--preset has no meaning for --method {arguments.method}.")
+    if arguments.paper and not issubclass(kind, FromReturns | OperA):
+        raise ConfigError(f"--paper has no meaning for --method {arguments.method}.")
+    algorithm = (arguments.paper or "").rpartition("-")[2]
+    method: Any = published_defaults(
+        kind(), domain=train_domain(arguments), algorithm=algorithm, paper=arguments.paper
+    )
+    if arguments.method in (OperA.method, OperAFile.method):
+        return _oper_a(arguments, method, given, scaling)
+    if arguments.fields:
+        raise ConfigError(f"--set has no meaning for --method {arguments.method}.")
+    return replace(method, **given), Scaling(**scaling)
 
 
 def _oper_a(
-    arguments: argparse.Namespace, given: dict[str, Any], scaling: dict[str, Any]
+    arguments: argparse.Namespace, method: Any, given: dict[str, Any], scaling: dict[str, Any]
 ) -> tuple[OperA | OperAFile, Scaling]:
     """OPER-A always stretches linearly; another transform takes its place."""
-    method: Any = ALL_METHODS[arguments.method]()
-    if isinstance(method, OperA):
-        method = oper_a_for(method, arguments.preset) if arguments.preset else method
-        method = as_published(method) if arguments.paper else method
     for name, value in given.items():
         method = set_field(method, name, str(value))
     for assignment in arguments.fields:
@@ -152,8 +161,12 @@ def split_assignment(text: str) -> tuple[str, str]:
     return path, value
 
 
-def parse_weights(text: str) -> Any:
+def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: method) -> Any:
     """`METHOD[:key=value,...]`, a weights file, or a mixture `0.7*aw+0.3*uniform`.
+
+    Args:
+        text: as typed.
+        default: a method as this library sets it -> as it is before `key=value` changes it.
 
     Raises:
         ConfigError: none of them.
@@ -168,7 +181,7 @@ def parse_weights(text: str) -> Any:
         )
     if star:
         first, second = _mixed_parts(text, rest)
-        return Mixture(_number(share, text), parse_weights(first), parse_weights(second))
+        return Mixture(_number(share, text), parse_weights(first, default), parse_weights(second, default))
     name, colon, settings = text.partition(":")
     if name not in ALL_METHODS:
         if text.endswith((".npz", ".parquet")):
@@ -181,7 +194,7 @@ def parse_weights(text: str) -> Any:
             f"expected --weights to be one of {', '.join(ALL_METHODS)}, or a .npz or .parquet file, "
             f"but found {text!r}."
         )
-    method: Any = ALL_METHODS[name]()
+    method: Any = default(ALL_METHODS[name]())
     for assignment in settings.split(",") if colon else ():
         key, equals, value = assignment.partition("=")
         if not equals:
@@ -228,8 +241,9 @@ def _number(text: str, where: str) -> float:
         raise ConfigError(f"expected a number before * in {where!r}, but found {text!r}.") from error
 
 
-def _rebalance(arguments: argparse.Namespace) -> Any:
+def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
     from reweigh.config import DensityRatio, Resample, Reweight
+    from reweigh.presets import weights_of_paper
     from reweigh.rebalance.density_ratio import CONVENTIONS
     from reweigh.samplers import convention_of, parse_sampler
 
@@ -237,10 +251,13 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
         for flag in ("rebalance", "terms", "convention"):
             if getattr(arguments, flag) is not None:
                 raise ConfigError(f"--sampler says it all. Leave out --{flag}.")
-        if arguments.weights != Uniform.method:
+        if arguments.weights is not None:
             raise ConfigError("--sampler says it all. Leave out --weights.")
         return parse_sampler(arguments.sampler, arguments.algorithm)
-    weights = parse_weights(arguments.weights)
+    weights = parse_weights(
+        weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights,
+        partial(published_defaults, domain=domain, algorithm=arguments.algorithm, paper=arguments.paper),
+    )
     terms = arguments.terms or "all"
     parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
         terms, set(terms.split(","))
@@ -252,7 +269,10 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
             f"but found {terms!r}."
         )
     switches = [name in parts for name in ("evaluation", "improvement", "constraint")]
-    if arguments.rebalance == "density-ratio":
+    of_ratios = (arguments.paper or "").startswith("dw-")
+    if of_ratios and arguments.rebalance not in (None, "density-ratio"):
+        raise ConfigError(f"--paper {arguments.paper} is about density-ratio weights. Leave out --rebalance.")
+    if of_ratios or arguments.rebalance == "density-ratio":
         convention = arguments.convention or convention_of(arguments.algorithm)
         return DensityRatio(weights, CONVENTIONS[convention], *switches)
     if arguments.convention:
@@ -274,10 +294,13 @@ def _rebalance(arguments: argparse.Namespace) -> Any:
 
 def default_out(arguments: argparse.Namespace) -> str:
     """The folder of a run whose flags name none."""
+    from reweigh.presets import weights_of_paper
+
     data = plain_name(arguments.data)
     if arguments.sampler:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
-    weights = Path(arguments.weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
+    weights = weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights
+    weights = Path(weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
     how = f"{arguments.rebalance or 'resample'}-{arguments.terms or 'all'}"
     return f"runs/{data}-{arguments.algorithm}-{weights}-{how}"
 

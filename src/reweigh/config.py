@@ -6,7 +6,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -55,6 +55,26 @@ class Mixture:
         """Refuse what has no meaning."""
         if not 0 <= self.share <= 1:
             raise ConfigError(f"expected a share in [0, 1], but found {self.share}.")
+
+
+def map_weights(weights: Any, change: Callable[[Any], Any]) -> Any:
+    """Weights with every method in them changed, those of a mixture too.
+
+    Args:
+        weights: of a run.
+        change: method -> method.
+    """
+    if isinstance(weights, Mixture):
+        first, second = map_weights(weights.first, change), map_weights(weights.second, change)
+        return dataclasses.replace(weights, first=first, second=second)
+    return change(weights)
+
+
+def parts_of(weights: Any) -> list[Any]:
+    """Every method in weights: several in a mixture."""
+    if isinstance(weights, Mixture):
+        return parts_of(weights.first) + parts_of(weights.second)
+    return [weights]
 
 
 Weights = (

@@ -161,7 +161,12 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--by-length", action="store_true", help="divide returns by episode length (segments)"
     )
-    setting.add_argument("--paper", choices=PAPERS, help="returns as that paper's code sums them")
+    setting.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
+    setting.add_argument(
+        "--preset",
+        choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
+        help="oper-r, oper-a: settings of a D4RL domain (default: with d4rl:NAME its own, else none)",
+    )
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(
         "--solver",
@@ -176,7 +181,6 @@ def _add_weigh(commands: Any) -> None:
         help="oper-a-file: published weights, %%s for seeds 1 2 3",
     )
     learned.add_argument("--iteration", type=int, metavar="J", help="which stage's weights (the last)")
-    learned.add_argument("--preset", choices=("mujoco", "antmaze", "kitchen", "adroit"), help="D4RL domain")
     learned.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="FIELD=VALUE",
         help="any field of the value learning, for example stage_updates=100000; may be repeated",
@@ -218,9 +222,8 @@ def _add_train(commands: Any) -> None:
     weights.add_argument(
         "--weights",
         type=_name,
-        default="uniform",
         metavar="METHOD[:key=value,...]|W.npz",
-        help=f"{', '.join(METHODS)}, or a weights file",
+        help=f"{', '.join(METHODS)}, or a weights file (default: uniform, or the paper's with --paper)",
     )
     weights.add_argument(
         "--rebalance",
@@ -269,8 +272,12 @@ def _add_train(commands: Any) -> None:
     evaluation.add_argument(
         "--env", type=_name, metavar="ID", help="gymnasium ID to evaluate in (default: the file's own)"
     )
-    evaluation.add_argument("--eval-interval", type=int, default=5000, metavar="N", help="in updates")
-    evaluation.add_argument("--eval-episodes", type=int, default=10, metavar="N", help="each time")
+    evaluation.add_argument(
+        "--eval-interval", type=int, metavar="N", help="in updates (default: 5000, of AntMaze 100000)"
+    )
+    evaluation.add_argument(
+        "--eval-episodes", type=int, metavar="N", help="each time (default: 10, of AntMaze 100)"
+    )
     evaluation.add_argument("--no-evaluate", action="store_true", help="train only")
     evaluation.add_argument("--checkpoint-interval", type=int, default=10_000, metavar="N", help="in updates")
     evaluation.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -4,39 +4,35 @@ from dataclasses import replace
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import DensityRatio, Resample, Reweight, RunConfig
+from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, map_weights, parts_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
-from reweigh.priorities.by_return import AW, FromReturns, OperR
-from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
+from reweigh.priorities.defaults import as_paper
+from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
-from reweigh.rebalance.density_ratio import CONVENTIONS
 
 DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
 
 
-def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False) -> RunConfig:
-    """D4RL's domains: IQL's settings, AntMaze's reward, OPER-R's base, OPER-A's recipe.
+def for_domain(
+    config: RunConfig, domain: str, env: str | None, *, published_terms: bool = False
+) -> RunConfig:
+    """D4RL's domains: rewards, IQL's and CQL's settings. Those of weights are in `published_defaults`.
 
     Args:
         config: a run with its algorithm's defaults.
         domain: one of `DOMAINS`.
+        env: gymnasium ID, if known.
         published_terms: with OPER-A, also how its authors let the weights act: resampling the policy's terms
             on MuJoCo and AntMaze (IQL there: reweighting them), all terms elsewhere.
     """
     if domain == "antmaze":
         config = replace(config, reward="minus-one")
-        weights = config.rebalance.weights
-        if isinstance(weights, OperR) and weights.base == 0:
-            config = with_weights(config, replace(weights, base=0.2))
-    weights = config.rebalance.weights
-    if isinstance(weights, OperA | OperAFile):
-        weights = oper_a_for(weights, domain) if isinstance(weights, OperA) else weights
-        if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
-            weights = replace(weights, iteration=3)
-        config = with_weights(config, weights)
-        if published_terms:
-            config = replace(config, rebalance=_published_rebalance(config, domain))
+    elif domain == "mujoco" and env is None:
+        config = replace(config, reward=config.algorithm.defaults.locomotion_reward)
+    learned = any(isinstance(part, OperA | OperAFile) for part in parts_of(config.rebalance.weights))
+    if learned and published_terms:
+        config = replace(config, rebalance=_published_rebalance(config, domain))
     if isinstance(config.algorithm, CQLConfig) and domain == "kitchen":
         algorithm = replace(
             config.algorithm, hidden=(512, 512, 512), max_target_backup=True, importance_sampling=False
@@ -44,13 +40,11 @@ def for_domain(config: RunConfig, domain: str, *, published_terms: bool = False)
         config = replace(config, algorithm=algorithm)
     if isinstance(config.algorithm, IQLConfig):
         expectile, inverse_temperature, dropout = {
-            "mujoco": (0.7, 3.0, 0.0),
+            "mujoco": (0.7, 1.0 if learned else 3.0, 0.0),
             "antmaze": (0.9, 10.0, 0.0),
             "kitchen": (0.7, 0.5, 0.1),
             "adroit": (0.7, 0.5, 0.1),
         }[domain]
-        if isinstance(weights, OperA | OperAFile) and domain == "mujoco":
-            inverse_temperature = 1.0
         algorithm = replace(
             config.algorithm,
             expectile=expectile,
@@ -66,6 +60,11 @@ def _published_rebalance(config: RunConfig, domain: str) -> Resample | Reweight:
     if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
         return Reweight(weights, evaluation=False)
     return Resample(weights, "policy" if domain in ("mujoco", "antmaze") else "all")
+
+
+def weights_of_paper(paper: str | None) -> str:
+    """What a paper's preset means where nobody names weights: `aw`, `oper-r`; none under the ratios of DW."""
+    return {"aw": "aw", "oper": "oper-r"}.get((paper or "").partition("-")[0], "uniform")
 
 
 def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
@@ -85,23 +84,10 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
         raise ConfigError(
             f"expected --algorithm {wanted} with --paper {paper}, but found {config.algorithm.name}."
         )
-    weights = config.rebalance.weights
-    if isinstance(weights, FromReturns):
-        weights = replace(weights, kept_rows_only=True)
-    elif isinstance(weights, OperA):
-        weights = as_published(weights)
-    elif study == "aw":
-        weights = AW(kept_rows_only=True, temperature=0.2 if code == "cql" else 0.1)
-    elif study == "oper":
-        weights = OperR(kept_rows_only=True)
-    config = with_weights(config, weights)
-    if study == "dw":
-        given = config.rebalance.ratio if isinstance(config.rebalance, DensityRatio) else CONVENTIONS[wanted]
-        form = CONVENTIONS[wanted]
-        ratio = replace(
-            given, clipping=form.clipping, by_state=form.by_state, reward=form.reward, ignore_terminals=True
-        )
-        config = replace(config, rebalance=DensityRatio(weights, ratio))
+    rebalance = replace(config.rebalance, weights=map_weights(config.rebalance.weights, as_paper))
+    if isinstance(rebalance, DensityRatio):
+        rebalance = replace(rebalance, ratio=replace(rebalance.ratio, ignore_terminals=True))
+    config = replace(config, rebalance=rebalance)
     if isinstance(config.algorithm, CQLConfig) and study in ("aw", "dw"):
         config = replace(config, algorithm=replace(config.algorithm, min_q_weight=10.0))
     if isinstance(config.algorithm, IQLConfig):
@@ -109,9 +95,6 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
             config = replace(config, algorithm=replace(config.algorithm, cap_after_weighting=True))
         if env is not None and gymnasium_id(env).startswith("Ant-"):
             config = replace(config, reward="none")
+        if config.reward == "return-range":
+            config = replace(config, reward="kept-return-range")
     return config
-
-
-def with_weights(config: RunConfig, weights) -> RunConfig:
-    """The run with other weights in the same rebalancing method."""
-    return replace(config, rebalance=replace(config.rebalance, weights=weights))

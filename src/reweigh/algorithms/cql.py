@@ -59,8 +59,6 @@ class CQLConfig:
     """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
     backup_entropy: bool = False
     """Subtract the entropy term in the target."""
-    sample_after_terminals: bool = False
-    """Draw the gap's actions at s' also where the episode ended there, as JaxCQL; else at s."""
     target_entropy: float | None = None
     """None: minus the number of action dimensions."""
     initial_temperature: float = 1.0
@@ -304,12 +302,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
-        following_observation = batch.next_observation
-        if not config.sample_after_terminals:
-            # What a file holds after a terminal is no state of this episode.
-            alive = (batch.discount > 0)[:, None]
-            following_observation = jnp.where(alive, batch.next_observation, batch.observation)
-        next_mean, next_log_std = policy(following_observation)
+        next_mean, next_log_std = policy(batch.next_observation)
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)

@@ -120,7 +120,9 @@ def actor_objective(
     """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), with the cap before or after the weight."""
     if config.cap_after_weighting:
         copied = weight * jnp.exp(config.inverse_temperature * advantage)
-        return weighted_mean(jnp.minimum(copied, config.advantage_limit), -log_likelihood)
+        # 0 times an overflow is no number.
+        copied = jnp.where(weight > 0, jnp.minimum(copied, config.advantage_limit), 0.0)
+        return weighted_mean(copied, -log_likelihood)
     copied = exponential_advantage(
         advantage, inverse_temperature=config.inverse_temperature, limit=config.advantage_limit
     )

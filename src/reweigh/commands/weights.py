@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from reweigh.commands.common import fetch_all, load_asked, out_path, print_table
 from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError
-from reweigh.priorities.by_return import FromReturns, ReturnMethod
+from reweigh.priorities.by_return import ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, summarize_stages
 from reweigh.priorities.published import OperAFile, read_published, write_published
@@ -73,8 +73,6 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
         method = method.scaling(priority.shape[1])
-    elif arguments.paper and isinstance(method, FromReturns):
-        method = replace(method, kept_rows_only=True)
     weighting, settings = compute(transitions, method, scaling, priority)
     summary = summarize(weighting.probability, transitions)
     if priority is not None:

@@ -7,31 +7,29 @@ import numpy as np
 
 from reweigh.transitions import Transitions
 
-RewardTransform = Literal["none", "minus-one", "minus-ten", "return-range"]
+RewardTransform = Literal["none", "minus-one", "minus-ten", "return-range", "kept-return-range"]
 
 
-def transform_reward(
-    transitions: Transitions, transform: RewardTransform, *, kept_rows_only: bool = False
-) -> Transitions:
+def transform_reward(transitions: Transitions, transform: RewardTransform) -> Transitions:
     """Replace `reward`, leaving `raw_reward` as recorded.
 
     `minus-one` is D4RL's convention for AntMaze, `r - 1`. `minus-ten` is OPER's for its bandit: values start
     above every reward, so that no action is taken for bad before it is known. `return-range` is that of IQL
-    for locomotion, `r * 1000 / (max_k G_k - min_k G_k)`.
+    for locomotion, `r * 1000 / (max_k G_k - min_k G_k)`; `kept-return-range` the same with `G` over rows that
+    are transitions alone, as its authors' code sums it.
 
     Args:
         transitions: the dataset.
         transform: which one.
-        kept_rows_only: `G` sums only rows that are transitions, as the authors' code does.
     """
     raw = transitions.raw_reward
     if transform == "minus-one":
         return replace(transitions, reward=raw - np.float32(1))
     if transform == "minus-ten":
         return replace(transitions, reward=raw - np.float32(10))
-    if transform == "return-range":
+    if transform in ("return-range", "kept-return-range"):
         episodes = transitions.episodes
-        returns = episodes.kept_return if kept_rows_only else episodes.whole_return
+        returns = episodes.whole_return if transform == "return-range" else episodes.kept_return
         span = returns.max() - returns.min()
         # A dataset of equal returns has no range to scale by.
         scale = 1000.0 / span if span > 0 else 1.0

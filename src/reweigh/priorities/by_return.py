@@ -71,6 +71,8 @@ class AW(FromReturns):
 
     temperature: float = 0.1
     """`T > 0` divides; 0.1 for IQL and TD3+BC, 0.2 for CQL in the paper."""
+    guard: bool = field(default=True, kw_only=True)
+    """Fall back to RW where residuals are noise: with fewer than S + 2 episodes, or by rounding alone."""
 
     method: ClassVar[str] = "aw"
 
@@ -173,7 +175,11 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
             return rw_probability(returns[episode], temperature=method.temperature)
         case AW() | Shuffled():
             weighting = aw_probability(
-                returns, transitions.episodes.first_observation, episode, temperature=method.temperature
+                returns,
+                transitions.episodes.first_observation,
+                episode,
+                temperature=method.temperature,
+                guard=method.guard if isinstance(method, AW) else True,
             )
             if isinstance(method, AW):
                 return weighting
@@ -199,7 +205,7 @@ def oper_r_probability(
 ) -> Weighting:
     r"""OPER-R.
 
-    .. math:: p_i ∝ (G_{k(i)} - \\min G) / (\\max G - \\min G) + base
+    .. math:: p_i ∝ (G_{k(i)} - \min G) / (\max G - \min G) + base
 
     Args:
         returns: `G` of each transition's episode.
@@ -216,7 +222,7 @@ def oper_r_probability(
 def rw_probability(returns: Float64[np.ndarray, " N"], *, temperature: float) -> Weighting:
     r"""RW.
 
-    .. math:: p_i = \\mathrm{softmax}_i(x_{k(i)} / T), \\quad x = \\mathrm{minmax}(G)
+    .. math:: p_i = \mathrm{softmax}_i(x_{k(i)} / T), \quad x = \mathrm{minmax}(G)
 
     The softmax runs over transitions, so a long episode gets more of the total.
 

@@ -1,7 +1,7 @@
 """OPER-A: settings, and what becomes of the weights of several value seeds."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -131,20 +131,22 @@ class OperA:
         check_bounds(self.eps, self.eps_max)
 
 
-def oper_a_for(method: OperA, domain: str) -> OperA:
+def oper_a_for(method: Any, domain: str) -> Any:
     """The published settings of a D4RL domain.
 
     Args:
-        method: with other settings, which are kept.
+        method: `OperA`, or published weights; settings that do not depend on the domain are kept.
         domain: mujoco, antmaze, kitchen or adroit.
     """
-    learning = method.learning
+    method = replace(method, std={"mujoco": 2.0, "antmaze": 5.0}.get(domain, 0.5))
+    if not isinstance(method, OperA):
+        return method
     if domain == "antmaze":
-        return replace(method, std=5.0, learning=replace(learning, reward="minus-one"))
+        return replace(method, learning=replace(method.learning, reward="minus-one"))
     if domain in ("kitchen", "adroit"):
         half = 500_000
-        learning = replace(learning, steps=5, first_stage_updates=half, stage_updates=half)
-        return replace(method, std=0.5, learning=learning)
+        learning = replace(method.learning, steps=5, first_stage_updates=half, stage_updates=half)
+        return replace(method, learning=learning)
     return method
 
 

@@ -17,7 +17,7 @@ def linear_probability(
 ) -> Float64[np.ndarray, " N"]:
     r"""Shift to 0, normalise, set the standard deviation, clip, normalise.
 
-    .. math:: N p = \\max(1 + std z, eps) / mean, \\quad z \\text{ the standardised } w
+    .. math:: N p = \max(1 + std z, eps) / mean, \quad z \text{ the standardised } w
 
     OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation stays what the shift gives.
 

@@ -115,6 +115,11 @@ def weigh(
         and scaling.target_ess is not None
         and scaling.transform is None
     ):
+        if scaling.eps is not None or scaling.eps_max is not None:
+            raise ConfigError(
+                f"target_ess finds the temperature of {method.method}; eps and eps_max belong to the linear "
+                "transform. Leave them out, or add --transform linear."
+            )
         tempered = method
 
         def at(temperature: float) -> Float64[ndarray, " N"]:
@@ -132,12 +137,17 @@ def weigh(
     if scaling.transform == "power":
         settings |= {"transform": "power", "strength": strength}
         return replace(weighting, probability=power_probability(weight, power=strength)), settings
-    std, eps = scaling.std, scaling.eps
+    std, eps, eps_max = scaling.std, scaling.eps, scaling.eps_max
     if scaling.target_ess is not None:
+        if isinstance(method, OperA):
+            eps, eps_max = (own if given is None else given for own, given in
+                            ((method.eps, eps), (method.eps_max, eps_max)))  # fmt: skip
         eps = _DEFAULT_EPS if eps is None else eps
         std = find_setting(
-            lambda s: linear_probability(weight, std=s, eps=eps), scaling.target_ess, rising=False
+            lambda s: linear_probability(weight, std=s, eps=eps, eps_max=eps_max),
+            scaling.target_ess,
+            rising=False,
         )
-    settings |= {"transform": "linear", "std": std, "eps": eps, "eps_max": scaling.eps_max}
-    probability = linear_probability(weight, std=std, eps=eps, eps_max=scaling.eps_max)
+    settings |= {"transform": "linear", "std": std, "eps": eps, "eps_max": eps_max}
+    probability = linear_probability(weight, std=std, eps=eps, eps_max=eps_max)
     return replace(weighting, probability=probability), settings

@@ -122,10 +122,14 @@ def clipped_logit(
 
 def batch_weights(logits: Logits, settings: RatioSettings) -> Weights:
     """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone."""
-    of_state = _clip(logits.state, 1 + settings.clip) / settings.temperature
     return Weights(
-        jax.nn.softmax(clipped_logit(logits.state_action, logits.state, settings)), jax.nn.softmax(of_state)
+        jax.nn.softmax(clipped_logit(logits.state_action, logits.state, settings)),
+        jax.nn.softmax(_state_logit(logits.state, settings)),
     )
+
+
+def _state_logit(state: Float[Array, " B"], settings: RatioSettings) -> Float[Array, " B"]:
+    return _clip(state, 1 + settings.clip) / settings.temperature
 
 
 def ratio_loss(
@@ -144,7 +148,10 @@ def ratio_loss(
         settings: `K`, `F`, `G`, `T` and the rest.
     """
     weights = batch_weights(logits, settings)
-    held = weights.state if settings.by_state else weights.state_action
+    if settings.by_state:
+        log_held = jax.nn.log_softmax(_state_logit(logits.state, settings))
+    else:
+        log_held = jax.nn.log_softmax(clipped_logit(logits.state_action, logits.state, settings))
     into = jnp.exp((logits.state_action + logits.state) / settings.temperature)
     out_of = jnp.exp(logits.next_state / settings.temperature)
     difference = settings.flow_discount * into - out_of
@@ -153,7 +160,8 @@ def ratio_loss(
     parts = {
         "ratio/reward_loss": -(weights.state_action * reward).sum(),
         "ratio/flow_loss": (difference**2).mean(),
-        "ratio/divergence": (held * jnp.log(held)).sum(),
+        # By logarithms, because a weight may round to 0.
+        "ratio/divergence": (jnp.exp(log_held) * log_held).sum(),
     }
     loss = (
         parts["ratio/reward_loss"]

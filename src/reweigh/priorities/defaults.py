@@ -1,0 +1,44 @@
+"""What a method's settings are before a user changes any: by D4RL domain, by algorithm, by paper."""
+
+from dataclasses import replace
+from typing import Any
+
+from reweigh.priorities.by_return import AW, RW, FromReturns, OperR
+from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
+from reweigh.priorities.published import OperAFile
+
+BY_DOMAIN = (OperR, OperA, OperAFile)
+"""Methods whose published settings differ between domains."""
+
+
+def published_defaults(
+    method: Any, *, domain: str | None = None, algorithm: str | None = None, paper: str | None = None
+) -> Any:
+    """A method as its authors set it.
+
+    Args:
+        method: as this library sets it.
+        domain: mujoco, antmaze, kitchen or adroit; None: unknown.
+        algorithm: the one that is trained with the weights; None: unknown.
+        paper: whose arithmetic is wanted; None: ours.
+    """
+    if isinstance(method, OperR) and domain == "antmaze":
+        method = replace(method, base=0.2)
+    if isinstance(method, RW | AW) and algorithm == "cql":
+        method = replace(method, temperature=0.2)
+    if isinstance(method, OperA | OperAFile) and domain:
+        method = oper_a_for(method, domain)
+    return as_paper(method) if paper else method
+
+
+def as_paper(method: Any) -> Any:
+    """The arithmetic of the authors' own code where it differs.
+
+    Args:
+        method: with other settings, which are kept.
+    """
+    if isinstance(method, AW):
+        return replace(method, kept_rows_only=True, guard=False)
+    if isinstance(method, FromReturns):
+        return replace(method, kept_rows_only=True)
+    return as_published(method) if isinstance(method, OperA) else method
