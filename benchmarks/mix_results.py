@@ -79,7 +79,11 @@ def label(rebalance: dict) -> str:
         return f"density ratio on {weights} batches"
     if rebalance["weights"].get("learning", {}).get("solver") == "fast":
         weights += " (fast)"
-    return weights if rebalance.get("terms") == "all" else f"{weights}, for {rebalance.get('terms')}"
+    parts = ("evaluation", "improvement", "constraint")
+    if rebalance["type"] == "reweight":
+        terms = [name for name in parts if rebalance[name]]
+        return f"{weights}, reweighting " + ("all" if len(terms) == 3 else " and ".join(terms))
+    return weights if rebalance["terms"] == "all" else f"{weights}, for {rebalance['terms']}"
 
 
 def row(folder: RunFolder) -> str:

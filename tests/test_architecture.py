@@ -77,5 +77,7 @@ def test_only_the_command_line_prints(path):
 
 def test_done_is_not_a_word_for_an_episodes_end():
     for path in MODULES:
-        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            names |= {getattr(node, field, None) for field in ("id", "arg", "attr")}
         assert not names & {"done", "dones", "not_done", "dones_float"}, path

@@ -12,7 +12,11 @@ from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
 from reweigh.config import Mixture, Resample, Reweight
-from reweigh.priorities.by_return import AW, OperR, Oracle, RewardWeights, Top, Uniform
+from reweigh.datasets.load import load
+from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Top, Uniform
+from reweigh.priorities.oper_a import OperA
+from reweigh.priorities.weigh import Scaling, weigh
 
 
 @pytest.fixture
@@ -148,6 +152,19 @@ def test_a_real_dataset_goes_from_file_to_score(real_data, tmp_path, capsys):
     assert -5 < seed["final_score"] < 130
     assert main(["evaluate", str(run), "--episodes", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_a_target_ess_is_reached_between_the_bounds_that_were_given():
+    transitions = load("builtin:bandit")
+    priority = np.random.default_rng(0).exponential(size=(1, 5, len(transitions)))
+    method = OperA(iteration=5, value_seeds=(0,), eps=0.5, eps_max=4.0)
+    found, settings = weigh(transitions, method, Scaling(target_ess=0.7), priority)
+    assert (settings["eps"], settings["eps_max"]) == (0.5, 4.0)
+    p = found.probability
+    assert 1 / (len(p) * (p**2).sum()) == pytest.approx(0.7, abs=1e-6)
+    assert p.max() / p.min() == pytest.approx(4.0 / 0.5)
+    with pytest.raises(ConfigError, match="eps and eps_max belong to the linear transform"):
+        weigh(transitions, RW(), Scaling(target_ess=0.5, eps_max=3.0))
 
 
 def test_target_ess_is_reached(small, tmp_path, capsys):

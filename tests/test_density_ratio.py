@@ -435,3 +435,17 @@ def test_networks_have_the_shapes_of_critics():
     ratio = make_ratio(jax.random.key(0), SHAPES, (7, 9))
     assert [kernel.shape for kernel, _ in ratio.state_action.layers] == [(5, 7), (7, 9), (9, 1)]
     assert [kernel.shape for kernel, _ in ratio.state.layers] == [(3, 7), (7, 9), (9, 1)]
+
+
+@pytest.mark.parametrize("by_state", [False, True])
+def test_weights_that_round_to_zero_leave_the_loss_and_its_gradient_finite(by_state):
+    settings = RatioSettings(temperature=0.01, by_state=by_state)
+    logits = Logits(jnp.array([-1.0, 1.0]), jnp.array([-1.0, 1.0]), jnp.zeros(2))
+    assert batch_weights(logits, settings).state_action[0] == 0
+
+    def divergence(logits):
+        return ratio_loss(logits, jnp.zeros(2), jnp.zeros(2), settings)[1]["ratio/divergence"]
+
+    value, gradient = jax.value_and_grad(divergence)(logits)
+    np.testing.assert_allclose(value, 0, atol=1e-6)
+    assert all(jnp.isfinite(leaf).all() for leaf in gradient)

@@ -122,6 +122,11 @@ def test_the_cap_bounds_the_advantage_weight_before_the_transition_weight_by_def
     assert actor_objective(log_likelihood, advantage, weight, paper) == 2.0
 
 
+def test_a_weight_of_zero_beside_an_advantage_without_bounds_counts_nothing():
+    weight, advantage = jnp.array([0.0, 2.0]), jnp.array([1000.0, 0.0])
+    assert actor_objective(jnp.array([-1.0, -1.0]), advantage, weight, PAPER) == 1.0
+
+
 def test_dropout_leaves_out_that_share_of_the_actors_hidden_units_and_keeps_their_mean():
     algorithm = make_iql(IQLConfig(hidden=(64, 32), dropout=0.25), 10)
     masks = algorithm.noise(jax.random.key(0), 256, Shapes(3, 2))

@@ -214,6 +214,45 @@ def test_a_failed_task_is_remembered_by_its_last_line_and_does_not_stop_the_othe
     assert "absent.npz" in standing.error
 
 
+def test_an_interrupted_sweep_asks_each_task_once_to_save_its_state(tmp_path, monkeypatch):
+    class Training:
+        polls = asked = 0
+
+        def poll(self):
+            self.polls += 1
+            return 130 if self.polls > 5 else None
+
+        def terminate(self):
+            self.asked += 1
+
+    training, events = Training(), []
+    monkeypatch.setattr("reweigh.sweeps.local._start", lambda *arguments: training)
+
+    def interrupt(event):
+        events.append(event.kind)
+        if event.kind == "started":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sweep = fake_sweep(tmp_path, 0)
+    assert run_locally(sweep, sweep.tasks, slots_of(1, [], 1), interrupt)
+    assert (training.asked, events) == (1, ["started", "stopped"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--gpus 0 --jobs-per-gpu 0",
+        "--gpus 0 --jobs 2",
+        "--launch slurm --chunk 0",
+        "--launch screen --jobs -1",
+    ],
+)
+def test_places_that_mean_nothing_are_refused(words, tmp_path, capsys):
+    path = small_sweep(tmp_path, updates=50)
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), *words.split()]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_task_in_other_hands_is_running_and_not_started(tmp_path):
     sweep = fake_sweep(tmp_path, 0)
     seed = RunFolder(sweep.tasks[0].run).seed(0)

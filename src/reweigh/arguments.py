@@ -83,7 +83,8 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
         config = for_paper(config, arguments.paper, env)
     # What was typed stands above every preset.
     if arguments.hidden:
-        config = replace(config, algorithm=replace(config.algorithm, hidden=tuple(arguments.hidden)))
+        algorithm = config.algorithm
+        config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
     for assignment in arguments.fields:
         path, value = split_assignment(assignment)
         config = replace_at(config, path, value)

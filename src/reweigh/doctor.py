@@ -130,9 +130,7 @@ def _environment() -> list[Finding]:
     try:
         environment = make_environment("Hopper-v4")
     except ConfigError as error:
-        return [
-            Finding("MuJoCo", "problem", str(error), "pip install 'gymnasium[mujoco]' 'mujoco>=3.1,<3.5'")
-        ]
+        return [Finding("MuJoCo", "problem", str(error), "Install reweigh anew, which brings MuJoCo.")]
     try:
         environment.reset(seed=0)
         environment.step(environment.action_space.low)

@@ -306,7 +306,10 @@ def _add_export(commands: Any) -> None:
     )
     parser.add_argument("run", type=_name, metavar="RUN", help="run folder of density-ratio weights")
     parser.add_argument(
-        "--out", type=_name, metavar="W.npz", required=True, help="weights file to write (.npz, .parquet)"
+        "--out",
+        type=_name,
+        metavar="W.npz",
+        help="weights file to write (.npz, .parquet; default: RUN/weights.npz)",
     )
     parser.add_argument("--seed", type=int, metavar="K", help="of one seed (default: the mean over seeds)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.config import DataConfig, DensityRatio, Mixture, Resample, RunConfig, Weights
+from reweigh.config import DataConfig, DensityRatio, Resample, RunConfig, Weights, parts_of
 from reweigh.experiment import claim, stage_lengths, train_jobs
-from reweigh.preparation import check, check_data, check_weights_files
+from reweigh.preparation import check_data, check_weights_files, compute_weights
 from reweigh.priorities.oper_a import OperA
 from reweigh.progress import run_jobs
 from reweigh.runs import RunFolder
@@ -48,14 +48,13 @@ def launch(
     """
     folder = RunFolder(out)
     before = [seed for seed in seeds if folder.seed(seed).finished]
-    transitions, _ = check_data(config)
+    transitions, notes = check_data(config)
     check_weights_files(transitions, config.rebalance.weights)
     claim([(config, out)], seeds, transitions.info)
     for method in learned_methods(config.rebalance.weights):
         if not learn_priorities(config.data, transitions, method, quiet=quiet):
             return 130
-    transitions, notes = check(config)
-    for note in notes:
+    for note in notes + compute_weights(transitions, config.rebalance.weights).notes:
         print(f"note: {note}", file=sys.stderr)
     if not quiet:
         print(_description(config, transitions, domain), file=sys.stderr)
@@ -108,9 +107,7 @@ def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> l
 
 def learned_methods(weights: Weights) -> list[OperA]:
     """The weights that must be learned before training can begin."""
-    if isinstance(weights, Mixture):
-        return learned_methods(weights.first) + learned_methods(weights.second)
-    return [weights] if isinstance(weights, OperA) else []
+    return [part for part in parts_of(weights) if isinstance(part, OperA)]
 
 
 def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, *, quiet: bool) -> bool:

@@ -18,6 +18,7 @@ from reweigh.config import (
     WeightsPath,
     identity,
     map_weights,
+    parts_of,
 )
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
@@ -79,22 +80,6 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
     return probability_by_return(transitions, weights)
 
 
-def check(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
-    """Load and weigh a run's data without training, so that what does not do is said at once.
-
-    Args:
-        config: the run.
-
-    Returns:
-        The transitions, and the notes on them and their weights.
-
-    Raises:
-        ReweighError: the data, the weights or the environment do not do.
-    """
-    transitions, notes = check_data(config)
-    return transitions, notes + compute_weights(transitions, config.rebalance.weights).notes
-
-
 def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
     """Load a run's data, and see that policies of it can be tried in its environment.
 
@@ -124,11 +109,9 @@ def check_weights_files(transitions: Transitions, weights: Weights) -> None:
     Raises:
         WeightsError: a file cannot be read, or belongs to another dataset.
     """
-    if isinstance(weights, Mixture):
-        check_weights_files(transitions, weights.first)
-        check_weights_files(transitions, weights.second)
-    elif isinstance(weights, WeightsPath | OperAFile):
-        compute_weights(transitions, weights)
+    for part in parts_of(weights):
+        if isinstance(part, WeightsPath | OperAFile):
+            compute_weights(transitions, part)
 
 
 def prepare(config: RunConfig) -> Prepared:

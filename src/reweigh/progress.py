@@ -57,7 +57,7 @@ class _Bars:
         console = Console(stderr=True)
         self.plain = not quiet and not console.is_terminal
         self.last_line = time.monotonic()
-        self.done = 0
+        self.finished = 0
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -79,7 +79,7 @@ class _Bars:
     def listen(self, message: Message) -> None:
         number, job = message.job, self.jobs[message.job]
         if message.kind == "done":
-            self.done += 1
+            self.finished += 1
             if number in self.tasks:
                 self.progress.update(self.tasks[number], completed=job.num_updates)
         if message.kind != "progress":
@@ -94,5 +94,5 @@ class _Bars:
             self.last_line = time.monotonic()
             text = f"{job.label}: update {seen.update} of {job.num_updates}, {rate}/s{score}"
             if len(self.jobs) > 1:
-                text += f" ({self.done} of {len(self.jobs)} finished)"
+                text += f" ({self.finished} of {len(self.jobs)} finished)"
             print(text, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reweigh import __version__
-from reweigh.errors import ConfigError, RunError
+from reweigh.errors import ConfigError, RunError, check_count
 from reweigh.sweeps.backends import as_commands, as_docker, run_on_ray, start_screens, submit_to_slurm
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
@@ -115,21 +115,29 @@ def _start_elsewhere(arguments: argparse.Namespace, found: Sweep, count: int) ->
         again.append("--retry-failed")
     if arguments.tasks:
         raise ConfigError(
-            f"--tasks belongs to --launch local, ray or script. Leave it out with {arguments.launch}."
+            f"--tasks belongs to --launch local, ray, script or docker. Leave it out with {arguments.launch}."
         )
+    jobs = _given_count("--jobs", arguments.jobs)
+    check_count("--chunk", arguments.chunk)
     if arguments.launch == "slurm":
         template = Path(arguments.template) if arguments.template else None
-        said = submit_to_slurm(
-            found, count, again, chunk=arguments.chunk, jobs=arguments.jobs or 1, template=template
-        )
+        said = submit_to_slurm(found, count, again, chunk=arguments.chunk, jobs=jobs, template=template)
         print(
             f"{said}; script: {found.folder}/slurm/sweep.sbatch; follow it with "
             f"reweigh status {arguments.sweep}"
         )
         return 0
-    for name in start_screens(found, count, again, screens=arguments.jobs or 1):
+    for name in start_screens(found, count, again, screens=jobs):
         print(f"screen -r {name}")
     return 0
+
+
+def _given_count(flag: str, value: int | None) -> int:
+    """One where nothing was typed."""
+    if value is None:
+        return 1
+    check_count(flag, value)
+    return value
 
 
 def _print_plan(found: Sweep, standings: Sequence[Standing]) -> None:
@@ -138,7 +146,8 @@ def _print_plan(found: Sweep, standings: Sequence[Standing]) -> None:
     runs = len({standing.task.run for standing in standings})
     print(
         f"\n{len(standings)} tasks of {runs} runs in {found.folder}: {_counts(standings)}; about "
-        f"{hours_left(standings):.1f} core-hours left, evaluations not counted."
+        f"{hours_left(standings):.1f} core-hours left; evaluations, OPER-A's values and "
+        "Onestep's first stages not counted."
     )
 
 

@@ -153,9 +153,10 @@ def export(arguments: argparse.Namespace) -> int:
     """Write the weights that a run learned."""
     from reweigh.runs import RunFolder
 
-    out = out_path(arguments.out, (".npz", ".parquet"), [])
     folder = RunFolder(Path(arguments.run))
     rebalance = folder.config().get("rebalance", {})
+    name = arguments.out or f"{arguments.run}/weights.npz"
+    out = out_path(name, (".npz", ".parquet"), [])
     if not (isinstance(rebalance, dict) and rebalance.get("type") == "density-ratio"):
         raise ConfigError(
             f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "
@@ -195,8 +196,8 @@ def export(arguments: argparse.Namespace) -> int:
     }
     write_weights(out, weights_of(probability, transitions, meta))
     if arguments.json:
-        print(json.dumps({"out": arguments.out, **meta}, indent=2))
+        print(json.dumps({"out": name, **meta}, indent=2))
     else:
         shown = " ".join(str(seed.seed) for seed in seeds)
-        print_table({"weights": arguments.out, "method": f"density-ratio, seeds {shown}", **meta["summary"]})
+        print_table({"weights": name, "method": f"density-ratio, seeds {shown}", **meta["summary"]})
     return 0

@@ -1,15 +1,11 @@
 """OPER-A's arithmetic: advantages from values, weights from advantages, stage after stage."""
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float, Float64
 
 from reweigh.datasets.views import TargetView, episode_end, generalized_advantage
 from reweigh.errors import WeightsError
 from reweigh.transitions import Transitions
-
-AdvantageKind = Literal["n-step", "gae", "monte-carlo"]
 
 
 def advantage(

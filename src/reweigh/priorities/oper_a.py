@@ -20,7 +20,7 @@ class ValueLearning:
     """How values are learned and advantages taken, `stages` times over."""
 
     solver: Literal["published", "fast"] = "published"
-    """OPER's recipe, or the same in 1/166 of its updates: values in units of the returns' spread, and the
+    """OPER's recipe, or the same in 1/167 of its updates: values in units of the returns' spread, and the
     `fast_` settings in place of the published ones."""
     critic: Literal["v", "doublev", "vq"] = "doublev"
     """One value network, the smaller of two, or one beside action values."""

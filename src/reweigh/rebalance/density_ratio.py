@@ -23,8 +23,6 @@ from reweigh.rebalance.static import ResampleTables, resample_tables
 from reweigh.sampling import draw_indices
 from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, Tables, TermWeight, rows_of
 
-Convention = Literal["iql", "td3-bc", "cql"]
-
 
 @dataclass(frozen=True)
 class RatioSettings:

@@ -13,7 +13,7 @@ _SHORT = 12
 
 
 def cost_section(groups: Sequence[Group]) -> list[Block]:
-    """Updates, their rate, seconds where they are recorded, and what weights cost.
+    """Updates, their rate, the seconds that they take at it, and what weights cost.
 
     Args:
         groups: of any datasets.
@@ -22,7 +22,6 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
     for group in groups:
         results = [seed.result for seed in group.finished]
         rates = [r["updates_per_second"] for r in results if r.get("updates_per_second")]
-        seconds = [r["training_seconds"] for r in results if _is_number(r.get("training_seconds"))]
         updates = group.settings["num_updates"]
         rows.append(
             (
@@ -31,12 +30,11 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
                 f"{updates}",
                 _range(rates),
                 _range([updates / rate for rate in rates]),
-                _range(seconds),
                 weights_cost(group.settings),
             )
         )
     header = (
-        "dataset", "group", "updates a seed", "updates per second", "seconds of updates", "seconds recorded",
+        "dataset", "group", "updates a seed", "updates per second", "seconds of updates",
         "cost of the weights",
     )  # fmt: skip
     note = (
@@ -44,12 +42,8 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
         "depend on what else the machine was doing; seconds of updates are computed from them. Earlier "
         "stages of an algorithm that has several are not counted."
     )
-    table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 6), notes=(note,))
+    table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 5), notes=(note,))
     return [Heading("Cost"), table]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _range(values: Sequence[float]) -> str:

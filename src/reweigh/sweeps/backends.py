@@ -137,11 +137,12 @@ def start_screens(sweep: Sweep, count: int, again: Sequence[str], *, screens: in
         command = [sys.executable, "-m", "reweigh", *again, "--tasks", f"{first}:{first + share}"]
         log = sweep.folder / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
         _client(["screen", "-dmS", name, "-L", "-Logfile", str(log), *command])
         names.append(name)
-    # A session that could not start its command is gone at once; one whose work is done may be gone too.
-    if not any(log.exists() for log in (sweep.folder / "logs").glob("reweigh-*.log")):
-        raise RunError(f"expected screen to start {names[0]}, but it left no log. Try --launch local.")
+        # A session that could not start its command is gone at once; one whose work is done may be gone too.
+        if not log.exists():
+            raise RunError(f"expected screen to start {name}, but it left no log. Try --launch local.")
     return names
 
 

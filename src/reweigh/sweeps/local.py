@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, check_count
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
@@ -45,9 +45,12 @@ def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[S
         jobs_per_gpu: at a time on each.
 
     Raises:
-        ConfigError: there would be none.
+        ConfigError: there would be none, or both ways of counting are given.
     """
     if gpus:
+        check_count("--jobs-per-gpu", jobs_per_gpu)
+        if jobs is not None:
+            raise ConfigError("--jobs and --gpus both say how many tasks at a time. Give one of them.")
         return [Slot(gpu=gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     count = jobs if jobs is not None else len(cores) or os.cpu_count() or 1
@@ -74,6 +77,7 @@ def run_locally(
     running: dict[Task, tuple[subprocess.Popen, Slot]] = {}
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
     asked: list[int] = []
+    told = 0
     with _signals(asked):
         while running or (waiting and not asked):
             while free and waiting and not asked:
@@ -84,11 +88,11 @@ def run_locally(
                 forget_failure(sweep, task)
                 running[task] = (_start(sweep, task, slot), slot)
                 listen(Event("started", task))
-            if asked:
+            if len(asked) > told:  # once a signal: a second one stops a training before its state is saved
+                told = len(asked)
                 for process, _ in running.values():
                     with contextlib.suppress(ProcessLookupError):
                         process.terminate()
-                asked[:] = [0]
             time.sleep(0.1)
             for task, (process, slot) in list(running.items()):
                 code = process.poll()
