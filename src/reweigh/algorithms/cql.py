@@ -155,6 +155,12 @@ def conservative_gap(
     return jnp.clip(highest - q_data, config.gap_min, config.gap_max)
 
 
+def gap_states(batch: Batch) -> Float[Array, "B S"]:
+    """The states whose actions the gap judges at `s`: `s'`, but `s` where the episode ended there."""
+    # What a file holds after a terminal is no state of this episode.
+    return jnp.where((batch.discount > 0)[:, None], batch.next_observation, batch.observation)
+
+
 def sampled(
     mean: Float[Array, "B A"], log_std: Float[Array, "B A"], noise: Float[Array, "B *n A"]
 ) -> tuple[Float[Array, "B *n A"], Float[Array, "B *n"]]:
@@ -302,7 +308,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
-        next_mean, next_log_std = policy(batch.next_observation)
+        next_mean, next_log_std = policy(gap_states(batch))
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)
