@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,7 +154,7 @@ class _Adroit(gymnasium.Wrapper):
 _GOAL_CELLS = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9), "open": (2, 3)}
 
 
-class _Maze(gymnasium.Wrapper):
+class _Maze(gymnasium.Wrapper, ABC):
     """D4RL's goal, reward and coordinates in a maze of today, whose map must run along the same axes."""
 
     def __init__(self, environment: gymnasium.Env, shift: tuple[float, float], size: int):
@@ -175,19 +176,21 @@ class _Maze(gymnasium.Wrapper):
         reward, terminal = self._outcome(distance)
         return self._observe(observation), reward, terminal, timeout, info
 
+    @abstractmethod
     def _goal(self, rng: np.random.Generator) -> np.ndarray:
-        """In D4RL's coordinates."""
-        raise NotImplementedError
+        """Where the goal is, in D4RL's coordinates."""
 
+    @abstractmethod
     def _start(self, maze: Any, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        raise NotImplementedError
+        """Place the robot: the observation from there."""
 
+    @abstractmethod
     def _observe(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        raise NotImplementedError
+        """What D4RL's environment shows of it."""
 
+    @abstractmethod
     def _outcome(self, distance: float) -> tuple[float, bool]:
         """Reward, and whether the episode ends."""
-        raise NotImplementedError
 
 
 class _AntMaze(_Maze):
