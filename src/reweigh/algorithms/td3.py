@@ -10,10 +10,10 @@ import optax
 from jaxtyping import Array, Float
 
 from reweigh.algorithms.base import check_widths, require
-from reweigh.algorithms.td3_bc import TD3BCConfig, TD3BCState, make_td3_bc
+from reweigh.algorithms.td3_bc import TD3BCConfig, TD3BCState, make_td3_bc, with_new_actor
 from reweigh.losses import weighted_mean
 from reweigh.networks import MLP
-from reweigh.optim import polyak, step
+from reweigh.optim import step
 from reweigh.types import Algorithm, Metrics, Minibatch
 
 
@@ -79,13 +79,7 @@ def make_td3(config: TD3Config, num_updates: int) -> Algorithm:
 
         loss, gradient = jax.value_and_grad(objective)(state.actor.model)
         actor = step(optimizer, state.actor, gradient)
-        state = TD3BCState(
-            actor,
-            state.critic,
-            polyak(state.target_actor, actor.model, rate=config.target_rate),
-            polyak(state.target_critic, state.critic.model, rate=config.target_rate),
-        )
-        return state, metrics | {"actor/loss": loss}
+        return with_new_actor(state, actor, config.target_rate), metrics | {"actor/loss": loss}
 
     return Algorithm(
         parent.init, parent.noise, (critic_update, critic_and_actor_update), parent.act, parent.actor

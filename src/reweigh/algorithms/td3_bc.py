@@ -116,6 +116,16 @@ def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Ar
     return weight
 
 
+def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState:
+    """The state after an actor's step, at which both slow copies move."""
+    return TD3BCState(
+        actor,
+        state.critic,
+        polyak(state.target_actor, actor.model, rate=rate),
+        polyak(state.target_critic, state.critic.model, rate=rate),
+    )
+
+
 def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
     """TD3+BC as pure functions; the actor and the targets move at every second update.
 
@@ -178,13 +188,7 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
 
         gradient, actor_metrics = jax.grad(objective, has_aux=True)(state.actor.model)
         actor = step(optimizer, state.actor, gradient)
-        state = TD3BCState(
-            actor,
-            state.critic,
-            polyak(state.target_actor, actor.model, rate=config.target_rate),
-            polyak(state.target_critic, state.critic.model, rate=config.target_rate),
-        )
-        return state, metrics | actor_metrics
+        return with_new_actor(state, actor, config.target_rate), metrics | actor_metrics
 
     def actor(state: TD3BCState) -> ActorNetwork:
         return ActorNetwork(mean_network(state.actor.model).layers, squash=True)
