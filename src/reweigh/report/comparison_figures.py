@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from reweigh.report.collect import Dataset, Group
+from reweigh.report.curves import draw_curve
 from reweigh.report.scores import HONEST, KINDS, Summary, seed_scores
 from reweigh.report.style import COLORS, pyplot, save
-from reweigh.statistics import intervals, performance_profile
+from reweigh.statistics import performance_profile
 
-_RESAMPLES = 2000
 _LINES = ("-", "--", ":", "-.")
 _UNIFORM, _OTHERS = COLORS[6], COLORS[:6]
 
@@ -35,7 +35,7 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     for (above, below), algorithm in zip(axes.T, algorithms, strict=True):
         own = [group for group in groups if group.algorithm == algorithm]
         for group in own:
-            _draw_curve(above, group, styles[group.short])
+            draw_curve(above, *group.curve(), label=group.short, **styles[group.short])
         _draw_dataset(above.axhline, dataset)
         above.set(title=f"{algorithm} ({_counted([len(group.finished) for group in own])})", xlabel="updates")
         _draw_profiles(below, own, styles)
@@ -103,16 +103,6 @@ def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
             used += 1
         styles[group.short] = {"color": color, "linestyle": line}
     return styles
-
-
-def _draw_curve(axis: Any, group: Group, style: dict[str, Any]) -> None:
-    update, scores = group.curve()
-    found = intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
-    mark = "." if len(update) == 1 else ""
-    axis.plot(update, [i.estimate for i in found], marker=mark, label=group.short, **style)
-    if scores.shape[1] > 1:
-        ends = [i.low for i in found], [i.high for i in found]
-        axis.fill_between(update, *ends, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _draw_profiles(axis: Any, groups: Sequence[Group], styles: dict[str, dict[str, Any]]) -> None:

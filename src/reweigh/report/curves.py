@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.runs import RunFolder
-from reweigh.statistics import interval
+from reweigh.statistics import intervals
 
 _RESAMPLES = 2000
 
@@ -59,25 +60,27 @@ def learning_curve(
 
 
 def draw_curve(
-    axis: Any, folder: RunFolder, color: str, label: str, only: Sequence[int] | None = None
+    axis: Any, update: Int[np.ndarray, " V"], scores: Float[np.ndarray, "V seeds"], **style: Any
 ) -> None:
-    """IQM of a run over its seeds at every evaluation, with a 95 % bootstrap interval.
+    """IQM over seeds at every evaluation, with a 95 % bootstrap interval.
 
     Args:
         axis: to draw on.
-        folder: of the run.
-        color: of the line.
-        label: for the legend; the number of seeds is added.
-        only: these seeds; None: all.
-
-    Raises:
-        RunError: no seed has been evaluated.
+        update: of each evaluation.
+        scores: of each seed.
+        style: of the line: `color`, and what else `axis.plot` takes.
     """
-    update, scores, _ = learning_curve(folder, only)
-    found = [interval(row[:, None], "iqm", seed=0, num_resamples=_RESAMPLES) for row in scores]
-    label = f"{label} ({scores.shape[1]} seed{'s' if scores.shape[1] > 1 else ''})"
-    axis.plot(update, [i.estimate for i in found], color=color, label=label)
-    axis.fill_between(update, [i.low for i in found], [i.high for i in found], color=color, alpha=0.15)
+    found = intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
+    mark = "." if len(update) == 1 else ""
+    axis.plot(update, [one.estimate for one in found], marker=mark, **style)
+    low, high = [one.low for one in found], [one.high for one in found]
+    axis.fill_between(update, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def seeds_label(label: str, scores: Float[np.ndarray, "V seeds"]) -> str:
+    """A legend's label with the number of seeds."""
+    seeds = scores.shape[1]
+    return f"{label} ({seeds} seed{'s' if seeds > 1 else ''})"
 
 
 def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
@@ -91,14 +94,14 @@ def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
         RunError: a run has no evaluations, or the figure cannot be written.
     """
     plt = pyplot()
-    curves = [(folder, *learning_curve(folder)) for folder in folders]
+    curves = [learning_curve(folder) for folder in folders]
     if len({normalized for *_, normalized in curves}) > 1:
         raise RunError("expected runs that are all normalised or all not. Plot them apart.")
     figure, axis = plt.subplots(figsize=(6.5, 4))
-    for number, (folder, *_) in enumerate(curves):
-        draw_curve(axis, folder, COLORS[number % len(COLORS)], folder.path.name)
-    normalized = curves[0][3]
-    axis.set(xlabel="updates", ylabel="normalised score" if normalized else "return")
+    for number, (folder, (update, scores, normalized)) in enumerate(zip(folders, curves, strict=True)):
+        label = seeds_label(folder.path.name, scores)
+        draw_curve(axis, update, scores, color=COLORS[number % len(COLORS)], label=label)
+        axis.set(xlabel="updates", ylabel="normalised score" if normalized else "return")
     axis.set_title("IQM over seeds, 95 % bootstrap interval")
     axis.legend()
     save(figure, path)

@@ -7,7 +7,7 @@ import numpy as np
 
 from reweigh.priorities.by_return import probability_by_return
 from reweigh.quickstart import Arm
-from reweigh.report.curves import draw_curve
+from reweigh.report.curves import draw_curve, learning_curve, seeds_label
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.report.weights_figure import draw_against_return
 from reweigh.runs import RunFolder
@@ -54,7 +54,8 @@ def plot_quickstart(
     weights.set_yscale("symlog", linthresh=1e-3)
     weights.legend()
     for number, arm in enumerate(compared):
-        draw_curve(curves, RunFolder(arm.out), COLORS[number], arm.label, only=seeds)
+        update, scores, _ = learning_curve(RunFolder(arm.out), only=seeds)
+        draw_curve(curves, update, scores, color=COLORS[number], label=seeds_label(arm.label, scores))
     curves.set(title="Training: IQM over seeds, 95 % interval", xlabel="updates", ylabel="normalised score")
     curves.set_ylim(bottom=0)
     curves.legend()
