@@ -111,8 +111,8 @@ def test_updates_equal_the_authors_code(variant, dtype, monkeypatch):
             assert_losses(metrics["actor/loss"], stored("policy_loss"), dtype)
             assert_losses(metrics["critic/loss"], stored("qf1_loss") + stored("qf2_loss"), dtype)
             assert_losses(metrics["critic/gap"], stored("cql_qf1_diff"), dtype)
-            assert_losses(metrics["temperature/loss"], stored("alpha_loss"), dtype)
-            assert_losses(metrics["temperature/alpha"], stored("alpha"), dtype)
+            assert_losses(metrics["alpha/loss"], stored("alpha_loss"), dtype)
+            assert_losses(metrics["alpha/value"], stored("alpha"), dtype)
         final = parts_of(arrays, f"{where}final/", dtype)
         assert_parameters((state.actor.model, state.critic.model, state.log_alpha.model), final, dtype)
         assert_parameters(

@@ -328,7 +328,7 @@ def test_two_joint_updates_of_cql_equal_the_authors_code(numbers, monkeypatch):
             assert_losses(metrics["ratio/loss"], stored["discriminator_loss"], jnp.float64)
             assert_losses(own["actor/loss"], stored["policy_loss"], jnp.float64)
             assert_losses(own["critic/loss"], stored["qf1_loss"] + stored["qf2_loss"], jnp.float64)
-            assert_losses(own["temperature/loss"], stored["alpha_loss"], jnp.float64)
+            assert_losses(own["alpha/loss"], stored["alpha_loss"], jnp.float64)
         expected = cql_parts(arrays, f"{path}final/")
         found = (state.actor.model, state.critic.model, state.log_alpha.model, nets.model)
         assert_parameters(found, expected, jnp.float64)

@@ -61,8 +61,8 @@ class CQLConfig:
     """Subtract the entropy term in the target."""
     target_entropy: float | None = None
     """None: minus the number of action dimensions."""
-    initial_temperature: float = 1.0
-    """`α` at the start."""
+    initial_alpha: float = 1.0
+    """`α`, the entropy's temperature, at the start; above 0."""
     log_std_multiplier: float = 1.0
     log_std_offset: float = -1.0
     """`log σ = multiplier * output + offset`, both learned, clipped to [-20, 2]."""
@@ -84,7 +84,7 @@ class CQLConfig:
         ordered = self.gap_min is None or self.gap_max is None or self.gap_min < self.gap_max
         require(ordered, "gap_min", "below gap_max", self.gap_min)
         require(self.warmup_updates >= 0, "warmup_updates", "of at least 0", self.warmup_updates)
-        require(self.initial_temperature > 0, "initial_temperature", "above 0", self.initial_temperature)
+        require(self.initial_alpha > 0, "initial_alpha", "above 0", self.initial_alpha)
         require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
         require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
@@ -202,7 +202,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         critic = make_twin_q(
             critic_key, states + actions, config.hidden, init=lecun_normal, last_init=small_uniform
         )
-        log_alpha = jnp.log(jnp.asarray(config.initial_temperature))
+        log_alpha = jnp.log(jnp.asarray(config.initial_alpha))
         return CQLState(
             trained(policy, optimizer),
             trained(critic, optimizer),
@@ -254,7 +254,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
         return loss, (mean, log_std, log_likelihood)
 
-    def temperature_objective(
+    def alpha_objective(
         log_alpha: Float[Array, ""],
         log_likelihood: Float[Array, " B"],
         weight: Float[Array, " B"],
@@ -329,7 +329,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             (minibatch, target, action, log_density),
             rows_at_once=STATES_AT_ONCE,
         )
-        alpha_loss, alpha_gradient = jax.value_and_grad(temperature_objective)(
+        alpha_loss, alpha_gradient = jax.value_and_grad(alpha_objective)(
             state.log_alpha.model, log_likelihood, minibatch.weight.improvement, batch.action.shape[-1]
         )
         critic = step(optimizer, state.critic, critic_gradient)
@@ -341,8 +341,8 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             "actor/loss": policy_loss,
             "actor/log_likelihood": log_likelihood.mean(),
             "critic/loss": critic_loss,
-            "temperature/alpha": jnp.exp(state.log_alpha.model),
-            "temperature/loss": alpha_loss,
+            "alpha/value": jnp.exp(state.log_alpha.model),
+            "alpha/loss": alpha_loss,
         }
         return CQLState(
             step(optimizer, state.actor, policy_gradient),

@@ -40,9 +40,9 @@ class OnestepConfig:
     improvement: Improvement = "exp-weight"
     """How the policy improves on the clone; `easy-bcq` trains nothing, it picks among the clone's samples."""
     inverse_temperature: float = 1.0
-    """exp-weight: `T` in `exp(T (Q - b))`; 0 is behaviour cloning."""
+    """exp-weight: `1/T` in `exp((Q - b) / T)`; 0 is behaviour cloning."""
     advantage_limit: float = 100.0
-    """exp-weight: largest `exp(T (Q - b))`."""
+    """exp-weight: largest `exp((Q - b) / T)`."""
     regularization: float = 1.0
     """reverse-kl, imitation: `α`, what staying near the clone, or the data, counts beside `Q`."""
     num_samples: int = 10
@@ -141,7 +141,7 @@ def sarsa_loss(q: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array
 def exp_weight_loss(
     likelihood: Float[Array, " B"], advantage: Float[Array, " B"], config: OnestepConfig
 ) -> Float[Array, " B"]:
-    """`-min(exp(T (Q(s, a) - b(s))), c) log π(a|s)` (Section 3, exponentially weighted imitation)."""
+    """`-min(exp((Q(s, a) - b(s)) / T), c) log π(a|s)` (Section 3, exponentially weighted imitation)."""
     copied = exponential_advantage(
         advantage, inverse_temperature=config.inverse_temperature, limit=config.advantage_limit
     )
