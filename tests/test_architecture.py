@@ -11,15 +11,15 @@ ROOT = Path(reweigh.__file__).parent
 
 # Each module may import those before it (and its own package), never those after.
 ORDER = [
-    "errors", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
+    "errors", "checks", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
     "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
     "policy", "environments", "evaluation", "collection", "seed_folder", "runs", "statistics", "scoring",
     "sweeps", "provenance", "session", "loading", "value_runs", "preparation", "verification", "onestep_runs",
     "ratio_weights", "experiment", "family", "parallel", "quickstart", "bandit", "report", "doctor",
     "progress", "launch", "studies", "arguments", "commands", "flags", "cli", "__main__",
 ]  # fmt: skip
-WITHOUT_JAX = {"errors", "atomic", "transitions", "datasets", "priorities", "policy", "environments",
-               "evaluation", "collection", "seed_folder", "runs", "statistics", "scoring",
+WITHOUT_JAX = {"errors", "checks", "atomic", "transitions", "datasets", "priorities", "policy",
+               "environments", "evaluation", "collection", "seed_folder", "runs", "statistics", "scoring",
                "flags", "cli"}  # fmt: skip
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -29,16 +29,35 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+def name_of(path: Path) -> str:
+    return ".".join(("reweigh", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
 def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Modules that a file imports: `from a import b` is `a.b` where that is a module, else `a`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else ast.walk(tree)
     names = set()
-    for node in nodes:
+    for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (inner & NAMES.keys()) or {node.module}
     return names
+
+
+def needed_at_import(path: Path) -> set[str]:
+    """Everything that importing a file imports, and what that imports in turn."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        new = imported(waiting.pop(), top_level_only=True) - found
+        found |= new
+        waiting += [NAMES[name] for name in new & NAMES.keys()]
+    return found
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -63,7 +82,7 @@ def test_only_the_evaluation_knows_environments_and_only_datasets_file_formats(p
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_weighing_mixing_and_acting_need_no_jax(path):
     if part_of(path) in WITHOUT_JAX and path.name != "by_advantage.py":
-        roots = {name.split(".")[0] for name in imported(path)}
+        roots = {name.split(".")[0] for name in needed_at_import(path)}
         assert not roots & {"jax", "equinox", "optax"}
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 import reweigh
+from reweigh.checks import LARGEST_COUNT
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.rows import Rows, checked_rows
-from reweigh.errors import MOST, ConfigError
+from reweigh.errors import ConfigError
 from reweigh.evaluation import make_environment
 from reweigh.policy import Policy, load_policy
 
@@ -87,9 +88,10 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def _check_settings(policy: str | Path, num_steps: int, seed: int, action_noise: float) -> None:
-    if not 2 <= num_steps <= MOST:
+    if not 2 <= num_steps <= LARGEST_COUNT:
         raise ConfigError(
-            f"expected num_steps from 2 to {MOST}, but found {num_steps}. One row has no next observation."
+            f"expected num_steps from 2 to {LARGEST_COUNT}, but found {num_steps}. One row has no next "
+            "observation."
         )
     if not 0 <= seed < 2**63:
         raise ConfigError(f"expected seed from 0 to below 2^63, but found {seed}.")

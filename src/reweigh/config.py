@@ -17,8 +17,10 @@ from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
 from reweigh.algorithms.onestep import OnestepConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.checks import check_choices, check_count, check_range
+from reweigh.datasets.episodes import EpisodeEnds
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import ConfigError, check_count
+from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
@@ -53,8 +55,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if not 0 <= self.share <= 1:
-            raise ConfigError(f"expected a share in [0, 1], but found {self.share}.")
+        check_range(self, "in [0, 1]", "share")
 
 
 def map_weights(weights: Any, change: Callable[[Any], Any]) -> Any:
@@ -109,6 +110,7 @@ class Resample:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        check_choices(self)
         _check_progressive(self.progressive_updates)
 
 
@@ -177,9 +179,17 @@ class DataConfig:
     """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME` or `minari:ID`."""
     env: str | None = None
     """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
-    episode_ends: Literal["flags", "discontinuity"] | None = None
+    episode_ends: EpisodeEnds | None = None
+    """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
+    where the record has next observations and no time-outs."""
     max_episode_steps: int | None = None
+    """Number of rows that makes an unmarked end a time-out; None: the file's, or the environment's."""
     clip_actions: bool = False
+    """Clip actions outside [-1, 1] instead of refusing them."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        check_choices(self)
 
 
 @dataclass(frozen=True)
@@ -190,6 +200,12 @@ class EvaluationConfig:
     """In updates; the last update is always evaluated."""
     episodes: int = 10
     enabled: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name in ("interval", "episodes"):
+            remedy = " Switch evaluation off with --no-evaluate."
+            check_count(f"evaluation {name}", getattr(self, name), remedy)
 
 
 @dataclass(frozen=True)
@@ -221,13 +237,9 @@ class RunConfig:
         """Refuse what has no meaning."""
         for name in ("num_updates", "batch_size", "log_interval", "checkpoint_interval"):
             check_count(name, getattr(self, name))
-        for name in ("interval", "episodes"):
-            remedy = " Switch evaluation off with --no-evaluate."
-            check_count(f"evaluation {name}", getattr(self.evaluation, name), remedy)
-        if not 0 <= self.discount <= 1:
-            raise ConfigError(f"expected discount in [0, 1], but found {self.discount}.")
-        if not 0 < self.action_limit <= 1:
-            raise ConfigError(f"expected action_limit in (0, 1], but found {self.action_limit}.")
+        check_choices(self)
+        check_range(self, "in [0, 1]", "discount")
+        check_range(self, "in (0, 1]", "action_limit")
         _check_terms(self.algorithm, self.rebalance)
         if isinstance(self.rebalance, DensityRatio) and self.discount == 0:
             raise ConfigError(

@@ -5,7 +5,6 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import PRNGKeyArray
 
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import MOST, ConfigError
 from reweigh.types import Algorithm, Shapes
 
 
@@ -39,23 +38,3 @@ def no_noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
     """The random numbers of an update in which nothing is random."""
     del key, batch_size, shapes
     return ()
-
-
-def require(condition: bool, name: str, expected: str, found: object) -> None:
-    """Refuse a setting at construction, named as the user typed it.
-
-    Raises:
-        ConfigError: `condition` is false.
-    """
-    if not condition:
-        raise ConfigError(f"expected {name} {expected}, but found {found!r}.")
-
-
-def check_widths(hidden: tuple[int, ...]) -> None:
-    """Refuse hidden layers without width."""
-    require(
-        len(hidden) > 0 and all(isinstance(width, int) and 0 < width <= MOST for width in hidden),
-        "hidden",
-        "to be one or more positive widths",
-        hidden,
-    )

@@ -4,7 +4,6 @@ The Gaussian form is the one of OPER's study (its Onestep code base). Its only l
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -14,7 +13,8 @@ import optax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
+from reweigh.algorithms.base import RunDefaults, no_noise
+from reweigh.checks import check_choices, check_range, check_widths
 from reweigh.losses import gaussian_log_likelihood, tanh_normal_log_likelihood, weighted_mean
 from reweigh.networks import MLP, make_mlp
 from reweigh.optim import Trained, step, trained
@@ -43,9 +43,8 @@ class BCConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        policies = ("normal", "truncated", "squashed", "deterministic")
-        require(self.policy in policies, "policy", f"to be one of {policies}", self.policy)
-        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
+        check_choices(self)
+        check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
 
     def make(self, num_updates: int) -> Algorithm:

@@ -5,6 +5,7 @@ improves, the one of the target and the sampled ones all come from the same mean
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,8 @@ import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.algorithms.base import RunDefaults
+from reweigh.checks import check_count, check_range, check_widths, require
 from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target, weighted_mean
 from reweigh.networks import (
     MLP,
@@ -78,15 +80,16 @@ class CQLConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        require(self.min_q_weight >= 0, "min_q_weight", "of at least 0", self.min_q_weight)
-        require(self.num_actions >= 1, "num_actions", "of at least 1", self.num_actions)
-        require(self.temperature > 0, "temperature", "above 0", self.temperature)
+        check_range(self, "of at least 0", "min_q_weight", "warmup_updates")
+        check_count("num_actions", self.num_actions)
+        check_range(self, "above 0", "temperature", "initial_alpha", "learning_rate")
+        check_range(self, "in (0, 1]", "target_rate")
+        limits = ("gap_min", "gap_max", "gap_target")
+        for name in (*limits, "target_entropy", "log_std_multiplier", "log_std_offset"):
+            number = getattr(self, name)
+            require(number is None or isfinite(number), name, "to be finite", number)
         ordered = self.gap_min is None or self.gap_max is None or self.gap_min < self.gap_max
         require(ordered, "gap_min", "below gap_max", self.gap_min)
-        require(self.warmup_updates >= 0, "warmup_updates", "of at least 0", self.warmup_updates)
-        require(self.initial_alpha > 0, "initial_alpha", "above 0", self.initial_alpha)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
         check_widths(self.hidden)
 
     def make(self, num_updates: int) -> Algorithm:

@@ -4,7 +4,6 @@ Kostrikov, Nair & Levine, arXiv 2110.06169.
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import equinox as eqx
@@ -13,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
+from reweigh.algorithms.base import RunDefaults, no_noise
+from reweigh.checks import check_range, check_widths, require
 from reweigh.losses import (
     expectile_loss,
     exponential_advantage,
@@ -55,17 +55,12 @@ class IQLConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        require(0 < self.expectile < 1, "expectile", "strictly between 0 and 1", self.expectile)
-        require(
-            0 <= self.inverse_temperature < inf,
-            "inverse_temperature",
-            "of at least 0",
-            self.inverse_temperature,
-        )
+        check_range(self, "in (0, 1)", "expectile")
+        check_range(self, "of at least 0", "inverse_temperature")
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
-        require(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
+        check_range(self, "in (0, 1]", "target_rate")
+        check_range(self, "above 0", "learning_rate")
+        check_range(self, "in [0, 1)", "dropout")
         check_widths(self.hidden)
 
     def make(self, num_updates: int) -> Algorithm:

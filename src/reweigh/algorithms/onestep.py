@@ -5,7 +5,6 @@ Brandfonbrener et al., arXiv 2106.08909, as in OPER's study. Three stages: the c
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, no_noise, require
+from reweigh.algorithms.base import RunDefaults, no_noise
 from reweigh.algorithms.bc import (
     SQUASHED_LIMIT,
     BCConfig,
@@ -25,6 +24,7 @@ from reweigh.algorithms.bc import (
     make_bc,
     sample,
 )
+from reweigh.checks import check_choices, check_count, check_range, check_widths, require
 from reweigh.losses import exponential_advantage, squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, make_mlp, values_of_actions
 from reweigh.optim import Trained, copy_of, polyak, step, trained
@@ -65,26 +65,15 @@ class OnestepConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        improvements = ("exp-weight", "reverse-kl", "imitation", "greedy", "easy-bcq")
-        require(
-            self.improvement in improvements, "improvement", f"to be one of {improvements}", self.improvement
-        )
-        policies = ("normal", "truncated", "squashed")
-        require(self.policy in policies, "policy", f"to be one of {policies}", self.policy)
-        require(
-            0 <= self.inverse_temperature < inf,
-            "inverse_temperature",
-            "of at least 0",
-            self.inverse_temperature,
-        )
+        check_choices(self)
+        check_range(self, "of at least 0", "inverse_temperature", "regularization")
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
-        require(0 <= self.regularization < inf, "regularization", "of at least 0", self.regularization)
-        require(self.num_samples >= 1, "num_samples", "of at least 1", self.num_samples)
-        require(self.behavior_updates >= 1, "behavior_updates", "of at least 1", self.behavior_updates)
+        check_count("num_samples", self.num_samples)
+        check_count("behavior_updates", self.behavior_updates)
         even = self.critic_updates >= 2 and self.critic_updates % 2 == 0
         require(even, "critic_updates", "to be even and at least 2", self.critic_updates)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
+        check_range(self, "in (0, 1]", "target_rate")
+        check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
 
     def make(self, num_updates: int) -> Algorithm:

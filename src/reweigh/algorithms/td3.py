@@ -1,7 +1,6 @@
 """TD3: TD3+BC without its data, for training online (Fujimoto et al., arXiv 1802.09477)."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import jax
@@ -9,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from reweigh.algorithms.base import check_widths, require
 from reweigh.algorithms.td3_bc import TD3BCConfig, TD3BCState, make_td3_bc, with_new_actor
+from reweigh.checks import check_range, check_widths, require
 from reweigh.losses import weighted_mean
 from reweigh.networks import MLP
 from reweigh.optim import step
@@ -36,10 +35,10 @@ class TD3Config:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        require(0 <= self.policy_noise < inf, "policy_noise", "of at least 0", self.policy_noise)
+        check_range(self, "of at least 0", "policy_noise")
         require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
+        check_range(self, "in (0, 1]", "target_rate")
+        check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
 
 

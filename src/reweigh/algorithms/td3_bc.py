@@ -1,7 +1,6 @@
 """TD3+BC: a deterministic policy that seeks value near the data (Fujimoto & Gu, arXiv 2106.06860)."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 import equinox as eqx
@@ -10,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import RunDefaults, check_widths, require
+from reweigh.algorithms.base import RunDefaults
+from reweigh.checks import check_choices, check_range, check_widths, require
 from reweigh.losses import squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, copy_of, polyak, step, trained
@@ -47,15 +47,11 @@ class TD3BCConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        require(0 <= self.alpha < inf, "alpha", "of at least 0", self.alpha)
-        require(0 <= self.policy_noise < inf, "policy_noise", "of at least 0", self.policy_noise)
+        check_choices(self)
+        check_range(self, "of at least 0", "alpha", "policy_noise")
         require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(0 < self.learning_rate < inf, "learning_rate", "above 0", self.learning_rate)
-        clips = ("none", "hard", "square-root")
-        require(
-            self.constraint_clip in clips, "constraint_clip", f"to be one of {clips}", self.constraint_clip
-        )
+        check_range(self, "in (0, 1]", "target_rate")
+        check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
 
     def make(self, num_updates: int) -> Algorithm:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reweigh.algorithms.base import check_widths, no_noise, require
+from reweigh.algorithms.base import no_noise
+from reweigh.checks import check_choices, check_range, check_widths
 from reweigh.losses import squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, copy_of, polyak, step, trained
@@ -36,10 +37,9 @@ class ValueConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        critics = ("v", "doublev", "vq")
-        require(self.critic in critics, "critic", f"to be one of {critics}", self.critic)
-        require(0 < self.target_rate <= 1, "target_rate", "in (0, 1]", self.target_rate)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check_choices(self)
+        check_range(self, "in (0, 1]", "target_rate")
+        check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reweigh.checks import check_count
 from reweigh.commands.common import fetch_all, history, out_path, print_table
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import write_hdf5
@@ -16,7 +17,7 @@ from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import limit_of
 from reweigh.datasets.suites import Suite, suite_names, suite_of
-from reweigh.errors import ConfigError, check_count
+from reweigh.errors import ConfigError
 
 # How far a mix may miss its ratio, relatively, before that is said.
 _RATIO_TOLERANCE = 0.1

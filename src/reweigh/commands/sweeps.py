@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reweigh import __version__
-from reweigh.errors import ConfigError, RunError, check_count
+from reweigh.checks import check_count
+from reweigh.errors import ConfigError, RunError
 from reweigh.sweeps.backends import as_commands, as_docker, run_on_ray, start_screens, submit_to_slurm
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of

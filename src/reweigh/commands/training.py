@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.arguments import default_out, run_config, train_domain
+from reweigh.checks import check_seeds
 from reweigh.commands.common import fetch_all, is_policy_file, print_table
 from reweigh.datasets.load import load_rows
-from reweigh.errors import ConfigError, DatasetError, check_seeds
+from reweigh.errors import ConfigError, DatasetError
 
 _MOST_EPISODES = 1_000_000
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reweigh.checks import check_count
 from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
@@ -16,7 +17,7 @@ from reweigh.datasets.minari import is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import is_suite, suite_rows
-from reweigh.errors import ConfigError, DatasetError, check_count
+from reweigh.errors import ConfigError, DatasetError
 from reweigh.transitions import Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reweigh.checks import LARGEST_COUNT, check_choices, check_range
 from reweigh.datasets.episodes import episode_starts, limit_timeouts
 from reweigh.datasets.rows import Rows, rows_digest
-from reweigh.errors import MOST, ConfigError, DatasetError
+from reweigh.errors import ConfigError, DatasetError
 
 Kind = Literal["trajectories", "segments"]
 Unit = Literal["transitions", "episodes"]
@@ -38,14 +39,10 @@ class MixRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if not 0 < self.ratio < 1:
-            raise ConfigError(f"expected ratio strictly between 0 and 1, but found {self.ratio}.")
-        if not 2 <= self.size <= MOST:
-            raise ConfigError(f"expected size from 2 to {MOST} rows, but found {self.size}.")
-        if self.unit not in ("transitions", "episodes"):
-            raise ConfigError(f"expected unit 'transitions' or 'episodes', but found {self.unit!r}.")
-        if self.kind not in ("trajectories", "segments"):
-            raise ConfigError(f"expected kind 'trajectories' or 'segments', but found {self.kind!r}.")
+        check_choices(self)
+        check_range(self, "in (0, 1)", "ratio")
+        if not 2 <= self.size <= LARGEST_COUNT:
+            raise ConfigError(f"expected size from 2 to {LARGEST_COUNT} rows, but found {self.size}.")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"expected seed from 0 to below 2^63, but found {self.seed}.")
 

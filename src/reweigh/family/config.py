@@ -4,10 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
-from reweigh.algorithms.base import require
 from reweigh.algorithms.td3 import TD3Config
+from reweigh.checks import LARGEST_COUNT, check_count, check_range, check_seeds, require
 from reweigh.config import to_dict
-from reweigh.errors import MOST, check_count, check_seeds
 
 # Settings that change which files are made of a training, not the training.
 _AFTERWARDS = ("num_steps", "checkpoint_interval", "rollout_steps", "rollout_noise", "medium_share")
@@ -62,12 +61,17 @@ class FamilyConfig:
         ):
             check_count(name, getattr(self, name))
         check_seeds("--seed", [self.seed])
-        require(0 <= self.discount <= 1, "discount", "in [0, 1]", self.discount)
-        require(0 < self.medium_share <= 1, "medium_share", "in (0, 1]", self.medium_share)
+        check_range(self, "in [0, 1]", "discount")
+        check_range(self, "in (0, 1]", "medium_share")
         for name in ("exploration_noise", "rollout_noise"):
             noise = getattr(self, name)
             require(0 <= noise <= _MOST_NOISE, name, f"from 0 to {_MOST_NOISE}", noise)
-        require(2 <= self.rollout_steps <= MOST, "rollout_steps", f"from 2 to {MOST}", self.rollout_steps)
+        require(
+            2 <= self.rollout_steps <= LARGEST_COUNT,
+            "rollout_steps",
+            f"from 2 to {LARGEST_COUNT}",
+            self.rollout_steps,
+        )
         require(self.steps_at_once % 2 == 0, "steps_at_once", "to be even", self.steps_at_once)
         for name in ("start_steps", "eval_interval", "checkpoint_interval"):
             self._check_multiple(name, "steps_at_once")

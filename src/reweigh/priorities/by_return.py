@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
+from reweigh.checks import check_range
 from reweigh.errors import ConfigError, WeightsError
 from reweigh.transitions import Episodes, Transitions
 
@@ -92,8 +93,7 @@ class Top(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if not 0 < self.fraction <= 1:
-            raise ConfigError(f"expected fraction in (0, 1], but found {self.fraction}.")
+        check_range(self, "in (0, 1]", "fraction")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float64
 
+from reweigh.checks import check_choices, check_count, check_range, check_seeds, check_widths
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.errors import MOST, ConfigError, check_count, check_seeds
+from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import Weighting
 from reweigh.priorities.scaling import check_bounds, linear_probability
 
@@ -65,24 +66,15 @@ class ValueLearning:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        check_choices(self)
         lengths = ("first_stage_updates", "stage_updates", "fast_first_stage_updates", "fast_stage_updates")
         for name in ("steps", "stages", "batch_size", *lengths):
             check_count(name, getattr(self, name))
-        if not self.hidden or not all(0 < width <= MOST for width in self.hidden):
-            raise ConfigError(f"expected hidden to be one or more positive widths, but found {self.hidden}.")
-        for name in ("trace_decay", "discount"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"expected {name} in [0, 1], but found {getattr(self, name)}.")
-        for name in ("target_rate", "fast_target_rate"):
-            if getattr(self, name) > 1:
-                raise ConfigError(f"expected {name} in (0, 1], but found {getattr(self, name)}.")
-        rates = ("learning_rate", "target_rate", "fast_learning_rate", "fast_target_rate")
-        for name in (*rates, "rescale_std"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < np.inf:
-                raise ConfigError(f"expected {name} above 0, but found {value}.")
-        if not 0 <= self.rescale_eps < np.inf:
-            raise ConfigError(f"expected rescale_eps of at least 0, but found {self.rescale_eps}.")
+        check_widths(self.hidden)
+        check_range(self, "in [0, 1]", "trace_decay", "discount")
+        check_range(self, "in (0, 1]", "target_rate", "fast_target_rate")
+        check_range(self, "above 0", "learning_rate", "fast_learning_rate", "rescale_std")
+        check_range(self, "of at least 0", "rescale_eps")
 
     @property
     def num_updates(self) -> int:
@@ -123,11 +115,9 @@ class OperA:
                 f"expected iteration from 1 to {self.learning.stages}, the number of stages, "
                 f"but found {self.iteration}."
             )
+        check_choices(self)
         check_seeds("value_seeds", self.value_seeds)
-        for name in ("std", "eps", "eps_max"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < np.inf:
-                raise ConfigError(f"expected {name} of at least 0, but found {value}.")
+        check_range(self, "of at least 0", "std", "eps", "eps_max")
         check_bounds(self.eps, self.eps_max)
 
 

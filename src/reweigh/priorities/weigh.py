@@ -6,6 +6,7 @@ from typing import Any, Literal
 from jaxtyping import Float64
 from numpy import ndarray
 
+from reweigh.checks import check_choices
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
@@ -55,6 +56,7 @@ class Scaling:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        check_choices(self)
         linear = self.transform == "linear" or (self.transform is None and self.target_ess is not None)
         for name in ("std", "eps", "eps_max"):
             value = getattr(self, name)

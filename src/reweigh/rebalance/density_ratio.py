@@ -6,7 +6,6 @@ bases of the authors differ in small ways (`docs/density_ratio.md`), which are t
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -16,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Float64, PRNGKeyArray
 
-from reweigh.errors import ConfigError
+from reweigh.checks import check_choices, check_range
 from reweigh.networks import MLP, make_mlp
 from reweigh.optim import Trained, step, trained
 from reweigh.rebalance.static import ResampleTables, resample_tables
@@ -51,14 +50,10 @@ class RatioSettings:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        for name in ("divergence", "flow", "clip"):
-            if not 0 <= getattr(self, name) < inf:
-                raise ConfigError(f"expected {name} of at least 0, but found {getattr(self, name)}.")
-        for name in ("temperature", "learning_rate"):
-            if not 0 < getattr(self, name) < inf:
-                raise ConfigError(f"expected {name} above 0, but found {getattr(self, name)}.")
-        if not 0 <= self.flow_discount <= 1:
-            raise ConfigError(f"expected flow_discount in [0, 1], but found {self.flow_discount}.")
+        check_choices(self)
+        check_range(self, "of at least 0", "divergence", "flow", "clip")
+        check_range(self, "above 0", "temperature", "learning_rate")
+        check_range(self, "in [0, 1]", "flow_discount")
 
 
 CONVENTIONS: dict[str, RatioSettings] = {

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reweigh.checks import check_seeds
 from reweigh.datasets.load import plain_name
 from reweigh.datasets.suites import set_names
-from reweigh.errors import ConfigError, check_seeds
+from reweigh.errors import ConfigError
 
 NAMED = Path(__file__).parent / "named"
 # They say how long a run is and how it is looked at, not which run it is.

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reweigh.errors import ConfigError, check_count
+from reweigh.checks import check_count
+from reweigh.errors import ConfigError
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 

@@ -1,0 +1,126 @@
+"""What a setting may be: refused where it is made, named as the user typed it."""
+
+import types
+import typing
+from collections.abc import Sequence
+from math import inf
+from typing import Any, Literal
+
+from reweigh.errors import ConfigError
+
+# Counts and seeds are 32-bit integers on the device.
+LARGEST_COUNT = 2**31 - 1
+LARGEST_SEED = 2**32 - 1
+
+Range = Literal["above 0", "of at least 0", "in [0, 1]", "in [0, 1)", "in (0, 1]", "in (0, 1)"]
+"""The words of a message, and what they mean; infinity and NaN lie in none of them."""
+
+_RANGES = {
+    "above 0": lambda number: 0 < number < inf,
+    "of at least 0": lambda number: 0 <= number < inf,
+    "in [0, 1]": lambda number: 0 <= number <= 1,
+    "in [0, 1)": lambda number: 0 <= number < 1,
+    "in (0, 1]": lambda number: 0 < number <= 1,
+    "in (0, 1)": lambda number: 0 < number < 1,
+}
+
+
+def require(condition: bool, name: str, expected: str, found: object) -> None:
+    """Refuse a setting.
+
+    Args:
+        condition: what must hold.
+        name: of the setting, as the user knows it.
+        expected: what it should be, for the message.
+        found: what it is.
+
+    Raises:
+        ConfigError: `condition` is false.
+    """
+    if not condition:
+        raise ConfigError(f"expected {name} {expected}, but found {found!r}.")
+
+
+def check_range(settings: Any, expected: Range, *names: str) -> None:
+    """Refuse numbers outside a range.
+
+    Args:
+        settings: has them as attributes; None is no number and passes.
+        expected: the range.
+        names: of the attributes.
+
+    Raises:
+        ConfigError: one lies outside, or is no finite number.
+    """
+    for name in names:
+        number = getattr(settings, name)
+        if number is not None:
+            require(_RANGES[expected](number), name, expected, number)
+
+
+def check_choices(settings: Any) -> None:
+    """Refuse a value that is none of those that a field's `Literal` names.
+
+    Args:
+        settings: a dataclass.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, kind in typing.get_type_hints(type(settings)).items():
+        union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+        alternatives = typing.get_args(kind) if union else (kind,)
+        literal = next((one for one in alternatives if typing.get_origin(one) is Literal), None)
+        if literal is None:
+            continue
+        options, found = typing.get_args(literal), getattr(settings, name)
+        allowed = found in options or (found is None and type(None) in alternatives)
+        require(allowed, name, f"to be one of {', '.join(map(str, options))}", found)
+
+
+def check_widths(hidden: tuple[int, ...]) -> None:
+    """Refuse hidden layers without width.
+
+    Args:
+        hidden: width of each.
+
+    Raises:
+        ConfigError: there is no layer, or one without a width that a device can count to.
+    """
+    require(
+        len(hidden) > 0 and all(isinstance(width, int) and 0 < width <= LARGEST_COUNT for width in hidden),
+        "hidden",
+        "to be one or more positive widths",
+        hidden,
+    )
+
+
+def check_count(name: str, count: int, remedy: str = "") -> None:
+    """Refuse a count that means nothing, or that no device can count to.
+
+    Args:
+        name: of the setting, as the user knows it.
+        count: what was given.
+        remedy: a sentence more.
+
+    Raises:
+        ConfigError: it lies outside 1 to 2^31 - 1.
+    """
+    if count < 1:
+        raise ConfigError(f"expected {name} of at least 1, but found {count}.{remedy}")
+    if count > LARGEST_COUNT:
+        raise ConfigError(f"expected {name} of at most {LARGEST_COUNT}, but found {count}.")
+
+
+def check_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Refuse seeds that are none, appear twice, or that no random key can be made of.
+
+    Args:
+        name: of the setting, as the user knows it.
+        seeds: what was given.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+        raise ConfigError(f"expected different {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

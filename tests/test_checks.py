@@ -1,0 +1,66 @@
+"""Settings are refused where they are made."""
+
+from copy import copy
+
+import pytest
+
+from reweigh.algorithms.bc import BCConfig
+from reweigh.algorithms.cql import CQLConfig
+from reweigh.algorithms.onestep import OnestepConfig
+from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.algorithms.value import ValueConfig
+from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, Resample, RunConfig
+from reweigh.errors import ConfigError
+from reweigh.priorities.oper_a import OperA, ValueLearning
+from reweigh.priorities.weigh import Scaling
+from reweigh.rebalance.density_ratio import RatioSettings
+
+RUN = RunConfig(DataConfig("d.hdf5"), CQLConfig())
+MISSPELLED = [
+    (Resample(), "terms", "critic"),
+    (RUN.data, "episode_ends", "flag"),
+    (RUN, "reward", "minus_one"),
+    (OperA(), "average", "avg"),
+    (ValueLearning(), "solver", "quick"),
+    (ValueLearning(), "critic", "w"),
+    (ValueLearning(), "target", "td"),
+    (ValueLearning(), "advantage", "mc"),
+    (RatioSettings(), "clipping", "joint"),
+    (RatioSettings(), "reward", "std"),
+    (Scaling(), "transform", "lin"),
+    (BCConfig(), "policy", "gaussian"),
+    (TD3BCConfig(), "constraint_clip", "soft"),
+    (OnestepConfig(), "improvement", "kl"),
+    (OnestepConfig(), "policy", "deterministic"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), MISSPELLED)
+def test_a_misspelled_choice_is_refused_with_the_choices(settings, name, value):
+    # Set on a copy, because the types that tests check would refuse it before.
+    changed = copy(settings)
+    object.__setattr__(changed, name, value)
+    with pytest.raises(ConfigError, match=f"^expected {name} to be one of [a-z, -]+, but found '{value}'"):
+        changed.__post_init__()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, "learning_rate") for kind in (*ALGORITHMS.values(), ValueConfig, ValueLearning, RatioSettings)]
+    + [(CQLConfig, "temperature"), (CQLConfig, "initial_alpha"), (ValueLearning, "rescale_std")],
+)
+def test_no_rate_or_divisor_is_infinite_nan_or_negative(kind, name, number):
+    with pytest.raises(ConfigError, match=f"expected {name} above 0, but found {number}"):
+        kind(**{name: number})
+
+
+@pytest.mark.parametrize("name", ["gap_min", "gap_max", "gap_target", "target_entropy"])
+def test_cql_refuses_limits_that_are_nan(name):
+    with pytest.raises(ConfigError, match=f"expected {name} to be finite, but found nan"):
+        CQLConfig(**{name: float("nan")})
+
+
+def test_an_evaluation_without_episodes_is_refused():
+    with pytest.raises(ConfigError, match="expected evaluation episodes of at least 1, but found 0"):
+        EvaluationConfig(episodes=0)
