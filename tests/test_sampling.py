@@ -50,6 +50,20 @@ def test_a_few_rows_have_exactly_their_probabilities(probability):
     assert (found[p == 0] == 0).all()
 
 
+@pytest.mark.parametrize("weight", [[1, 2, 3], [2, 1, 3], [0, 1, 2], [1, 1, 0, 2], [2, 0, 1, 1]])
+def test_a_row_of_just_the_mean_keeps_it(weight):
+    p = np.array(weight, np.float64)
+    found = table_probability(build_alias_table(p))
+    np.testing.assert_allclose(found, p / p.sum(), rtol=1e-15, atol=0)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40).filter(any))
+def test_counts_as_weights_have_exactly_their_probabilities(weight):
+    p = np.array(weight, np.float64)
+    found = table_probability(build_alias_table(p))
+    np.testing.assert_allclose(found, p / p.sum(), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize(
     ("count", "value"),
     [(1, 1.0), (2, 0.5), (3, 1 / 3), (7, 1e-300), (1000, 1e300), (65_537, 1 / 65_537), (MILLION, 0.1)],

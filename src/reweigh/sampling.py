@@ -44,7 +44,7 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
     deviation = np.rint((weight - 1) * 2.0**fraction_bits).astype(np.int64)
     deviation[weight.argmax()] -= deviation.sum()
     small = np.flatnonzero(deviation < 0)
-    large = np.flatnonzero(deviation >= 0)
+    large = np.flatnonzero(deviation > 0)  # a row of just the mean neither takes nor gives
     threshold = np.ones(count)
     alias = np.arange(count, dtype=np.uint32)
     if len(small):
