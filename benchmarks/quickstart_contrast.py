@@ -10,9 +10,8 @@ from pathlib import Path
 from reweigh import quickstart
 from reweigh.algorithms.bc import BCConfig
 from reweigh.config import RunConfig
-from reweigh.datasets.load import load
-from reweigh.evaluation import action_bounds
 from reweigh.experiment import comparison_jobs
+from reweigh.loading import load
 from reweigh.parallel import train_in_processes
 from updates_per_second import describe_machine
 
@@ -39,7 +38,7 @@ def main() -> None:
         "|---|---|---|--:|---|--:|--:|",
     ]
     for name in arguments.data:
-        transitions = load(name, bounds_of=action_bounds)
+        transitions = load(name)
         compared = quickstart.arms(arguments.runs / Path(name).stem, name)
         jobs = comparison_jobs(compared, seeds)
         if arguments.trained_well:

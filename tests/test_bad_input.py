@@ -810,11 +810,11 @@ BAD_TRAIN = [
     ),
     (
         f"{BC} --out out/r --weights aw:=1",
-        "expected a field of AW (by_length, guard, kept_rows_only, temperature)",
+        "expected a field of AW (by_length, guard, kept_rows_only, reward_shift, temperature)",
     ),
     (
         f"{BC} --out out/r --weights aw:heat=1",
-        "expected a field of AW (by_length, guard, kept_rows_only, temperature)",
+        "expected a field of AW (by_length, guard, kept_rows_only, reward_shift, temperature)",
     ),
     (
         f"{BC} --out out/r --weights aw:temperature=1:x=2",
@@ -855,9 +855,9 @@ BAD_TRAIN = [
         f"{BC} --out out/r --weights '0.5*+0.5*rw'",
         "expected --weights to be one of uniform, oper-r, rw, aw, top, reward,",
     ),
-    (f"{BC} --out out/r --weights 'nan*aw+nan*rw'", "expected a share in [0, 1], but found nan"),
-    (f"{BC} --out out/r --weights '2*aw+-1*rw'", "expected a share in [0, 1], but found 2.0"),
-    (f"{BC} --out out/r --weights 'inf*aw+-inf*rw'", "expected a share in [0, 1], but found inf"),
+    (f"{BC} --out out/r --weights 'nan*aw+nan*rw'", "expected share in [0, 1], but found nan"),
+    (f"{BC} --out out/r --weights '2*aw+-1*rw'", "expected share in [0, 1], but found 2.0"),
+    (f"{BC} --out out/r --weights 'inf*aw+-inf*rw'", "expected share in [0, 1], but found inf"),
     (
         f"{BC} --out out/r --weights 'x*aw+0.5*rw'",
         "expected a number before * in 'x*aw+0.5*rw', but found 'x'",
@@ -2152,7 +2152,7 @@ def test_memory_that_is_not_there_is_no_traceback(world, monkeypatch, capsys):
         raise MemoryError("Unable to allocate 7.11 PiB")
 
     monkeypatch.chdir(world)
-    monkeypatch.setattr("reweigh.commands.common.load", greedy)
+    monkeypatch.setattr("reweigh.commands.datasets.load_data", greedy)
     assert main(["inspect", "small.hdf5"]) == 1
     assert (
         capsys.readouterr().err

@@ -13,7 +13,6 @@ from reweigh.collection import collect, episode_seed
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError, DatasetError, RunError
-from reweigh.evaluation import action_bounds
 from reweigh.policy import Policy, save_policy
 
 LOW, HIGH = np.array([-2, 10], np.float32), np.array([2, 14], np.float32)
@@ -245,7 +244,7 @@ def test_a_written_file_loads_with_the_transitions_of_d4rls_rule(tmp_path, num_s
     rows, attributes = collect("Counting-v0", "random", num_steps, 0)
     path = tmp_path / "data.hdf5"
     write_hdf5(path, rows, attributes)
-    data = reweigh.load(path, bounds_of=action_bounds)
+    data = reweigh.load(path)
     # 14: time-outs in rows 6 and 13. 12: row 6, and the last row, a terminal. 7: row 6, which is the last.
     assert len(data) == transitions
     index = data.raw_index
@@ -277,7 +276,7 @@ def test_a_short_roll_out_of_hopper_is_a_dataset(tmp_path):
     starts = rows.observation[np.append(0, np.flatnonzero(rows.terminal) + 1)]
     assert len(np.unique(starts, axis=0)) == len(starts) == attributes["episodes"]
     write_hdf5(tmp_path / "hopper.hdf5", rows, attributes)
-    data = reweigh.load(tmp_path / "hopper.hdf5", bounds_of=action_bounds)
+    data = reweigh.load(tmp_path / "hopper.hdf5")
     assert len(data) == 299
     assert (data.observation_size, data.action_size) == (11, 3)
     np.testing.assert_array_equal(data.action, rows.action[:-1])

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldens import FOLDER, golden
-from reweigh import ConfigError, DatasetError, Transitions, load
+from reweigh import ConfigError, DatasetError, Transitions
 from reweigh.datasets.episodes import limit_timeouts, return_to_go
 from reweigh.datasets.files import read_hdf5, read_npz
+from reweigh.datasets.load import load
 from reweigh.datasets.normalizer import fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
 

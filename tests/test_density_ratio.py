@@ -1,21 +1,23 @@
 """DW in its three published conventions against the authors' code, by hand, and as part of training."""
 
 import dataclasses
+from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from fakes import SHAPES, differ, make_data
+from fakes import SHAPES, assert_same, differ, make_data
 from goldens import assert_losses, assert_parameters, golden, torch_mlp
 from reweigh.algorithms import cql, iql, td3_bc
 from reweigh.algorithms.bc import BCConfig, make_bc
 from reweigh.errors import ConfigError
 from reweigh.losses import expectile_loss, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ
-from reweigh.optim import Trained
+from reweigh.optim import Trained, trained
 from reweigh.priorities.summary import auc
 from reweigh.rebalance.density_ratio import (
     CONVENTIONS,
@@ -292,11 +294,10 @@ def cql_parts(arrays, prefix, *, critic="qf"):
 
 
 @pytest.mark.parametrize("numbers", ["published", "other"])
-def test_two_joint_updates_of_cql_equal_the_authors_code(numbers, monkeypatch):
-    monkeypatch.setattr(cql, "gap_states", lambda batch: batch.next_observation)
+def test_two_joint_updates_of_cql_equal_the_authors_code(numbers):
     arrays, settings = golden("07c_dw_cql"), settings_of("cql", numbers)
     with jax.enable_x64(True):
-        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32)), 100)
+        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32), ignore_terminals=True), 100)
         fresh = jax.jit(lambda key: algorithm.init(key, Shapes(11, 3)))(jax.random.key(0))
         policy, critic, log_alpha, ratio = cql_parts(arrays, "net/init/")
         nets = density_ratio(32, settings, hidden=(32, 32)).init(jax.random.key(0), Shapes(11, 3))
@@ -350,6 +351,10 @@ def test_weights_and_loss_by_hand():
     np.testing.assert_allclose(loss, -2 + 0.5 * 3.125 + held, rtol=1e-6)
     loss, _ = ratio_loss(logits, reward, jnp.array([1.0, 0.0]), settings)
     np.testing.assert_allclose(loss, -2 + held, rtol=1e-6)
+
+
+def first_nets() -> Trained:
+    return trained(make_ratio(jax.random.key(0), SHAPES, (7, 9), RatioSettings()), optax.adam(1e-4))
 
 
 def test_what_follows_a_terminal_changes_no_weight():
@@ -433,9 +438,34 @@ def test_what_makes_no_sense_is_refused(field):
 
 
 def test_networks_have_the_shapes_of_critics():
-    ratio = make_ratio(jax.random.key(0), SHAPES, (7, 9))
+    ratio = make_ratio(jax.random.key(0), SHAPES, (7, 9), RatioSettings())
     assert [kernel.shape for kernel, _ in ratio.state_action.layers] == [(5, 7), (7, 9), (9, 1)]
     assert [kernel.shape for kernel, _ in ratio.state.layers] == [(3, 7), (7, 9), (9, 1)]
+
+
+@pytest.mark.parametrize("start", ["orthogonal", "fan-in", "lecun"])
+def test_networks_start_as_the_critics_of_their_code_base(start):
+    ratio = make_ratio(jax.random.key(0), SHAPES, (64, 64), RatioSettings(start=start))
+    (first, first_bias), _, (last, last_bias) = ratio.state_action.layers
+    if start == "orthogonal":
+        np.testing.assert_allclose(first @ first.T, 2 * np.eye(len(first)), atol=1e-5)
+    elif start == "fan-in":
+        assert 0.8 < jnp.abs(first).max() * len(first) ** 0.5 <= 1
+    else:
+        # The last layer is uniform with variance 0.01 / 64.
+        assert 0.8 < jnp.abs(last).max() / (0.03 / 64) ** 0.5 <= 1
+    assert (jnp.abs(first_bias).max() > 0) == (jnp.abs(last_bias).max() > 0) == (start == "fan-in")
+
+
+def test_what_follows_a_terminal_reaches_no_network():
+    settings, nets = RatioSettings(), first_nets()
+    batch = make_data(8)
+    ended = (batch.discount == 0)[:, None]
+    assert ended.any()
+    garbage = replace(batch, next_observation=jnp.where(ended, jnp.nan, batch.next_observation))
+    after, _, _ = ratio_step(nets, batch, batch.reward, settings)
+    same, _, _ = ratio_step(nets, garbage, batch.reward, settings)
+    assert_same(after, same)
 
 
 @pytest.mark.parametrize("by_state", [False, True])

@@ -19,7 +19,7 @@ from reweigh import cli
 from reweigh.algorithms.td3 import TD3Config, make_td3
 from reweigh.collection import Recorder, collect, episode_seed, generator
 from reweigh.errors import ConfigError, DatasetError, RunError
-from reweigh.evaluation import action_bounds, make_environment
+from reweigh.evaluation import make_environment
 from reweigh.family import make
 from reweigh.family.config import FamilyConfig
 from reweigh.family.make import DATASETS, choose, claim_family, finished_family, make_family
@@ -162,7 +162,7 @@ def test_every_row_is_a_step_of_the_environment_and_every_episode_end_has_its_tr
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_loaded_file_has_the_transitions_of_d4rls_rule(family, name):
     found = columns_of(family / f"{name}.hdf5")
-    data = reweigh.load(family / f"{name}.hdf5", bounds_of=action_bounds)
+    data = reweigh.load(family / f"{name}.hdf5")
     kept = ~found["timeouts"]
     kept[-1] = False
     np.testing.assert_array_equal(data.raw_index, np.flatnonzero(kept))

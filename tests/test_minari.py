@@ -13,7 +13,7 @@ from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, RunConfig
 from reweigh.datasets.describe import describe
 from reweigh.datasets.environment_names import environment_name, split_environment
-from reweigh.datasets.load import load, load_rows
+from reweigh.datasets.load import load, load_record
 from reweigh.datasets.observations import flatten
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.evaluation import make_environment
@@ -127,7 +127,7 @@ def test_every_step_of_every_episode_is_a_transition_with_its_own_next_observati
 
 def test_an_episode_ends_in_a_terminal_a_time_out_or_where_its_record_stops():
     write("made/ends-v0", (2, True, False), (3, False, True), (2, False, False), (2, True, True))
-    _, rows, _ = load_rows("minari:made/ends-v0")
+    rows = load_record("minari:made/ends-v0").rows
     np.testing.assert_array_equal(np.flatnonzero(rows.terminal), [1, 8])
     np.testing.assert_array_equal(np.flatnonzero(rows.timeout & ~rows.terminal), [4, 6])
     data = load("minari:made/ends-v0")

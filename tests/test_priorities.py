@@ -38,6 +38,7 @@ from reweigh.priorities.by_return import (
     shuffle_over_episodes,
     top_probability,
 )
+from reweigh.priorities.defaults import published_defaults
 from reweigh.priorities.file import check_fits, weights_of
 from reweigh.priorities.scaling import ess_fraction, find_setting, linear_probability
 from reweigh.priorities.summary import auc
@@ -130,12 +131,21 @@ def test_weights_of_scaled_and_shifted_rewards_equal_the_authors():
     np.testing.assert_allclose(rw, expected["mix/iql/scaled/RW-0.1"], rtol=1e-4)
     aw = probability_by_return(mix, AW(kept_rows_only=True)).probability
     np.testing.assert_allclose(aw, expected["mix/iql/scaled/AW-0.1"], rtol=1e-3)
-    shifted = sparse.episodes.kept_return - sparse.episodes.kept_length
-    rw = rw_probability(shifted[sparse.episode], temperature=0.1).probability
+    rw = published_defaults(RW(), domain="antmaze", paper="aw-iql")
+    rw = probability_by_return(sparse, rw).probability
     np.testing.assert_allclose(rw, expected["sparse/iql/shift/RW-0.1"], rtol=1e-4)
-    first = sparse.episodes.first_observation
-    aw = aw_probability(shifted, first, sparse.episode, temperature=0.1).probability
+    aw = published_defaults(AW(), domain="antmaze", paper="dw-iql")
+    aw = probability_by_return(sparse, aw).probability
     np.testing.assert_allclose(aw, expected["sparse/iql/shift/AW-0.1"], rtol=1e-3)
+
+
+def test_only_oper_and_the_iql_code_sum_kept_rows_alone():
+    kept = {
+        paper
+        for paper in ("oper", "aw-iql", "aw-td3bc", "aw-cql", "dw-iql", "dw-td3bc", "dw-cql")
+        if published_defaults(AW(), paper=paper).kept_rows_only
+    }
+    assert kept == {"oper", "aw-iql", "dw-iql"}
 
 
 def chosen_returns(probability, episode, returns):
@@ -367,6 +377,7 @@ def test_summary_numbers_by_hand():
         "ess_fraction": 1 / 1.36,
         "std": 0.6,
         "share_at_zero": 0.25,
+        "share_at_floor": 0.25,
         "largest": 1.6,
         "mean_return": 4,
         "weighted_return": 6.4,

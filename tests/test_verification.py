@@ -9,7 +9,7 @@ import pytest
 
 from reweigh import load, verification
 from reweigh.cli import main
-from reweigh.datasets.load import load_rows
+from reweigh.datasets.load import load_record
 from reweigh.preparation import training_batch
 
 
@@ -43,7 +43,7 @@ def sound():
 
 
 def test_sound_data_pass_every_check_that_has_something_to_look_at(sound):
-    checks = verification.verify(sound, load_rows(record())[1])
+    checks = verification.verify(sound, load_record(record()).rows)
     assert statuses(checks) == ["pass", "pass", "skipped", "pass", "pass"]
     assert checks[0].found == "255 rows are followed by theirs, 8 of them in the last episode"
     assert checks[1].found == "15 episodes keep all their T rows, 15 keep T - 1"
@@ -78,12 +78,12 @@ def test_an_episode_that_has_lost_a_row_inside_fails(sound):
 @pytest.mark.parametrize("always_d4rl", [False, True])
 def test_a_jump_without_a_flag_fails(always_d4rl):
     arrays = record(own_next=True)
-    _, rows, _ = load_rows(arrays)
+    rows = load_record(arrays).rows
     check = verification.flags_and_jumps(load(("a record", rows, always_d4rl)), rows)
     assert check.status == "pass"
     assert check.found == "each of 29 jumps is an episode's end; 0 ends have no jump"
     arrays["timeouts"][59] = False
-    _, rows, _ = load_rows(arrays)
+    rows = load_record(arrays).rows
     check = verification.flags_and_jumps(load(("a record", rows, always_d4rl)), rows)
     assert check.status == "fail"
     assert "1 of 29 jumps have no flag (the first is row 59)" in check.found

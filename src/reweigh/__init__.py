@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 # Public name -> its module. Imported on first use, so that `import reweigh` costs nothing.
 _PUBLIC = {
-    "load": "reweigh.datasets.load",
+    "load": "reweigh.loading",
     "Transitions": "reweigh.transitions",
     "Uniform": "reweigh.priorities.by_return",
     "OperR": "reweigh.priorities.by_return",
@@ -33,7 +33,7 @@ _PUBLIC = {
     "OperAFile": "reweigh.priorities.published",
     "ValueLearning": "reweigh.priorities.oper_a",
     "RunConfig": "reweigh.config",
-    "DataConfig": "reweigh.config",
+    "DataConfig": "reweigh.datasets.load",
     "EvaluationConfig": "reweigh.config",
     "Resample": "reweigh.config",
     "Reweight": "reweigh.config",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reweigh.datasets.d4rl import domain_of
-from reweigh.datasets.load import load_rows, plain_name
+from reweigh.datasets.load import load_record, plain_name
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
@@ -23,7 +23,7 @@ from reweigh.priorities.by_return import (
     Top,
     Uniform,
 )
-from reweigh.priorities.defaults import BY_DOMAIN, published_defaults
+from reweigh.priorities.defaults import BY_DOMAIN, IQL_CODE, as_paper, published_defaults
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.published import OperAFile
 from reweigh.priorities.weigh import Scaling
@@ -53,9 +53,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
     interval, episodes = _EVALUATIONS.get(domain, _EVALUATIONS[None])
-    _, rows, _ = load_rows(arguments.data)
-    env = arguments.env or rows.env
-    del rows
+    env = arguments.env or load_record(arguments.data).rows.env
     config = RunConfig(
         data=DataConfig(
             spec=arguments.data,
@@ -92,9 +90,10 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
-    """The domain whose settings are taken: the one that is named, else that of a `d4rl:` dataset."""
+    """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment."""
     if arguments.preset is None:
-        return domain_of(arguments.data) if arguments.data else None
+        named = [name for name in (arguments.data, getattr(arguments, "env", None)) if name]
+        return next(filter(None, map(domain_of, named)), None)
     return None if arguments.preset == "none" else arguments.preset
 
 
@@ -115,7 +114,8 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
             flag = {"path": "from"}.get(name, name.replace("_", "-"))
             raise ConfigError(f"--{flag} has no meaning for --method {arguments.method}.")
     scaling = {f.name: getattr(arguments, f.name) for f in fields(Scaling)}
-    if arguments.preset and not issubclass(kind, BY_DOMAIN):
+    shifted = arguments.paper in IQL_CODE and issubclass(kind, FromReturns)
+    if arguments.preset and not (shifted or issubclass(kind, BY_DOMAIN)):
         raise ConfigError(f"--preset has no meaning for --method {arguments.method}.")
     if arguments.paper and not issubclass(kind, FromReturns | OperA):
         raise ConfigError(f"--paper has no meaning for --method {arguments.method}.")
@@ -243,7 +243,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
-    from reweigh.config import DensityRatio, Resample, Reweight
+    from reweigh.config import DensityRatio, Resample, Reweight, map_weights
     from reweigh.presets import weights_of_paper
     from reweigh.rebalance.density_ratio import CONVENTIONS
     from reweigh.samplers import convention_of, parse_sampler
@@ -254,7 +254,11 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
                 raise ConfigError(f"--sampler says it all. Leave out --{flag}.")
         if arguments.weights is not None:
             raise ConfigError("--sampler says it all. Leave out --weights.")
-        return parse_sampler(arguments.sampler, arguments.algorithm)
+        parsed = parse_sampler(arguments.sampler, arguments.algorithm)
+        if not arguments.paper:
+            return parsed
+        published = partial(as_paper, paper=arguments.paper, domain=domain, algorithm=arguments.algorithm)
+        return replace(parsed, weights=map_weights(parsed.weights, published))
     weights = parse_weights(
         weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights,
         partial(published_defaults, domain=domain, algorithm=arguments.algorithm, paper=arguments.paper),

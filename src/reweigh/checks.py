@@ -12,7 +12,7 @@ from reweigh.errors import ConfigError
 LARGEST_COUNT = 2**31 - 1
 LARGEST_SEED = 2**32 - 1
 
-Range = Literal["above 0", "of at least 0", "in [0, 1]", "in [0, 1)", "in (0, 1]", "in (0, 1)"]
+Range = Literal["above 0", "of at least 0", "in [0, 1]", "in [0, 1)", "in (0, 1]", "strictly between 0 and 1"]
 """The words of a message, and what they mean; infinity and NaN lie in none of them."""
 
 _RANGES = {
@@ -21,7 +21,7 @@ _RANGES = {
     "in [0, 1]": lambda number: 0 <= number <= 1,
     "in [0, 1)": lambda number: 0 <= number < 1,
     "in (0, 1]": lambda number: 0 < number <= 1,
-    "in (0, 1)": lambda number: 0 < number < 1,
+    "strictly between 0 and 1": lambda number: 0 < number < 1,
 }
 
 

@@ -18,7 +18,7 @@ from reweigh.algorithms.iql import IQLConfig
 from reweigh.algorithms.onestep import OnestepConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.checks import check_choices, check_count, check_range
-from reweigh.datasets.episodes import EpisodeEnds
+from reweigh.datasets.load import DataConfig
 from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
@@ -169,27 +169,6 @@ def _check_any_term(method: Reweight | DensityRatio) -> None:
 def _check_progressive(updates: int | None) -> None:
     if updates is not None:
         check_count("progressive_updates", updates)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which transitions."""
-
-    spec: str
-    """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME` or `minari:ID`."""
-    env: str | None = None
-    """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
-    episode_ends: EpisodeEnds | None = None
-    """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
-    where the record has next observations and no time-outs."""
-    max_episode_steps: int | None = None
-    """Number of rows that makes an unmarked end a time-out; None: the file's, or the environment's."""
-    clip_actions: bool = False
-    """Clip actions outside [-1, 1] instead of refusing them."""
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        check_choices(self)
 
 
 @dataclass(frozen=True)

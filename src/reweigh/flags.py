@@ -522,6 +522,7 @@ def _add_plot(commands: Any) -> None:
     parser.add_argument(
         "--data", type=_name, metavar="DATA", help="dataset of the weights (default: the one in the file)"
     )
+    _add_reading(parser)
 
 
 def _add_report(commands: Any) -> None:

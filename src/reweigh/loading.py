@@ -1,19 +1,68 @@
-"""A run's dataset, with actions scaled from its environment's bounds."""
+"""Datasets as training sees them: actions scaled from their environment's bounds."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from reweigh.config import DataConfig
-from reweigh.datasets.load import load, load_rows
+from reweigh.datasets import load as datasets
+from reweigh.datasets.episodes import EpisodeEnds
+from reweigh.datasets.load import DataConfig, Record, load_record
 from reweigh.errors import ConfigError
 from reweigh.evaluation import action_bounds
 from reweigh.transitions import Transitions
 
 
-def load_data(data: DataConfig, *, must_exist: bool) -> tuple[Transitions, tuple[str, ...]]:
-    """Load a run's dataset, with actions scaled from its environment's bounds.
+def load(
+    data: str | Path | Mapping[str, np.ndarray],
+    *,
+    env: str | None = None,
+    episode_ends: EpisodeEnds | None = None,
+    max_episode_steps: int | None = None,
+    clip_actions: bool = False,
+) -> Transitions:
+    """Read a dataset.
+
+    `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: time-out rows and the last row
+    are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
+    they follow D4RL's rule too. `minari:ID` keeps every row.
+
+    Actions are scaled to [-1, 1] from the bounds of the environment; where that is unknown from the record's
+    own, or else they are in [-1, 1] already.
 
     Args:
-        data: which.
+        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, `minari:ID`, or arrays by
+            D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,),
+            optionally `timeouts` (M,), `next_observations` (M, S), `source` (M,)).
+        env: environment, over the one that the file names.
+        episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
+            by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
+            `timeouts`.
+        max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
+            its environment.
+        clip_actions: take actions outside the bounds at the bound.
+
+    Raises:
+        DatasetError: the data cannot be read or is no dataset.
+        ConfigError: an option has no meaning.
+    """
+    record = load_record(data)
+    options = DataConfig(record.spec, env, episode_ends, max_episode_steps, clip_actions)
+    transitions, notes = load_data(options, record=record)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return transitions
+
+
+def load_data(
+    data: DataConfig, *, record: Record | None = None, must_exist: bool = False
+) -> tuple[Transitions, tuple[str, ...]]:
+    """Load a run's dataset, with notes on what is not known of it.
+
+    Args:
+        data: which, and how.
+        record: of it, where it has been read already.
         must_exist: the environment, because policies shall be tried in it.
 
     Raises:
@@ -21,6 +70,7 @@ def load_data(data: DataConfig, *, must_exist: bool) -> tuple[Transitions, tuple
         ConfigError: the environment is not installed, and must be.
     """
     notes: list[str] = []
+    known = load_record(data.spec) if record is None else record
 
     def bounds_of(env: str) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -28,16 +78,15 @@ def load_data(data: DataConfig, *, must_exist: bool) -> tuple[Transitions, tuple
         except ConfigError:
             if must_exist:
                 raise
-            if rows.bounds is not None:
+            if known.rows.bounds is not None:
                 notes.append(f"{env} is not installed: its actions are taken to have the record's bounds.")
-                return rows.bounds
+                return known.rows.bounds
             notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
-            ones = np.ones(rows.action.shape[1], np.float32)
+            ones = np.ones(known.rows.action.shape[1], np.float32)
             return -ones, ones
 
-    _, rows, _ = loaded = load_rows(data.spec)
-    transitions = load(
-        loaded,
+    transitions = datasets.load(
+        known,
         env=data.env,
         episode_ends=data.episode_ends,
         max_episode_steps=data.max_episode_steps,

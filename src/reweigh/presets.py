@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, map_weights, parts_of
+from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, parts_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
-from reweigh.priorities.defaults import as_paper
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
 
@@ -68,7 +67,7 @@ def weights_of_paper(paper: str | None) -> str:
 
 
 def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
-    """What a paper's own code computes where it differs from this library's defaults.
+    """What a paper's own code computes where it differs from this library; of weights `as_paper` says it.
 
     Args:
         config: a run.
@@ -84,10 +83,9 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
         raise ConfigError(
             f"expected --algorithm {wanted} with --paper {paper}, but found {config.algorithm.name}."
         )
-    rebalance = replace(config.rebalance, weights=map_weights(config.rebalance.weights, as_paper))
-    if isinstance(rebalance, DensityRatio):
-        rebalance = replace(rebalance, ratio=replace(rebalance.ratio, ignore_terminals=True))
-    config = replace(config, rebalance=rebalance)
+    if isinstance(config.rebalance, DensityRatio):
+        ratio = replace(config.rebalance.ratio, ignore_terminals=True)
+        config = replace(config, rebalance=replace(config.rebalance, ratio=ratio))
     if isinstance(config.algorithm, CQLConfig) and study in ("aw", "dw"):
         config = replace(config, algorithm=replace(config.algorithm, min_q_weight=10.0))
     if isinstance(config.algorithm, IQLConfig):

@@ -9,9 +9,8 @@ import numpy as np
 from reweigh.algorithms.bc import BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.datasets.describe import describe
-from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
-from reweigh.evaluation import action_bounds
+from reweigh.loading import load
 from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform, probability_by_return
 from reweigh.priorities.summary import summarize
 from reweigh.runs import RunFolder
@@ -94,7 +93,7 @@ def arms(out: Path, data: str = DATA) -> list[Arm]:
 
 def load_shipped() -> Transitions:
     """The shipped dataset, as its runs see it."""
-    return load(DATA, bounds_of=action_bounds)
+    return load(DATA)
 
 
 def data_scores(transitions: Transitions) -> DataScores:

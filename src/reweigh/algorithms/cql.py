@@ -57,6 +57,9 @@ class CQLConfig:
     gap_target: float | None = None
     """Lagrange form: `min_q_weight` is multiplied by a learned `α'`, which grows while the mean gap is above
     this and falls while it is below; None: it stays 1."""
+    ignore_terminals: bool = False
+    """The gap also judges actions drawn at what a batch holds after a terminal, as JaxCQL does, instead of
+    at `s`. Batches that `train` makes hold `s` there: it matters for batches of one's own alone."""
     warmup_updates: int = 0
     """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
     backup_entropy: bool = False
@@ -156,12 +159,6 @@ def conservative_gap(
         entries = q_sampled - log_density
     highest = config.temperature * logsumexp(entries / config.temperature, axis=1)
     return jnp.clip(highest - q_data, config.gap_min, config.gap_max)
-
-
-def gap_states(batch: Batch) -> Float[Array, "B S"]:
-    """The states whose actions the gap judges at `s`: `s'`, but `s` where the episode ended there."""
-    # What a file holds after a terminal is no state of this episode.
-    return jnp.where((batch.discount > 0)[:, None], batch.next_observation, batch.observation)
 
 
 def sampled(
@@ -311,7 +308,10 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
-        next_mean, next_log_std = policy(gap_states(batch))
+        following = batch.next_observation
+        if not config.ignore_terminals:
+            following = jnp.where((batch.discount > 0)[:, None], following, batch.observation)
+        next_mean, next_log_std = policy(following)
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)

@@ -55,7 +55,7 @@ class IQLConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        check_range(self, "in (0, 1)", "expectile")
+        check_range(self, "strictly between 0 and 1", "expectile")
         check_range(self, "of at least 0", "inverse_temperature")
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
         check_range(self, "in (0, 1]", "target_rate")

@@ -12,11 +12,10 @@ from typing import Any
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
-from reweigh.datasets.load import load
+from reweigh.datasets.load import DataConfig
 from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
 from reweigh.errors import ConfigError
-from reweigh.transitions import Transitions
 
 
 def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
@@ -72,11 +71,11 @@ def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
         fetch_minari(spec.removeprefix(MINARI))
 
 
-def load_asked(arguments: argparse.Namespace, env: str | None = None) -> Transitions:
-    """The dataset of the flags, read as they say."""
-    return load(
-        arguments.data,
-        env=env,
+def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataConfig:
+    """The dataset of the flags, or another one, and how they say to read it."""
+    return DataConfig(
+        spec=spec or arguments.data,
+        env=getattr(arguments, "env", None),
         episode_ends=arguments.episode_ends,
         max_episode_steps=arguments.max_episode_steps,
         clip_actions=arguments.clip_actions,

@@ -6,19 +6,22 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import fetch_all, history, is_policy_file, load_asked, out_path, print_table
+from reweigh.commands.common import data_asked, fetch_all, history, is_policy_file, out_path, print_table
 from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
-from reweigh.datasets.load import load, load_rows
+from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import MINARI, is_minari
 from reweigh.errors import ConfigError
+from reweigh.loading import load_data
 
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Print what a dataset holds."""
     fetch_all([arguments.data])
-    transitions = load_asked(arguments, env=arguments.env)
+    transitions, notes = load_data(data_asked(arguments))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     found = describe(transitions)
     if arguments.json:
         print(json.dumps(found, indent=2))
@@ -35,14 +38,9 @@ def verify(arguments: argparse.Namespace) -> int:
     from reweigh.verification import verify as checked
 
     fetch_all([arguments.data])
-    rows = load_rows(arguments.data)
-    transitions = load(
-        rows,
-        episode_ends=arguments.episode_ends,
-        max_episode_steps=arguments.max_episode_steps,
-        clip_actions=arguments.clip_actions,
-    )
-    checks = checked(transitions, rows[1])
+    record = load_record(arguments.data)
+    transitions, _ = load_data(data_asked(arguments), record=record)
+    checks = checked(transitions, record.rows)
     if arguments.json:
         print(json.dumps({"dataset": arguments.data, "checks": [vars(check) for check in checks]}, indent=2))
     else:
@@ -53,32 +51,23 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def convert(arguments: argparse.Namespace) -> int:
     """Write a dataset's transitions as a Minari dataset."""
-    from reweigh.config import DataConfig
     from reweigh.datasets.minari_export import check_free, write_minari
     from reweigh.evaluation import environment_spec
-    from reweigh.loading import load_data
 
     if not is_minari(arguments.out):
         raise ConfigError(f"expected --out {MINARI}namespace/name-v0, but found {arguments.out!r}.")
     name = arguments.out.removeprefix(MINARI)
     check_free(name)
     fetch_all([arguments.data])
-    data = DataConfig(
-        spec=arguments.data,
-        env=arguments.env,
-        episode_ends=arguments.episode_ends,
-        max_episode_steps=arguments.max_episode_steps,
-        clip_actions=arguments.clip_actions,
-    )
-    transitions, notes = load_data(data, must_exist=False)
-    rows = load_rows(arguments.data)[1]
+    record = load_record(arguments.data)
+    transitions, notes = load_data(data_asked(arguments), record=record)
     env, spec = transitions.info.env, None
     if env is not None:
         with contextlib.suppress(ConfigError):  # which load_data has noted
             spec = environment_spec(env)
-    earlier = rows.attributes.get("history")
+    earlier = record.rows.attributes.get("history")
     made_by = history(arguments, [earlier] if isinstance(earlier, str) else [])
-    folder = write_minari(name, transitions, rows, env_spec=spec, description=made_by)
+    folder = write_minari(name, transitions, record.rows, env_spec=spec, description=made_by)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     found = {

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import fetch_all, out_path
-from reweigh.datasets.load import load
+from reweigh.commands.common import data_asked, fetch_all, out_path
 from reweigh.errors import ConfigError
+from reweigh.loading import load_data
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.transitions import Transitions
@@ -22,8 +22,8 @@ def plot(arguments: argparse.Namespace) -> int:
 
     out = out_path(arguments.out, ENDINGS, arguments.files)
     if arguments.what == "runs":
-        if arguments.data is not None:
-            raise ConfigError("--data has no meaning for plot runs. Leave it out.")
+        if arguments.data or arguments.clip_actions or arguments.max_episode_steps or arguments.episode_ends:
+            raise ConfigError("--data has no meaning for plot runs, nor has how it is read. Leave them out.")
         plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
         print(out)
         return 0
@@ -34,7 +34,7 @@ def plot(arguments: argparse.Namespace) -> int:
         if not isinstance(data, str):
             raise ConfigError(f"expected the dataset of {name}, but the file names none. Give --data.")
         fetch_all([data])
-        transitions = load(data, clip_actions=True)
+        transitions, _ = load_data(data_asked(arguments, data))
         check_fits(weights, transitions, Path(name))
         named.append((Path(name).stem, weights, transitions))
     if arguments.what == "weights":
@@ -56,8 +56,8 @@ def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out
         return
     from reweigh.value_runs import advantages_of_kinds
 
-    settings = weights.meta.get("settings", {})
-    if weights.meta.get("method") != OperA.method:
+    settings = weights.meta.get("settings") or {}
+    if weights.meta.get("method") != OperA.method or "learning" not in settings:
         raise ConfigError("expected weights that weigh --method oper-a learned, but found others.")
     learning = {**settings["learning"], "hidden": tuple(settings["learning"]["hidden"])}
     seed = settings["value_seeds"][0]

@@ -11,7 +11,7 @@ from reweigh.checks import check_count
 from reweigh.commands.common import fetch_all, history, out_path, print_table
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import write_hdf5
-from reweigh.datasets.load import load_rows
+from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import is_minari
 from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_several, with_timeouts
 from reweigh.datasets.rows import Rows
@@ -117,7 +117,7 @@ def _asked(arguments: argparse.Namespace, suite: Suite | None) -> list[_Asked]:
 
 
 def _rows(spec: str, max_episode_steps: int | None) -> Rows:
-    _, rows, _ = load_rows(spec)
+    rows = load_record(spec).rows
     return with_timeouts(rows, max_episode_steps or limit_of(Path(spec).name, rows.env))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from reweigh.arguments import default_out, run_config, train_domain
 from reweigh.checks import check_seeds
 from reweigh.commands.common import fetch_all, is_policy_file, print_table
-from reweigh.datasets.load import load_rows
+from reweigh.datasets.load import load_record
 from reweigh.errors import ConfigError, DatasetError
 
 _MOST_EPISODES = 1_000_000
@@ -136,5 +136,5 @@ def env_of(config: dict[str, Any]) -> Any:
         return None
     if data.get("env") is None and isinstance(data.get("spec"), str):
         with contextlib.suppress(DatasetError):
-            return load_rows(data["spec"])[1].env
+            return load_record(data["spec"]).rows.env
     return data.get("env")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from reweigh.arguments import weigh_method
-from reweigh.commands.common import fetch_all, load_asked, out_path, print_table, words_of
+from reweigh.commands.common import data_asked, fetch_all, out_path, print_table, words_of
 from reweigh.commands.weigh_suite import is_there, weigh_suite
-from reweigh.datasets.load import load
+from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
+from reweigh.loading import load_data
 from reweigh.priorities.by_return import ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, summarize_stages
@@ -61,7 +62,7 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
     method, scaling = weigh_method(arguments)
     out = _weights_out(arguments, method)
     fetch_all([arguments.data], quiet=arguments.quiet)
-    transitions = load_asked(arguments)
+    transitions, notes = load_data(data_asked(arguments))
     asked = _asked(arguments, method, scaling)
     if unless_there and is_there(out, transitions, asked):
         return {}
@@ -81,7 +82,8 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
         "method": arguments.method,
         "settings": settings,
         "summary": summary,
-        "notes": list(weighting.notes),
+        # Weights from returns alone do not ask what actions are scaled by.
+        "notes": [*weighting.notes, *(notes if priority is not None else ())],
         "asked": asked,
     }
     if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
@@ -124,8 +126,8 @@ def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
         write_published(
             Path(pattern.replace("%s", str(seed))),
             weight,
-            first_stage_updates=method.learning.first_stage_updates,
-            stage_updates=method.learning.stage_updates,
+            first_stage_updates=method.learning.updates_of(1),
+            stage_updates=method.learning.updates_of(2),
         )
 
 
@@ -134,17 +136,10 @@ def _learned(arguments: argparse.Namespace, transitions: Transitions, method: Op
     from reweigh.parallel import use_one_thread
 
     use_one_thread()  # before JAX is imported
-    from reweigh.config import DataConfig
     from reweigh.launch import learn_priorities
     from reweigh.value_runs import learned_priority
 
-    data = DataConfig(
-        spec=arguments.data,
-        episode_ends=arguments.episode_ends,
-        max_episode_steps=arguments.max_episode_steps,
-        clip_actions=arguments.clip_actions,
-    )
-    if not learn_priorities(data, transitions, method, quiet=arguments.quiet):
+    if not learn_priorities(data_asked(arguments), transitions, method, quiet=arguments.quiet):
         return None
     return learned_priority(transitions, method)
 
@@ -175,15 +170,9 @@ def export(arguments: argparse.Namespace) -> int:
             )
     files = [read_weights(seed.weights_path) for seed in seeds]
     weight = np.mean([file.weight for file in files], axis=0)
-    data = folder.config()["data"]
-    fetch_all([data["spec"]])
-    transitions = load(
-        data["spec"],
-        env=data["env"],
-        episode_ends=data["episode_ends"],
-        max_episode_steps=data["max_episode_steps"],
-        clip_actions=data["clip_actions"],
-    )
+    data = DataConfig(**folder.config()["data"])
+    fetch_all([data.spec])
+    transitions, _ = load_data(data)
     for seed, file in zip(seeds, files, strict=True):
         check_fits(file, transitions, seed.weights_path)
     probability = weight / weight.sum()

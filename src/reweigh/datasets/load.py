@@ -3,12 +3,12 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from reweigh.checks import check_count
+from reweigh.checks import check_choices, check_count
 from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
@@ -17,7 +17,7 @@ from reweigh.datasets.minari import is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import is_suite, suite_rows
-from reweigh.errors import ConfigError, DatasetError
+from reweigh.errors import DatasetError
 from reweigh.transitions import Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.
@@ -25,8 +25,42 @@ SHIPPED = {"hopper-random-expert": Path(__file__).parent / "hopper-random-expert
 BUILTINS = ("bandit", *SHIPPED)
 
 
+@dataclass(frozen=True)
+class DataConfig:
+    """Which transitions, and how they are read; `load` says more of each option."""
+
+    spec: str
+    """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME` or `minari:ID`."""
+    env: str | None = None
+    """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
+    episode_ends: EpisodeEnds | None = None
+    """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
+    where the record has next observations and no time-outs."""
+    max_episode_steps: int | None = None
+    """Episode limit of a file without time-outs; None: D4RL's, by the file's name or its environment."""
+    clip_actions: bool = False
+    """Take actions outside the bounds at the bound."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        check_choices(self)
+        if self.max_episode_steps is not None:
+            check_count("max_episode_steps", self.max_episode_steps)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A dataset's rows, before any row rule."""
+
+    spec: str
+    """Its name."""
+    rows: Rows
+    always_d4rl: bool
+    """D4RL's row rule applies whatever the record holds."""
+
+
 def load(
-    data: str | Path | Mapping[str, np.ndarray] | tuple[str, Rows, bool],
+    data: str | Path | Mapping[str, np.ndarray] | Record,
     *,
     env: str | None = None,
     episode_ends: EpisodeEnds | None = None,
@@ -34,23 +68,13 @@ def load(
     bounds_of: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None,
     clip_actions: bool = False,
 ) -> Transitions:
-    """Read a dataset.
-
-    `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: time-out rows and the last row
-    are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
-    they follow D4RL's rule too. `minari:ID` keeps every row.
+    """`reweigh.load`, told what an environment's bounds are instead of asking it.
 
     Args:
-        data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, `minari:ID`, or arrays by
-            D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,),
-            optionally `timeouts` (M,), `next_observations` (M, S), `source` (M,)); or what `load_rows`
-            returned.
-        env: environment, over the one that the file names.
-        episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
-            by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
-            `timeouts`.
-        max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
-            its environment.
+        data: as for `reweigh.load`, or what `load_record` returned.
+        env: as there.
+        episode_ends: as there.
+        max_episode_steps: as there.
         bounds_of: environment -> lowest and highest action, (A,) each, asked where the environment is
             known; actions are scaled from there to [-1, 1]. None: from the record's own bounds, or else they
             are in [-1, 1] already.
@@ -60,11 +84,10 @@ def load(
         DatasetError: the data cannot be read or is no dataset.
         ConfigError: an option has no meaning.
     """
-    if episode_ends not in (None, "flags", "discontinuity"):
-        raise ConfigError(f"expected episode_ends 'flags' or 'discontinuity', but found {episode_ends!r}.")
-    if max_episode_steps is not None:
-        check_count("max_episode_steps", max_episode_steps)
-    spec, rows, always_d4rl = data if isinstance(data, tuple) else load_rows(data)
+    record = data if isinstance(data, Record) else load_record(data)
+    # Refuses options without meaning.
+    DataConfig(record.spec, env, episode_ends, max_episode_steps, clip_actions)
+    spec, rows = record.spec, record.rows
     if env not in (None, rows.env):
         rows = replace(rows, env=env, reference=None)
     low, high = rows.bounds or (None, None)
@@ -73,7 +96,7 @@ def load(
     # The digest is of the record, so that weights fit whichever environment scales its actions.
     recorded = rows
     rows, bounds = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
-    keep_all = rows.next_observation is not None and not always_d4rl
+    keep_all = rows.next_observation is not None and not record.always_d4rl
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
     limit = max_episode_steps
@@ -112,8 +135,8 @@ def plain_name(spec: str) -> str:
     return next((name.removesuffix(end) for end in (".hdf5", ".h5", ".npz") if name.endswith(end)), name)
 
 
-def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, bool]:
-    """The record before any row rule: its name, its rows, and whether D4RL's rule always applies.
+def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
+    """The record before any row rule.
 
     Args:
         data: as for `load`.
@@ -123,21 +146,21 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
     """
     if isinstance(data, Mapping):
         arrays = {name: np.asarray(array) for name, array in data.items()}
-        return "arrays", checked_rows(arrays, where="the arrays"), False
+        return Record("arrays", checked_rows(arrays, where="the arrays"), always_d4rl=False)
     spec = str(data)
     kind, colon, name = spec.partition(":")
     if colon and kind == "builtin":
         if name not in BUILTINS and not re.fullmatch(r"bandit-\d{1,10}", name):
             raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
         if name in SHIPPED:
-            return spec, read_hdf5(SHIPPED[name]), True
-        return spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False
+            return Record(spec, read_hdf5(SHIPPED[name]), True)
+        return Record(spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False)
     if is_d4rl(spec):
-        return spec, d4rl_rows(name), True
+        return Record(spec, d4rl_rows(name), True)
     if is_suite(spec):
-        return spec, suite_rows(spec.removeprefix(SUITE_PREFIX)), True
+        return Record(spec, suite_rows(spec.removeprefix(SUITE_PREFIX)), True)
     if is_minari(spec):
-        return spec, minari_rows(name), False
+        return Record(spec, minari_rows(name), False)
     path = Path(spec)
     if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
@@ -149,5 +172,5 @@ def load_rows(data: str | Path | Mapping[str, np.ndarray]) -> tuple[str, Rows, b
     if not os.path.exists(path):
         raise DatasetError(f"expected a dataset at {spec}, but there is no such file. Check the path.")
     if path.suffix == ".npz":
-        return spec, read_npz(path), False
-    return spec, read_hdf5(path), True
+        return Record(spec, read_npz(path), False)
+    return Record(spec, read_hdf5(path), True)

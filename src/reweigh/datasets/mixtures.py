@@ -40,7 +40,7 @@ class MixRecipe:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         check_choices(self)
-        check_range(self, "in (0, 1)", "ratio")
+        check_range(self, "strictly between 0 and 1", "ratio")
         if not 2 <= self.size <= LARGEST_COUNT:
             raise ConfigError(f"expected size from 2 to {LARGEST_COUNT} rows, but found {self.size}.")
         if not 0 <= self.seed < 2**63:

@@ -31,6 +31,8 @@ class FromReturns:
 
     kept_rows_only: bool = field(default=False, kw_only=True)
     """Sum only rows that are transitions, as the authors' code does."""
+    reward_shift: float = field(default=0.0, kw_only=True)
+    """Added to every reward before the sum: -1 in the AW authors' IQL code on AntMaze."""
     by_length: bool = field(default=False, kw_only=True)
     """Divide returns by episode length: for datasets of cut segments."""
 
@@ -118,6 +120,8 @@ class Shuffled(FromReturns):
     """AW's."""
     permutation_seed: int = 0
     """Which other episodes."""
+    guard: bool = field(default=True, kw_only=True)
+    """AW's."""
 
     method: ClassVar[str] = "shuffled"
 
@@ -179,7 +183,7 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
                 transitions.episodes.first_observation,
                 episode,
                 temperature=method.temperature,
-                guard=method.guard if isinstance(method, AW) else True,
+                guard=method.guard,
             )
             if isinstance(method, AW):
                 return weighting
@@ -197,6 +201,7 @@ def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndar
     """`G_k` of every episode, by the options."""
     returns = episodes.kept_return if options.kept_rows_only else episodes.whole_return
     lengths = episodes.kept_length if options.kept_rows_only else episodes.whole_length
+    returns = returns + options.reward_shift * lengths
     return returns / lengths if options.by_length else returns
 
 

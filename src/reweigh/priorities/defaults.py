@@ -3,9 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from reweigh.priorities.by_return import AW, RW, FromReturns, OperR
+from reweigh.priorities.by_return import AW, RW, FromReturns, OperR, Shuffled
 from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
 from reweigh.priorities.published import OperAFile
+
+# Its episodes lose their time-out rows, and it weighs after it has transformed the rewards; the scale that it
+# gives locomotion's cancels in the min-max.
+IQL_CODE = ("aw-iql", "dw-iql")
 
 BY_DOMAIN = (OperR, OperA, OperAFile)
 """Methods whose published settings differ between domains."""
@@ -24,21 +28,28 @@ def published_defaults(
     """
     if isinstance(method, OperR) and domain == "antmaze":
         method = replace(method, base=0.2)
-    if isinstance(method, RW | AW) and algorithm == "cql":
+    if isinstance(method, RW | AW | Shuffled) and algorithm == "cql":
         method = replace(method, temperature=0.2)
     if isinstance(method, OperA | OperAFile) and domain:
         method = oper_a_for(method, domain)
-    return as_paper(method) if paper else method
+    return as_paper(method, paper, domain, algorithm) if paper else method
 
 
-def as_paper(method: Any) -> Any:
+def as_paper(method: Any, paper: str, domain: str | None, algorithm: str | None) -> Any:
     """The arithmetic of the authors' own code where it differs.
 
     Args:
         method: with other settings, which are kept.
+        paper: `oper`, or `aw-` or `dw-` and one of `iql`, `td3bc`, `cql`.
+        domain: of D4RL; None: unknown.
+        algorithm: the one that is trained with the weights; None: unknown.
     """
-    if isinstance(method, AW):
-        return replace(method, kept_rows_only=True, guard=False)
-    if isinstance(method, FromReturns):
-        return replace(method, kept_rows_only=True)
+    if isinstance(method, AW | Shuffled):
+        method = replace(method, guard=False)
+    if isinstance(method, FromReturns) and paper in ("oper", *IQL_CODE):
+        method = replace(method, kept_rows_only=True)
+    if isinstance(method, FromReturns) and paper in IQL_CODE and domain == "antmaze":
+        method = replace(method, reward_shift=-1.0)
+    if isinstance(method, OperA | OperAFile) and algorithm in ("td3-bc", "onestep"):
+        method = replace(method, clip_without_std=False)
     return as_published(method) if isinstance(method, OperA) else method

@@ -104,6 +104,9 @@ class OperA:
     """Smallest weight before the last normalisation."""
     eps_max: float | None = None
     """Largest weight before the last normalisation."""
+    clip_without_std: bool = True
+    """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
+    Onestep code)."""
     learning: ValueLearning = field(default_factory=ValueLearning)
 
     method: ClassVar[str] = "oper-a"
@@ -160,7 +163,13 @@ def probability_by_advantage(
         method: which stage, how averaged, how stretched.
     """
     weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)
-    return linear_probability(weight, std=method.std, eps=method.eps, eps_max=method.eps_max)
+    return linear_probability(
+        weight,
+        std=method.std,
+        eps=method.eps,
+        eps_max=method.eps_max,
+        clip_without_std=method.clip_without_std,
+    )
 
 
 def weighting_by_advantage(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> Weighting:

@@ -38,6 +38,9 @@ class OperAFile:
     """Smallest weight before the last normalisation."""
     eps_max: float | None = None
     """Largest weight before the last normalisation."""
+    clip_without_std: bool = True
+    """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
+    Onestep code)."""
 
     method: ClassVar[str] = "oper-a-file"
 
@@ -71,6 +74,7 @@ class OperAFile:
             std=self.std,
             eps=self.eps,
             eps_max=self.eps_max,
+            clip_without_std=self.clip_without_std,
             learning=ValueLearning(stages=stages),
         )
 

@@ -14,10 +14,11 @@ def linear_probability(
     std: float | None = None,
     eps: float | None = None,
     eps_max: float | None = None,
+    clip_without_std: bool = True,
 ) -> Float64[np.ndarray, " N"]:
     r"""Shift to 0, normalise, set the standard deviation, clip, normalise.
 
-    .. math:: N p = \max(1 + std z, eps) / mean, \quad z \text{ the standardised } w
+    .. math:: N p = \min(\max(1 + std z, eps), eps_{max}) / mean, \quad z \text{ the standardised } w
 
     OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation stays what the shift gives.
 
@@ -26,6 +27,8 @@ def linear_probability(
         std: standard deviation of `N p` before clipping; the realised one is smaller.
         eps: smallest `N p` before the last normalisation.
         eps_max: largest `N p` before the last normalisation.
+        clip_without_std: `eps` and `eps_max` act whenever they are given, as in OPER's IQL code; False: only
+            together with `std`, as in its TD3+BC and Onestep code.
 
     Raises:
         ConfigError: the result would be negative, because `std` is given without `eps`.
@@ -38,6 +41,8 @@ def linear_probability(
     q = shifted / total
     if std is not None:
         q = std / (count * q.std()) * (q - 1 / count) + 1 / count
+    elif not clip_without_std:
+        return q
     if eps is not None:
         q = np.maximum(q, eps / count)
     if eps_max is not None:

@@ -11,10 +11,10 @@ def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) 
     """Numbers to read before training with weights.
 
     `ess_fraction` is ESS/N; `std` and `largest` are of the mean-1 weights; `share_at_zero` counts
-    transitions that never count; `weighted_return` is the mean whole return of a drawn transition's
-    episode. Where the sources of a mix are known: `good_mass`, the probability on the good source, and
-    `auc`, the chance that a good transition outweighs a bad one. An AUC of 1 with most of the mass on bad
-    rows is possible: read both.
+    transitions that never count, `share_at_floor` those of the smallest weight; `weighted_return` is the mean
+    whole return of a drawn transition's episode. Where the sources of a mix are known: `good_mass`, the
+    probability on the good source, and `auc`, the chance that a good transition outweighs a bad one. An AUC
+    of 1 with most of the mass on bad rows is possible: read both.
 
     Args:
         probability: `p`, sums to 1.
@@ -27,6 +27,7 @@ def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) 
         "ess_fraction": ess_fraction(probability),
         "std": float(weight.std()),
         "share_at_zero": float((weight == 0).mean()),
+        "share_at_floor": float((weight == weight.min()).mean()),
         "largest": float(weight.max()),
         "mean_return": float(returns.mean()),
         "weighted_return": float((probability * returns).sum()),

@@ -5,7 +5,7 @@ of a batch; they learn to prefer reward, to obey the flow of the data, and not t
 bases of the authors differ in small ways (`docs/density_ratio.md`), which are the fields of `RatioSettings`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, Float64, PRNGKeyArray
 
 from reweigh.checks import check_choices, check_range
-from reweigh.networks import MLP, make_mlp
+from reweigh.networks import MLP, fan_in_uniform, lecun_normal, make_mlp, orthogonal, small_uniform
 from reweigh.optim import Trained, step, trained
 from reweigh.rebalance.static import ResampleTables, resample_tables
 from reweigh.sampling import draw_indices
@@ -45,6 +45,8 @@ class RatioSettings:
     """The divergence, and the improvement term's weight, are of `p_s = softmax(clip(f) / T)`, else of `p`."""
     reward: Literal["deviation", "min-max"] = "deviation"
     """What weights prefer: `r / std(r)`, or `(r - min r) / (max r - min r)`, of raw rewards."""
+    start: Literal["orthogonal", "fan-in", "lecun"] = "orthogonal"
+    """How the networks start, as each code base starts its critics: IQL's, TD3+BC's, CQL's."""
     ignore_terminals: bool = False
     """Let the flow run on through terminals, as the authors' code does."""
 
@@ -58,10 +60,17 @@ class RatioSettings:
 
 CONVENTIONS: dict[str, RatioSettings] = {
     "iql": RatioSettings(),
-    "td3-bc": RatioSettings(clipping="together", by_state=True, reward="min-max"),
-    "cql": RatioSettings(divergence=0.0, flow=0.1, clipping="scaled", reward="min-max"),
+    "td3-bc": RatioSettings(clipping="together", by_state=True, reward="min-max", start="fan-in"),
+    "cql": RatioSettings(divergence=0.0, flow=0.1, clipping="scaled", reward="min-max", start="lecun"),
 }
 """How each of the authors' code bases computes, with one of the settings of its grid."""
+
+# Of all layers, and of the last one.
+_STARTS = {
+    "orthogonal": (orthogonal(2**0.5), None),
+    "fan-in": (fan_in_uniform, None),
+    "lecun": (lecun_normal, small_uniform),
+}
 
 
 class Ratio(eqx.Module):
@@ -184,6 +193,10 @@ def ratio_step(
         settings: DW's.
     """
     alive = (batch.discount > 0).astype(reward.dtype)
+    if not settings.ignore_terminals:
+        # Masking the loss alone would let an infinity there into the gradient.
+        following = jnp.where(alive[:, None] > 0, batch.next_observation, batch.observation)
+        batch = replace(batch, next_observation=following)
 
     def objective(ratio: Ratio) -> tuple[Float[Array, ""], tuple[Metrics, Logits]]:
         logits = logits_of(ratio, batch)
@@ -199,11 +212,15 @@ def ratio_step(
     )
 
 
-def make_ratio(key: PRNGKeyArray, shapes: Shapes, hidden: tuple[int, ...]) -> Ratio:
-    """Networks shaped like the critics. The key is consumed."""
+def make_ratio(key: PRNGKeyArray, shapes: Shapes, hidden: tuple[int, ...], settings: RatioSettings) -> Ratio:
+    """Networks shaped like the critics, started as `settings.start` says. The key is consumed."""
     pair_key, state_key = jax.random.split(key)
     states, actions = shapes
-    return Ratio(make_mlp(pair_key, states + actions, hidden, 1), make_mlp(state_key, states, hidden, 1))
+    init, last_init = _STARTS[settings.start]
+    return Ratio(
+        make_mlp(pair_key, states + actions, hidden, 1, init=init, last_init=last_init),
+        make_mlp(state_key, states, hidden, 1, init=init, last_init=last_init),
+    )
 
 
 def density_ratio(
@@ -229,7 +246,7 @@ def density_ratio(
     """
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> Trained:
-        return trained(make_ratio(key, shapes, hidden), optax.adam(settings.learning_rate))
+        return trained(make_ratio(key, shapes, hidden, settings), optax.adam(settings.learning_rate))
 
     def draw(key: PRNGKeyArray, tables: DensityRatioTables, data: Batch, update: Array) -> Minibatch:
         del update
