@@ -136,6 +136,7 @@ def test_a_killed_process_goes_on_where_its_checkpoint_stands(config, tmp_path):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL
     subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)
     assert_equal_runs(contents(whole), contents(cut))
     again = subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)

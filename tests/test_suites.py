@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from reweigh import ConfigError, DatasetError, load
+from reweigh.algorithms.bc import BCConfig
 from reweigh.arguments import default_out, train_domain
 from reweigh.cli import main, make_parser
+from reweigh.config import DataConfig, RunConfig
 from reweigh.datasets.mixtures import MixRecipe, Source, mix, mix_several
 from reweigh.datasets.suites import d4rl_names, suite_names, suite_of
 from reweigh.sweeps.grid import read_sweep
@@ -149,8 +151,9 @@ def test_suites_are_datasets_wherever_one_is_asked_for(d4rl, capsys):
 
 
 def test_the_ratio_in_a_suites_name_is_part_of_its_runs_folder():
+    config = RunConfig(DataConfig("suite"), BCConfig())
     folders = {
-        default_out(make_parser().parse_args(["train", f"suite:{name}", "--algorithm", "bc"]))
+        default_out(make_parser().parse_args(["train", f"suite:{name}", "--algorithm", "bc"]), config)
         for name in suite_names()[:8]
     }
     assert len(folders) == 8

@@ -40,6 +40,7 @@ _PUBLIC = {
     "DensityRatio": "reweigh.config",
     "RatioSettings": "reweigh.rebalance.density_ratio",
     "parse_sampler": "reweigh.samplers",
+    "with_defaults": "reweigh.presets",
     "train": "reweigh.experiment",
     "Policy": "reweigh.policy",
     "load_policy": "reweigh.policy",

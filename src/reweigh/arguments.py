@@ -47,8 +47,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
         ReweighError: they contradict one another, or the data cannot be read.
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
-    from reweigh.preparation import with_defaults
-    from reweigh.presets import for_domain, for_paper
+    from reweigh.presets import for_domain, for_paper, with_defaults
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
@@ -64,8 +63,6 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
         ),
         algorithm=algorithm,
         rebalance=_rebalance(arguments, domain),
-        num_updates=_given(arguments.num_updates, algorithm.defaults.num_updates),
-        batch_size=_given(arguments.batch_size, algorithm.defaults.batch_size),
         evaluation=EvaluationConfig(
             _given(arguments.eval_interval, interval),
             _given(arguments.eval_episodes, episodes),
@@ -80,6 +77,11 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
     # What was typed stands above every preset.
+    config = replace(
+        config,
+        num_updates=_given(arguments.num_updates, config.num_updates),
+        batch_size=_given(arguments.batch_size, config.batch_size),
+    )
     if arguments.hidden:
         algorithm = config.algorithm
         config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
@@ -297,8 +299,9 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
     )
 
 
-def default_out(arguments: argparse.Namespace) -> str:
+def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     """The folder of a run whose flags name none."""
+    from reweigh.config import Resample
     from reweigh.presets import weights_of_paper
 
     data = plain_name(arguments.data)
@@ -306,8 +309,14 @@ def default_out(arguments: argparse.Namespace) -> str:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights
     weights = Path(weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
-    how = f"{arguments.rebalance or 'resample'}-{arguments.terms or 'all'}"
-    return f"runs/{data}-{arguments.algorithm}-{weights}-{how}"
+    rebalance = config.rebalance
+    if isinstance(rebalance, Resample):
+        terms = rebalance.terms
+    else:
+        names = ("evaluation", "improvement", "constraint")
+        weighted = [name for name in names if getattr(rebalance, name)]
+        terms = "all" if len(weighted) == len(names) else "-".join(weighted)
+    return f"runs/{data}-{arguments.algorithm}-{weights}-{rebalance.kind}-{terms}"
 
 
 def _given(value: Any, default: Any) -> Any:

@@ -189,7 +189,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that fixes a run except its seed."""
+    """Everything that fixes a run except its seed.
+
+    Its defaults prepare data for no algorithm in particular: `with_defaults` sets what the authors do.
+    """
 
     data: DataConfig
     algorithm: AlgorithmConfig

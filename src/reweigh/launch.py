@@ -93,6 +93,8 @@ def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> l
     notes = []
     for seed in seeds:
         last = folder.seed(seed).last_metrics()
+        if "ratio/ess" not in last:  # somebody took metrics.csv away
+            continue
         count, largest = last["ratio/ess"] * config.batch_size, last["ratio/largest"]
         if count < _FEWEST_ROWS:
             notes.append(

@@ -1,14 +1,12 @@
 """A run's data: loaded, weighed, transformed as the algorithm wants them, and put on the device."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.algorithms.iql import IQLConfig
 from reweigh.config import (
     DensityRatio,
     Mixture,
@@ -17,12 +15,10 @@ from reweigh.config import (
     Weights,
     WeightsPath,
     identity,
-    map_weights,
     parts_of,
 )
 from reweigh.datasets.normalizer import Normalizer, fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
-from reweigh.datasets.scores import gymnasium_id
 from reweigh.evaluation import check_observations
 from reweigh.loading import load_data
 from reweigh.priorities.by_return import Uniform, Weighting, probability_by_return
@@ -171,39 +167,4 @@ def training_batch(
         discount=jnp.asarray(live),
         next_observation=jnp.asarray(normalizer(following)),
         next_action=jnp.asarray(transitions.next_action),
-    )
-
-
-def with_defaults(config: RunConfig, env: str | None, domain: str | None = None) -> RunConfig:
-    """The run with its algorithm's ways of preparing data, as the authors train on that environment.
-
-    Args:
-        config: a run whose preparation is still the library's.
-        env: gymnasium ID, if known.
-        domain: of D4RL, if known.
-    """
-    defaults = config.algorithm.defaults
-    stage = defaults.oper_a_iteration
-    if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
-        stage = 3
-
-    def of_stage(method: Any) -> Any:
-        if not isinstance(method, OperA | OperAFile) or method.iteration is not None:
-            return method
-        last = method.learning.stages if isinstance(method, OperA) else stage
-        return replace(method, iteration=min(stage, last))
-
-    weights = map_weights(config.rebalance.weights, of_stage)
-    locomotion = env is not None and gymnasium_id(env).partition("-")[0] in (
-        "Hopper",
-        "HalfCheetah",
-        "Walker2d",
-        "Ant",
-    )
-    return replace(
-        config,
-        rebalance=replace(config.rebalance, weights=weights),
-        normalize_observations=defaults.normalize_observations,
-        action_limit=defaults.action_limit,
-        reward=defaults.locomotion_reward if locomotion else "none",
     )

@@ -1,16 +1,53 @@
 """Published settings by domain and by paper, as changes of a run's fields."""
 
 from dataclasses import replace
+from typing import Any
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, parts_of
+from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, map_weights, parts_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
 
-DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
+# Environments whose rewards the IQL code scales, by their names without a version.
+_LOCOMOTION = ("Hopper", "HalfCheetah", "Walker2d", "Ant")
+
+
+def with_defaults(config: RunConfig, env: str | None, domain: str | None = None) -> RunConfig:
+    """The run with its algorithm's lengths and ways of preparing data, as its authors train there.
+
+    It is what `reweigh train` begins with; `RunConfig` alone leaves observations, actions and rewards as they
+    are, whatever the algorithm.
+
+    Args:
+        config: data, algorithm and weights; what the authors set is replaced.
+        env: gymnasium ID, if known.
+        domain: of D4RL, if known.
+    """
+    defaults = config.algorithm.defaults
+    stage = defaults.oper_a_iteration
+    if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
+        stage = 3
+
+    def of_stage(method: Any) -> Any:
+        if not isinstance(method, OperA | OperAFile) or method.iteration is not None:
+            return method
+        last = method.learning.stages if isinstance(method, OperA) else stage
+        return replace(method, iteration=min(stage, last))
+
+    weights = map_weights(config.rebalance.weights, of_stage)
+    locomotion = env is not None and gymnasium_id(env).partition("-")[0] in _LOCOMOTION
+    return replace(
+        config,
+        rebalance=replace(config.rebalance, weights=weights),
+        num_updates=defaults.num_updates,
+        batch_size=defaults.batch_size,
+        normalize_observations=defaults.normalize_observations,
+        action_limit=defaults.action_limit,
+        reward=defaults.locomotion_reward if locomotion else "none",
+    )
 
 
 def for_domain(
@@ -20,7 +57,7 @@ def for_domain(
 
     Args:
         config: a run with its algorithm's defaults.
-        domain: one of `DOMAINS`.
+        domain: mujoco, antmaze, kitchen or adroit.
         env: gymnasium ID, if known.
         published_terms: with OPER-A, also how its authors let the weights act: resampling the policy's terms
             on MuJoCo and AntMaze (IQL there: reweighting them), all terms elsewhere.

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from reweigh import bandit, quickstart
+from reweigh.config import identity
 from reweigh.errors import RunError
 from reweigh.experiment import claim, comparison_jobs
 from reweigh.family.config import FamilyConfig
@@ -13,7 +14,7 @@ from reweigh.family.make import FamilyJob, claim_family, finished_family
 from reweigh.progress import run_jobs
 from reweigh.report.bandit_figure import plot_bandit
 from reweigh.report.quickstart_figure import plot_quickstart
-from reweigh.runs import make_folder
+from reweigh.runs import RunFolder, make_folder
 
 
 def launch_family(config: FamilyConfig, out: Path, history: str, *, quiet: bool, as_json: bool) -> int:
@@ -113,8 +114,11 @@ def launch_bandit(
     """
     transitions = bandit.load_bandit(data_seed)
     make_folder(out)
-    weight = bandit.iterate(transitions, out)
     compared = bandit.arms(out, data_seed, num_updates)
+    # Its identity needs no weights: another study's are not replaced before they are seen to be another's.
+    original = compared[0]
+    RunFolder(original.out).refuse_other(identity(original.config, transitions.info))
+    weight = bandit.iterate(transitions, out)
     claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
     if run_jobs(comparison_jobs(compared, seeds), quiet=quiet):
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)

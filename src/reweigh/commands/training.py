@@ -25,7 +25,7 @@ def train(arguments: argparse.Namespace) -> int:
     check_seeds("--seeds", arguments.seeds)
     fetch_all([arguments.data], quiet=arguments.quiet)
     config = run_config(arguments)
-    out = Path(arguments.out or default_out(arguments))
+    out = Path(arguments.out or default_out(arguments, config))
     return launch(
         config,
         arguments.seeds,

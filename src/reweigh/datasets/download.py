@@ -118,7 +118,7 @@ class _Part:
     def known(self) -> dict[str, Any]:
         """`validator` and `total` of the file that was begun; empty where nothing can be gone on with."""
         try:
-            known = json.loads(self.note.read_text(encoding="utf-8"))
+            known = atomic.parse_json(self.note.read_text(encoding="utf-8"))
             validator = None if known["validator"] is None else str(known["validator"])
             return {"validator": validator, "total": int(known["total"])} if self.size() else {}
         except (OSError, ValueError, KeyError, TypeError):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.atomic import write_text
+from reweigh.atomic import parse_json, write_text
 from reweigh.collection import RANDOM, Recorder, collect, generator, make_act
 from reweigh.config import to_dict
 from reweigh.datasets.files import write_hdf5
@@ -98,7 +98,7 @@ def finished_family(config: FamilyConfig, out: Path) -> dict[str, Any] | None:
         out: its folder.
     """
     try:
-        found = json.loads((out / "family.json").read_text(encoding="utf-8"))
+        found = parse_json((out / "family.json").read_text(encoding="utf-8"))
         whole = found["config"] == to_dict(config) and set(found["datasets"]) == set(DATASETS)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -93,7 +93,8 @@ class OperA:
     """Priorities from iterated advantages (OPER, arXiv 2306.05412)."""
 
     iteration: int | None = None
-    """Which stage's weights, from 1; None: the one that the authors train the algorithm with."""
+    """Which stage's weights, from 1; None: the last one. (`reweigh train`
+    fills in the one that the authors train the algorithm with.)"""
     value_seeds: tuple[int, ...] = (0, 1, 2)
     """Value learnings whose weights are averaged."""
     average: Literal["mean", "median"] = "mean"

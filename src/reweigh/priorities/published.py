@@ -29,7 +29,8 @@ class OperAFile:
     file_seeds: tuple[int, ...] = (1, 2, 3)
     """What `%s` stands for."""
     iteration: int | None = None
-    """Which stage's weights, from 1; None: the one that the authors train the algorithm with."""
+    """Which stage's weights, from 1; None: the last one. (`reweigh train`
+    fills in the one that the authors train the algorithm with.)"""
     average: Literal["mean", "median"] = "mean"
     """Over files."""
     std: float | None = 2.0

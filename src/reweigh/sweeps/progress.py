@@ -1,12 +1,11 @@
 """How far a sweep is, read from its run folders and logs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reweigh.atomic import write_text
+from reweigh.atomic import parse_json, write_text
 from reweigh.errors import RunError
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
@@ -85,7 +84,7 @@ def standing_of(sweep: Sweep, task: Task) -> Standing:
     failure = failure_path(sweep, task)
     if failure.exists():
         try:
-            error = json.loads(failure.read_text(encoding="utf-8"))["error"]
+            error = parse_json(failure.read_text(encoding="utf-8"))["error"]
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise RunError(f"expected a failure's record at {failure}, but it cannot be read.") from problem
         return Standing(task, "failed", error=str(error))
