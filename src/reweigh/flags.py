@@ -216,7 +216,10 @@ def _add_train(commands: Any) -> None:
         "--algorithm", choices=("bc", "td3-bc", "iql", "cql", "onestep"), required=True, help="what to train"
     )
     parser.add_argument(
-        "--out", type=_name, metavar="RUN", help="run folder (default: runs/DATA-ALGORITHM-WEIGHTS)"
+        "--out",
+        type=_name,
+        metavar="RUN",
+        help="run folder (default: in runs, named by data, algorithm, weights and terms)",
     )
     weights = parser.add_argument_group("weights")
     weights.add_argument(

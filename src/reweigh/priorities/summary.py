@@ -14,7 +14,7 @@ def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) 
     transitions that never count, `share_at_floor` those of the smallest weight; `weighted_return` is the mean
     whole return of a drawn transition's episode. Where the sources of a mix are known: `good_mass`, the
     probability on the good source, and `auc`, the chance that a good transition outweighs a bad one. An AUC
-    of 1 with most of the mass on bad rows is possible: read both.
+    of 1 with much of the mass on bad rows is possible: read both.
 
     Args:
         probability: `p`, sums to 1.

@@ -34,6 +34,9 @@ from reweigh.priorities.scaling import (
 )
 from reweigh.transitions import Transitions
 
+Tempered = RW | AW | RewardWeights | Shuffled
+"""Methods with a temperature, which a target can be reached by."""
+
 # The smallest weight where a standard deviation is sought and the user names none (OPER's setting).
 _DEFAULT_EPS = 0.1
 
@@ -108,48 +111,71 @@ def weigh(
         weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)
         weighting = Weighting(weight / len(weight), agreement_notes(priority, method))
         settings |= {"std": None, "eps": None, "eps_max": None}
+        scaling = _with_own_bounds(scaling, method)
     else:
         weighting = probability_by_return(transitions, method)
     if scaling == Scaling():
         return weighting, settings
-    if (
-        isinstance(method, RW | AW | RewardWeights | Shuffled)
-        and scaling.target_ess is not None
-        and scaling.transform is None
-    ):
-        if scaling.eps is not None or scaling.eps_max is not None:
-            raise ConfigError(
-                f"target_ess finds the temperature of {method.method}; eps and eps_max belong to the linear "
-                "transform. Leave them out, or add --transform linear."
-            )
-        tempered = method
+    if isinstance(method, Tempered) and scaling.target_ess is not None and scaling.transform is None:
+        probability, changed = _at_target_temperature(transitions, method, scaling)
+    else:
+        probability, changed = reshaped(weighting.probability, scaling)
+    return replace(weighting, probability=probability), settings | changed
 
-        def at(temperature: float) -> Float64[ndarray, " N"]:
-            return probability_by_return(transitions, replace(tempered, temperature=temperature)).probability
 
-        settings["temperature"] = find_setting(at, scaling.target_ess, rising=True)
-        return replace(weighting, probability=at(settings["temperature"])), settings
-    weight = weighting.probability * len(transitions)
+def _with_own_bounds(scaling: Scaling, method: OperA) -> Scaling:
+    """OPER-A's own bounds where a target is asked for without any."""
+    if scaling.target_ess is None:
+        return scaling
+    eps = method.eps if scaling.eps is None else scaling.eps
+    eps_max = method.eps_max if scaling.eps_max is None else scaling.eps_max
+    return replace(scaling, eps=eps, eps_max=eps_max)
+
+
+def _at_target_temperature(
+    transitions: Transitions, method: Tempered, scaling: Scaling
+) -> tuple[Float64[ndarray, " N"], dict[str, Any]]:
+    """The method at the temperature that gives the wanted ESS/N, and that temperature."""
+    if scaling.eps is not None or scaling.eps_max is not None:
+        raise ConfigError(
+            f"target_ess finds the temperature of {method.method}; eps and eps_max belong to the linear "
+            "transform. Leave them out, or add --transform linear."
+        )
+    assert scaling.target_ess is not None
+
+    def at(temperature: float) -> Float64[ndarray, " N"]:
+        return probability_by_return(transitions, replace(method, temperature=temperature)).probability
+
+    temperature = find_setting(at, scaling.target_ess, rising=True)
+    return at(temperature), {"temperature": temperature}
+
+
+def reshaped(
+    probability: Float64[ndarray, " N"], scaling: Scaling
+) -> tuple[Float64[ndarray, " N"], dict[str, Any]]:
+    """Probabilities after a transform, and its settings.
+
+    Args:
+        probability: `p`, sums to 1.
+        scaling: the transform; linear where none is named.
+
+    Raises:
+        ConfigError: no setting reaches the target, or the result would be no probability.
+    """
+    weight = probability * len(probability)
     strength = 1.0 if scaling.strength is None else scaling.strength
     if scaling.transform == "exp":
-        settings |= {"transform": "exp", "strength": strength}
-        return replace(
-            weighting, probability=exponential_probability(weight, inverse_temperature=strength)
-        ), settings
+        found = exponential_probability(weight, inverse_temperature=strength)
+        return found, {"transform": "exp", "strength": strength}
     if scaling.transform == "power":
-        settings |= {"transform": "power", "strength": strength}
-        return replace(weighting, probability=power_probability(weight, power=strength)), settings
+        return power_probability(weight, power=strength), {"transform": "power", "strength": strength}
     std, eps, eps_max = scaling.std, scaling.eps, scaling.eps_max
     if scaling.target_ess is not None:
-        if isinstance(method, OperA):
-            eps, eps_max = (own if given is None else given for own, given in
-                            ((method.eps, eps), (method.eps_max, eps_max)))  # fmt: skip
         eps = _DEFAULT_EPS if eps is None else eps
         std = find_setting(
             lambda s: linear_probability(weight, std=s, eps=eps, eps_max=eps_max),
             scaling.target_ess,
             rising=False,
         )
-    settings |= {"transform": "linear", "std": std, "eps": eps, "eps_max": eps_max}
-    probability = linear_probability(weight, std=std, eps=eps, eps_max=eps_max)
-    return replace(weighting, probability=probability), settings
+    found = linear_probability(weight, std=std, eps=eps, eps_max=eps_max)
+    return found, {"transform": "linear", "std": std, "eps": eps, "eps_max": eps_max}
