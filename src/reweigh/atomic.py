@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from reweigh.errors import first_line
 
 
 @contextmanager
@@ -47,7 +49,13 @@ def read_npz(
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: convert(name, np.asarray(file[name])) for name in file.files}
     except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from error
+        raise ValueError(first_line(error)) from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays, whole or not at all."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def parse_json(text: str | bytes) -> Any:

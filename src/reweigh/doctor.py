@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from reweigh.atomic import write_text
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, first_line
 from reweigh.evaluation import make_environment
 
 # Lowest version that is asked for, and the first that is known to differ (None: none yet).
@@ -92,7 +92,7 @@ def _devices() -> list[Finding]:
     try:
         found = ", ".join(str(device) for device in jax.devices())
     except RuntimeError as error:
-        text = (str(error).splitlines() or [type(error).__name__])[0]
+        text = first_line(error)
         return [Finding("devices", "problem", text, "Unset JAX_PLATFORMS, or pip install 'reweigh[gpu]'.")]
     if jax.default_backend() == "cpu" and shutil.which("nvidia-smi"):
         return [Finding("devices", "note", f"{found}, beside an NVIDIA GPU", "pip install 'reweigh[gpu]'")]

@@ -19,3 +19,12 @@ class ConfigError(ReweighError):
 
 class RunError(ReweighError):
     """A run's folder cannot be read, written, or continued."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, short enough to stand in one of ours.
+
+    Args:
+        error: of any kind; one without words gives its type.
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

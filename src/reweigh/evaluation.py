@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from reweigh.datasets.scores import PREFIX
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
 
 
@@ -45,7 +45,7 @@ def make_environment(env: str) -> Any:
         except ConfigError:
             raise
         except Exception as error:  # an ID may name a module, whose import can raise anything
-            text = (str(error).splitlines() or [type(error).__name__])[0]
+            text = first_line(error)
             more = ""
             if importlib.util.find_spec("gymnasium_robotics") is None:
                 more = " Mazes, hands and kitchens come with pip install 'reweigh[robotics]'."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from reweigh.atomic import atomic_path, parse_json, read_npz
+from reweigh.atomic import parse_json, read_npz, write_npz
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.datasets.scores import is_reference, reference_of_env
 from reweigh.errors import RunError
@@ -111,8 +111,7 @@ def save_policy(path: Path, policy: Policy) -> None:
     if policy.best_of is not None:
         arrays |= _named("critic_", policy.best_of.critic)
         arrays |= {"candidate_noise": policy.best_of.noise, "candidate_kind": np.array(policy.best_of.kind)}
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, arrays)
 
 
 def load_policy(path: Path) -> Policy:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import atomic_path, parse_json, read_npz, write_text
+from reweigh.atomic import parse_json, read_npz, write_npz, write_text
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
 
@@ -153,8 +153,8 @@ class SeedFolder:
                 os.fsync(file.fileno())
                 size = file.seek(0, os.SEEK_END)
         arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
-        with atomic_path(self.path / "checkpoint.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, update=np.array(update), metrics_bytes=np.array(size), **arrays)
+        arrays |= {"update": np.array(update), "metrics_bytes": np.array(size)}
+        write_npz(self.path / "checkpoint.npz", arrays)
 
     def rewind(self, checkpoint: Checkpoint | None) -> Returns:
         """Forget what came after a checkpoint (all, without one); return the evaluations before it."""
@@ -203,8 +203,7 @@ class SeedFolder:
 
     def save_returns(self, returns: Returns) -> None:
         """Replace the evaluations."""
-        with atomic_path(self.path / "returns.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, **vars(returns))
+        write_npz(self.path / "returns.npz", vars(returns))
 
     def save_policy(self, policy: Policy) -> None:
         """Replace the policy."""
@@ -240,8 +239,7 @@ class SeedFolder:
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Replace NAME.npz: what a training leaves beside its policy."""
-        with atomic_path(self.path / f"{name}.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        write_npz(self.path / f"{name}.npz", arrays)
 
     def load_arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of NAME.npz.

@@ -11,7 +11,7 @@ from reweigh import atomic
 from reweigh.datasets.heaps import damaged_heap
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import NAMES, REQUIRED, Rows, checked_rows
-from reweigh.errors import DatasetError
+from reweigh.errors import DatasetError, first_line
 
 MIX_LABEL = "source"
 
@@ -41,7 +41,7 @@ def read_hdf5(path: Path) -> Rows:
     except Exception as error:  # on damaged bytes, h5py raises almost anything
         raise DatasetError(
             f"expected a complete HDF5 file, but {path} cannot be read "
-            f"({_first_line(error)}). Download or copy it again."
+            f"({first_line(error)}). Download or copy it again."
         ) from error
     if any(name not in arrays for name in ("observations", "actions", "rewards", "terminals")):
         arrays |= found  # named in the message
@@ -63,7 +63,7 @@ def unlike_d4rl(path: Path) -> str | None:
     except Exception as error:  # on damaged bytes, h5py raises almost anything
         with open(path, "rb") as stream:
             start = stream.read(16)
-        return f"what came is no complete HDF5 file: it begins with {start!r} ({_first_line(error)})"
+        return f"what came is no complete HDF5 file: it begins with {start!r} ({first_line(error)})"
     return f"what came has no {' and no '.join(map(repr, missing))}" if missing else None
 
 
@@ -78,7 +78,7 @@ def read_npz(path: Path) -> Rows:
     except ValueError as error:
         raise DatasetError(
             f"expected a complete .npz file of plain arrays, but {path} cannot be read "
-            f"({_first_line(error)}). Write it with numpy.savez, without objects."
+            f"({first_line(error)}). Write it with numpy.savez, without objects."
         ) from error
     env = arrays.pop("env", None)
     known = {name: array for name, array in arrays.items() if name in NAMES} or arrays
@@ -116,7 +116,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
             for name, value in attributes.items():
                 file.attrs[name] = value
     except OSError as error:
-        raise DatasetError(f"cannot write {path} ({_first_line(error)}). Choose a writable path.") from error
+        raise DatasetError(f"cannot write {path} ({first_line(error)}). Choose a writable path.") from error
 
 
 def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
@@ -215,7 +215,3 @@ def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
 def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

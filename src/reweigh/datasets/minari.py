@@ -24,7 +24,7 @@ from reweigh.datasets.files import check_memory
 from reweigh.datasets.observations import flatten
 from reweigh.datasets.rows import Rows, checked_rows
 from reweigh.datasets.scores import is_reference
-from reweigh.errors import DatasetError
+from reweigh.errors import DatasetError, first_line
 
 MINARI = "minari:"
 
@@ -106,7 +106,7 @@ def fetch_minari(name: str) -> Path:
             if not isinstance(error, Exception):
                 raise
             raise DatasetError(
-                f"cannot download {MINARI}{name} ({_first_line(error)}). Check the name with 'minari list "
+                f"cannot download {MINARI}{name} ({first_line(error)}). Check the name with 'minari list "
                 "remote', or copy the dataset to " + str(folder) + "."
             ) from error
     return folder
@@ -137,7 +137,7 @@ def _library() -> Any:
         import minari  # pyright: ignore[reportMissingImports] - an extra
     except Exception as error:  # its dependencies may be broken in any way
         raise DatasetError(
-            f"expected the package minari for {MINARI}ID, but it cannot be imported ({_first_line(error)}). "
+            f"expected the package minari for {MINARI}ID, but it cannot be imported ({first_line(error)}). "
             "Install it with pip install 'reweigh[minari]'."
         ) from error
     return minari
@@ -163,7 +163,7 @@ def _check_reachable(name: str, folder: Path) -> None:
         except urllib.error.HTTPError:
             trouble.clear()  # it refuses this question, but it is there
         except Exception as error:
-            trouble[:] = [_first_line(error)]
+            trouble[:] = [first_line(error)]
 
     # A thread, because looking up a host's name heeds no time limit.
     asking = threading.Thread(target=ask, daemon=True)
@@ -203,7 +203,7 @@ def _episode(episode: Any, where: str) -> dict[str, np.ndarray]:
     except (ValueError, TypeError) as error:
         raise DatasetError(
             f"expected observations that are boxes of one axis, or dictionaries of them, but found others in "
-            f"{where} ({_first_line(error)}). Flatten them before they are recorded."
+            f"{where} ({first_line(error)}). Flatten them before they are recorded."
         ) from error
     action, reward = np.asarray(episode.actions), np.asarray(episode.rewards)
     steps = len(reward)
@@ -267,9 +267,5 @@ def _reference(metadata: Mapping[str, Any]) -> tuple[float, float] | None:
 def _unreadable(spec: str, folder: Path, error: BaseException) -> DatasetError:
     return DatasetError(
         f"expected a complete Minari dataset for {spec} in {folder}, but it cannot be read "
-        f"({_first_line(error)}). Download or record it again."
+        f"({first_line(error)}). Download or record it again."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from reweigh.atomic import atomic_path
-from reweigh.errors import ConfigError, WeightsError
+from reweigh.errors import ConfigError, WeightsError, first_line
 from reweigh.priorities.oper_a import OperA, ValueLearning
 
 
@@ -174,7 +174,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
     except WeightsError:
         raise
     except Exception as error:  # on damaged bytes, pickle raises almost anything
-        text = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        text = first_line(error)
         raise WeightsError(
             f"expected published weights that can be read, but {path} cannot ({text}). Download it again."
         ) from error

@@ -1,5 +1,6 @@
 """How far a sweep is, read from its run folders and logs."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
