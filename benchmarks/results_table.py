@@ -1,6 +1,6 @@
 """A table of finished runs on one dataset: every seed, IQM with interval, the dataset's own returns.
 
-python benchmarks/mix_results.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --out docs/results/mix-5-percent.md
+python benchmarks/results_table.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --out mix.md
 """
 
 import argparse
@@ -26,11 +26,12 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--title", help="of the page (default: the recipe in a mix's file)")
     arguments = parser.parse_args()
     transitions = load(arguments.data)
     reference = reference_of_env(transitions.info.env or "")
     assert reference is not None
-    lines = [f"# {describe_mix(transitions.info.attributes)}", ""]
+    lines = [f"# {arguments.title or describe_mix(transitions.info.attributes)}", ""]
     found = describe(transitions)
     returns = found["episode return"]
     own = [returns["mean"], found["top-decile return"], returns["max"]]
@@ -48,16 +49,15 @@ def main() -> None:
     ]
     for path in arguments.runs:
         lines.append(row(RunFolder(path)))
-    environment = json.loads((arguments.runs[0] / "environment.json").read_text())
-    versions = environment["versions"]
+    environments = [json.loads((run / "environment.json").read_text()) for run in arguments.runs]
+    environment, versions = environments[0], environments[0]["versions"]
     lines += [
         "",
-        f"{datetime.date.today()}; commit {str(environment['commit'])[:12]}; {environment['machine']}, one "
-        f"core a seed; jax {versions['jax']}, gymnasium {versions['gymnasium']}, "
-        f"mujoco {versions['mujoco']}. "
+        f"{datetime.date.today()}; {commits(environments)}; {environment['machine']}, one core a seed; "
+        f"jax {versions['jax']}, gymnasium {versions['gymnasium']}, mujoco {versions['mujoco']}. "
         f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with "
         "three seeds an interval is hardly more than their range. "
-        "Made by `benchmarks/mix_results.py` from runs of `reweigh train`.",
+        "Made by `benchmarks/results_table.py` from runs of `reweigh train`.",
         "",
     ]
     arguments.out.write_text("\n".join(lines))
@@ -70,6 +70,15 @@ def describe_mix(attributes: dict) -> str:
         f"{attributes['mix_good']} at {share:g} % in {attributes['mix_bad']}, {attributes['mix_size']} rows, "
         f"{attributes['mix_kind']}, seed {attributes['mix_seed']}"
     )
+
+
+def commits(environments: list[dict]) -> str:
+    """The commits that runs were made at, and how many have none on record."""
+    found = [environment["commit"] for environment in environments]
+    parts = [f"commit {commit[:12]}" for commit in sorted({commit for commit in found if commit})]
+    if None in found:
+        parts.append(f"{found.count(None)} of {len(found)} runs without a commit on record")
+    return ", ".join(parts)
 
 
 def label(rebalance: dict) -> str:
