@@ -34,10 +34,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reweigh import load
 from reweigh.atomic import write_text
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.files import read_hdf5
+from reweigh.datasets.load import load
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ReweighError
 from reweigh.policy import Policy, load_policy, save_policy

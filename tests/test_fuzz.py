@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from fuzz_readers import fuzz, make_valid
-from reweigh import ConfigError, DatasetError, load
+from reweigh import ConfigError, DatasetError
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.files import read_hdf5
 from reweigh.datasets.heaps import damaged_heap
+from reweigh.datasets.load import load
 from reweigh.errors import RunError, WeightsError
 from reweigh.policy import load_policy
 from reweigh.priorities.file import read_weights

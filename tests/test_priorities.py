@@ -1,6 +1,7 @@
 """Weights from returns, what they do to a dataset, and the file that carries them."""
 
 import dataclasses
+import json
 import pickle
 from pathlib import Path
 
@@ -653,3 +654,14 @@ def test_oracle_weighs_the_good_source_alone_and_refuses_data_without_labels():
     np.testing.assert_allclose(p, [0, 0, 1 / 3, 1 / 3, 1 / 3, 0])
     with pytest.raises(WeightsError, match="good source"):
         probability_by_return(make_data([1, 2, 3], [2, 3, 1]), Oracle())
+
+
+def test_a_weights_file_of_a_newer_format_is_refused(tmp_path):
+    path, data = tmp_path / "w.npz", make_data([1, 2], [2, 2])
+    write_weights(path, weights_of(np.full(4, 0.25), data, {}))
+    assert read_weights(path).meta["format_version"] == 1
+    columns = dict(np.load(path))
+    meta = json.loads(str(columns["meta"])) | {"format_version": 2}
+    np.savez(path, **columns | {"meta": np.array(json.dumps(meta))})
+    with pytest.raises(WeightsError, match=r"expected a weights file of format 1 or older, but .* says 2"):
+        read_weights(path)

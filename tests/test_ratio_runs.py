@@ -199,6 +199,6 @@ def test_paper_presets_take_the_authors_form(data, paper):
         assert config.rebalance.ratio.ignore_terminals
         assert config.rebalance.ratio.clipping == CONVENTIONS[algorithm].clipping
     else:
-        assert config.rebalance == Resample(AW(temperature=0.2, kept_rows_only=True, guard=False))
+        assert config.rebalance == Resample(AW(temperature=0.2, guard=False))
     if code == "cql":
         assert config.algorithm.min_q_weight == 10.0

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reweigh import load, verification
+from reweigh import verification
 from reweigh.cli import main
-from reweigh.datasets.load import load_record
+from reweigh.datasets.load import Record, load, load_record
 from reweigh.preparation import training_batch
 
 
@@ -79,12 +79,12 @@ def test_an_episode_that_has_lost_a_row_inside_fails(sound):
 def test_a_jump_without_a_flag_fails(always_d4rl):
     arrays = record(own_next=True)
     rows = load_record(arrays).rows
-    check = verification.flags_and_jumps(load(("a record", rows, always_d4rl)), rows)
+    check = verification.flags_and_jumps(load(Record("a record", rows, always_d4rl)), rows)
     assert check.status == "pass"
     assert check.found == "each of 29 jumps is an episode's end; 0 ends have no jump"
     arrays["timeouts"][59] = False
     rows = load_record(arrays).rows
-    check = verification.flags_and_jumps(load(("a record", rows, always_d4rl)), rows)
+    check = verification.flags_and_jumps(load(Record("a record", rows, always_d4rl)), rows)
     assert check.status == "fail"
     assert "1 of 29 jumps have no flag (the first is row 59)" in check.found
 

@@ -94,7 +94,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
 def train_domain(arguments: argparse.Namespace) -> str | None:
     """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment."""
     if arguments.preset is None:
-        named = [name for name in (arguments.data, getattr(arguments, "env", None)) if name]
+        named = [name for name in (arguments.data, arguments.env) if name]
         return next(filter(None, map(domain_of, named)), None)
     return None if arguments.preset == "none" else arguments.preset
 

@@ -37,7 +37,7 @@ ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
 class WeightsPath:
     """Weights from a file that `reweigh weigh` or another program wrote."""
 
-    path: str = ""
+    path: str
 
     method: ClassVar[str] = "file"
 

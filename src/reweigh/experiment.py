@@ -237,7 +237,7 @@ class _Tried:
         self, config: RunConfig, prepared: Prepared, algorithm: Algorithm, held: contextlib.ExitStack
     ):
         self.config, self.prepared, self.algorithm = config, prepared, algorithm
-        env = config.data.env or prepared.transitions.info.env
+        env = prepared.transitions.info.env
         self.env = env if config.evaluation.enabled else None
         info = prepared.transitions.info
         self.reference = info.reference or (reference_of_env(env) if env else None)

@@ -74,6 +74,12 @@ def _add_data(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     reading = parser.add_argument_group("how the file is read")
     reading.add_argument(
+        "--env",
+        type=_name,
+        metavar="ID",
+        help="gymnasium ID: whose bounds actions have, and to evaluate in (default: the file's own)",
+    )
+    reading.add_argument(
         "--clip-actions", action="store_true", help="accept actions outside the bounds, clipped"
     )
     reading.add_argument(
@@ -108,7 +114,6 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", "say what a dataset holds and how uneven it is", "reweigh inspect hopper.hdf5"
     )
     _add_data(parser)
-    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -273,9 +278,6 @@ def _add_train(commands: Any) -> None:
     )
     evaluation = parser.add_argument_group("evaluation and record")
     evaluation.add_argument(
-        "--env", type=_name, metavar="ID", help="gymnasium ID to evaluate in (default: the file's own)"
-    )
-    evaluation.add_argument(
         "--eval-interval", type=int, metavar="N", help="in updates (default: 5000, of AntMaze 100000)"
     )
     evaluation.add_argument(
@@ -426,7 +428,6 @@ def _add_convert(commands: Any) -> None:
         "reweigh convert mix.hdf5 --out minari:mine/hopper-mix-v0",
     )
     _add_data(parser)
-    parser.add_argument("--env", type=_name, metavar="ID", help="environment, over the file's own")
     parser.add_argument("--out", type=_name, required=True, metavar="minari:ID", help="dataset to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -153,7 +153,7 @@ def _description(config: RunConfig, transitions: Transitions, domain: str | None
         how += f" on {', '.join(terms)}" if len(terms) < 3 else ""
     elif method.terms != "all" and weights.method != "uniform":
         how += f" for {method.terms}"
-    scored = f"scored in {config.data.env or transitions.info.env}"
+    scored = f"scored in {transitions.info.env}"
     if not config.evaluation.enabled:
         scored = "not scored: no environment is known, or evaluation is off"
     observations = "normalized observations" if config.normalize_observations else "observations as recorded"

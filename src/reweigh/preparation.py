@@ -89,7 +89,7 @@ def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
         ReweighError: the data or the environment do not do.
     """
     transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
-    env = config.data.env or transitions.info.env
+    env = transitions.info.env
     if config.evaluation.enabled and env is not None:
         check_observations(env, transitions.observation_size)
     return transitions, notes

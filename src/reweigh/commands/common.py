@@ -75,7 +75,7 @@ def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataCo
     """The dataset of the flags, or another one, and how they say to read it."""
     return DataConfig(
         spec=spec or arguments.data,
-        env=getattr(arguments, "env", None),
+        env=arguments.env,
         episode_ends=arguments.episode_ends,
         max_episode_steps=arguments.max_episode_steps,
         clip_actions=arguments.clip_actions,

@@ -22,7 +22,8 @@ def plot(arguments: argparse.Namespace) -> int:
 
     out = out_path(arguments.out, ENDINGS, arguments.files)
     if arguments.what == "runs":
-        if arguments.data or arguments.clip_actions or arguments.max_episode_steps or arguments.episode_ends:
+        reading = (arguments.env, arguments.clip_actions, arguments.max_episode_steps, arguments.episode_ends)
+        if arguments.data or any(reading):
             raise ConfigError("--data has no meaning for plot runs, nor has how it is read. Leave them out.")
         plot_runs([RunFolder(Path(name)) for name in arguments.files], out)
         print(out)

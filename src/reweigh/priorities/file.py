@@ -118,7 +118,17 @@ def read_weights(path: Path) -> WeightsFile:
     with np.errstate(over="ignore"):
         total = weight.sum()
     if not ((weight >= 0).all() and 0 < total / max(count, 1) < np.inf):
-        raise WeightsError(f"expected finite, non-negative weights, not all 0, but {path} holds others.")
+        bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+        found = f"row {bad[0]} is {weight[bad[0]]}" if len(bad) else f"their sum is {total}"
+        raise WeightsError(
+            f"expected finite, non-negative weights, not all 0, but {found} in {path}. Make them again."
+        )
+    version = meta.get("format_version", FORMAT_VERSION)
+    if not (isinstance(version, int) and version <= FORMAT_VERSION):
+        raise WeightsError(
+            f"expected a weights file of format {FORMAT_VERSION} or older, but {path} says {version!r}. "
+            "Install a newer reweigh."
+        )
     order = np.argsort(index, kind="stable")
     return WeightsFile(
         weight=(weight / (total / count))[order],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from reweigh.report.collect import Group, Run
@@ -49,11 +50,8 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
 def _range(values: Sequence[float]) -> str:
     if not values:
         return "not recorded"
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    middle = (ordered[half] + ordered[-half - 1]) / 2
-    span = f" ({ordered[0]:.0f} to {ordered[-1]:.0f})" if len(ordered) > 1 else ""
-    return f"{middle:.0f}{span}"
+    span = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
+    return f"{median(values):.0f}{span}"
 
 
 def weights_cost(settings: Settings) -> str:
