@@ -13,8 +13,8 @@ import numpy as np
 
 from reweigh.datasets.load import load
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights
-from reweigh.priorities.oper_a import ValueLearning, ranks
-from reweigh.priorities.summary import auc
+from reweigh.priorities.oper_a import ValueLearning
+from reweigh.priorities.summary import auc, ranks
 from reweigh.runs import RunFolder
 from reweigh.transitions import Transitions
 from reweigh.value_runs import learning_folder

@@ -18,10 +18,10 @@ from reweigh.priorities.oper_a import (
     average_over_seeds,
     oper_a_for,
     probability_by_advantage,
-    ranks,
     seed_agreement,
     weighting_by_advantage,
 )
+from reweigh.priorities.summary import ranks
 from reweigh.runs import RunFolder
 from reweigh.session import Interrupted
 from reweigh.value_runs import (

@@ -252,8 +252,8 @@ class _Tried:
     def interval(self) -> int | None:
         return self.config.evaluation.interval if self.env else None
 
-    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
-        policy = self._policy(state)
+    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
+        policy = self._policy(state.algorithm)
         seeds = episode_seeds(folder.seed, update, self.config.evaluation.episodes)
         found = evaluate(self.environment, policy, seeds)
         record = returns.with_evaluation(update, found.episode_return, found.episode_length)

@@ -65,7 +65,7 @@ class Hooks(Protocol):
         """Updates between evaluations; None: no evaluation."""
         ...
 
-    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
         """Try a seed's policy; return its evaluations, the new one included."""
         ...
 
@@ -87,7 +87,7 @@ class NothingBeside:
 
     interval = None
 
-    def evaluate(self, folder: SeedFolder, state: State, update: int, returns: Returns) -> Returns:
+    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
         """Nothing is new."""
         return returns
 
@@ -218,7 +218,7 @@ class Session:
                 sums = trainer.zero_metrics()
                 if self.hooks.interval and self._is_due(update, self.hooks.interval):
                     returns = [
-                        self.hooks.evaluate(folder, self._row(state.algorithm, row), update, returns[row])
+                        self.hooks.evaluate(folder, self._row(state, row), update, returns[row])
                         for row, folder in enumerate(self.folders)
                     ]
             for folder, found in zip(self.folders, returns, strict=True):

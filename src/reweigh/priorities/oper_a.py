@@ -11,6 +11,7 @@ from reweigh.datasets.rewards import RewardTransform
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import Weighting
 from reweigh.priorities.scaling import check_bounds, linear_probability
+from reweigh.priorities.summary import ranks
 
 LEAST_AGREEMENT = 0.3
 """Rank correlation between value seeds below which their weights are mostly noise."""
@@ -246,14 +247,3 @@ def summarize_stages(priority: Float64[np.ndarray, "seeds stages N"]) -> dict[st
         "seed_agreement": [seed_agreement(priority[:, j]) for j in stages],
     }
     return found
-
-
-def ranks(values: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-    """Ranks from 0, ties sharing their mean rank.
-
-    Args:
-        values: any numbers.
-    """
-    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
-    upper = np.cumsum(size)
-    return (upper - (size + 1) / 2)[group]

@@ -48,10 +48,19 @@ def auc(weight: Float64[np.ndarray, " N"], source: Int8[np.ndarray, " N"]) -> fl
         source: 1 good, 0 bad, -1 left out.
     """
     known = source >= 0
-    _, rank_group, group_size = np.unique(weight[known], return_inverse=True, return_counts=True)
-    upper = np.cumsum(group_size)
-    mean_rank = upper - (group_size - 1) / 2
     good = source[known] == 1
     good_count, bad_count = int(good.sum()), int((~good).sum())
-    rank_sum = mean_rank[rank_group][good].sum()
-    return float((rank_sum - good_count * (good_count + 1) / 2) / (good_count * bad_count))
+    # Ranks of the good among themselves count no pair.
+    pairs = ranks(weight[known])[good].sum() - good_count * (good_count - 1) / 2
+    return float(pairs / (good_count * bad_count))
+
+
+def ranks(values: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+    """Ranks from 0, ties sharing their mean rank.
+
+    Args:
+        values: any numbers.
+    """
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    upper = np.cumsum(size)
+    return (upper - (size + 1) / 2)[group]

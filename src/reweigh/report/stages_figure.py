@@ -9,7 +9,8 @@ from jaxtyping import Float64
 from reweigh.errors import WeightsError
 from reweigh.priorities.by_return import OperR, probability_by_return
 from reweigh.priorities.file import WeightsFile
-from reweigh.priorities.oper_a import average_over_seeds, ranks, seed_agreement
+from reweigh.priorities.oper_a import average_over_seeds, seed_agreement
+from reweigh.priorities.summary import ranks
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.transitions import Transitions
 
