@@ -1,4 +1,4 @@
-"""Policy + environment -> dataset. The only importer of environments beside evaluation."""
+"""Policy + environment -> dataset."""
 
 import hashlib
 import importlib.metadata

@@ -211,7 +211,7 @@ class RunConfig:
     """What training sees instead of the recorded reward."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_interval: int = 1000
-    """Updates a row of `metrics.csv`."""
+    """Updates a row of `metrics.csv`; evaluations and checkpoints end a row too."""
     checkpoint_interval: int = 10_000
     """In updates."""
 

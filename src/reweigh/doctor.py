@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from reweigh.atomic import write_text
+from reweigh.datasets.memory import available_memory
 from reweigh.errors import ConfigError, first_line
 from reweigh.evaluation import make_environment
 
@@ -100,14 +101,11 @@ def _devices() -> list[Finding]:
 
 
 def _memory() -> list[Finding]:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (ValueError, OSError):
-        return [
-            Finding(
-                "free memory", "note", "unknown on this system", "A million rows need about 1 GiB a seed."
-            )
-        ]
+    available = available_memory()
+    if available is None:
+        words = "unknown on this system"
+        return [Finding("free memory", "note", words, "A million rows need about 1 GiB a seed.")]
+    free = available / 2**30
     status = "ok" if free >= ENOUGH_MEMORY_GIB else "note"
     remedy = "" if status == "ok" else "A million rows need about 1 GiB a seed: train fewer seeds at a time."
     return [Finding("free memory", status, f"{free:.1f} GiB", remedy)]

@@ -18,6 +18,7 @@ def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarra
 
     Raises:
         RunError: there is no policy.
+        ConfigError: the environment cannot be made, or is not the policy's.
     """
     return evaluate_policy(folder.load_policy(), folder.seed, env, episodes)
 

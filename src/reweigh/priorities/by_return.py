@@ -1,7 +1,7 @@
 """Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward; and two controls.
 
-All of them sum raw rewards over whole episodes (`docs/weights.md`); every function returns probabilities
-`p` of shape (N,) in float64 that sum to 1, and the words of any fallback it had to take.
+All of them sum raw rewards over whole episodes (`docs/weights.md`). What ends in `_probability` returns `p`
+of shape (N,) in float64 that sums to 1, and the words of any fallback it had to take.
 """
 
 from dataclasses import dataclass, field, replace
