@@ -374,6 +374,10 @@ BAD_INSPECT = [
     ("inspect 'no\nsuch.hdf5'", "expected a dataset at no\\nsuch.hdf5, but there is no such file"),
     ("inspect small.hdf5 --max-episode-steps 0", "expected max_episode_steps of at least 1, but found 0"),
     ("inspect small.hdf5 --max-episode-steps -3", "expected max_episode_steps of at least 1, but found -3"),
+    (
+        "inspect small.hdf5 --max-episode-steps 50",
+        "expected no episode limit for a dataset that has",
+    ),
     (f"inspect endless.hdf5 --max-episode-steps {HUGE}", "expected max_episode_steps of at most 2147483647"),
 ]
 

@@ -208,6 +208,8 @@ def test_two_names_of_one_file_keep_their_own_limits():
         200,
         300,
     )
+    shared = references()["door-human-v0"].file.rpartition("/")[2]
+    assert limit_of(shared, None) is None, "a file of datasets with 200 and 300 steps"
 
 
 def test_domains_are_those_of_the_published_settings():

@@ -447,6 +447,15 @@ def test_an_episode_limit_below_one_is_refused():
         load(record([0, 0, 0]), max_episode_steps=0)
 
 
+def test_an_episode_limit_that_would_do_nothing_is_refused():
+    with pytest.raises(DatasetError, match="has 'timeouts', but found 50"):
+        load(record([0, 0, 0], [0, 1, 0]), max_episode_steps=50)
+    arrays = record([0, 0, 0])
+    arrays["next_observations"] = arrays["observations"] + 1
+    with pytest.raises(DatasetError, match="keeps every row, but found 50"):
+        load(arrays, max_episode_steps=50)
+
+
 @pytest.mark.parametrize("name", ["hopper-medium-replay", "hopper-expert", "door-human"])
 def test_transitions_of_a_real_d4rl_file_equal_d4rls_loop(name, real_data):
     path = real_data / f"{name}.hdf5"

@@ -39,8 +39,8 @@ def load(
         episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
             `timeouts`.
-        max_episode_steps: episode limit of a file without `timeouts`; None: D4RL's, by the file's name or
-            its environment.
+        max_episode_steps: episode limit of a file without `timeouts`, refused for others; None: D4RL's, by
+            the file's name or its environment.
         clip_actions: take actions outside the bounds at the bound.
 
     Raises:

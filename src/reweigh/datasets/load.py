@@ -37,7 +37,8 @@ class DataConfig:
     """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
     where the record has next observations and no time-outs."""
     max_episode_steps: int | None = None
-    """Episode limit of a file without time-outs; None: D4RL's, by the file's name or its environment."""
+    """Episode limit of a file without time-outs, refused for others; None: D4RL's, by the file's name or its
+    environment."""
     clip_actions: bool = False
     """Take actions outside the bounds at the bound."""
 
@@ -100,6 +101,12 @@ def load(
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
     limit = max_episode_steps
+    if limit is not None and (rows.timeout is not None or keep_all):
+        found = "has 'timeouts'" if rows.timeout is not None else "keeps every row"
+        raise DatasetError(
+            f"expected no episode limit for a dataset that {found}, but found {limit} for {spec}. Leave out "
+            "--max-episode-steps (max_episode_steps=)."
+        )
     if rows.timeout is None and not keep_all:
         if limit is None:
             limit = limit_of(Path(spec).name, rows.env)

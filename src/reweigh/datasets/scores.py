@@ -129,21 +129,24 @@ def limit_of(file_name: str, env: str | None) -> int | None:
     Args:
         file_name: without folders; or `d4rl:NAME`.
         env: gymnasium ID or `d4rl:NAME`, if known.
+
+    Returns:
+        The limit, in steps; `None` where the names tell none, or several.
     """
     stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
     if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in references():
         return references()[env.removeprefix(PREFIX)].max_episode_steps
-    # Two datasets may share a file, so a dataset's own name comes first.
     if stem in references():
         return references()[stem].max_episode_steps
-    for entry in references().values():
-        if stem == entry.file.rpartition("/")[2].removesuffix(".hdf5"):
-            return entry.max_episode_steps
-    limits = {
-        entry.max_episode_steps
-        for entry in references().values()
+    entries = references().values()
+    of_file = [entry for entry in entries if stem == entry.file.rpartition("/")[2].removesuffix(".hdf5")]
+    of_env = [
+        entry
+        for entry in entries
         if env and entry.evaluate_in and _family(entry.evaluate_in) == _family(split_environment(env)[0])
-    }
+    ]
+    # Datasets with different limits may share a file; then its name says nothing.
+    limits = {entry.max_episode_steps for entry in of_file or of_env}
     return limits.pop() if len(limits) == 1 else None
 
 
