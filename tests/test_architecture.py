@@ -12,7 +12,7 @@ ROOT = Path(reweigh.__file__).parent
 # Each module may import those before it (and its own package), never those after.
 ORDER = [
     "errors", "checks", "atomic", "cache", "transitions", "datasets", "types", "networks", "losses", "optim",
-    "sampling", "rebalance", "algorithms", "training", "priorities", "config", "samplers", "presets",
+    "sampling", "rebalance", "algorithms", "training", "priorities", "config", "settings", "samplers", "presets",
     "policy", "environments", "evaluation", "loading", "collection", "seed_folder", "runs", "statistics",
     "scoring", "sweeps", "provenance", "session", "value_runs", "preparation", "verification", "onestep_runs",
     "ratio_weights", "experiment", "family", "parallel", "quickstart", "bandit", "report", "doctor",

@@ -201,3 +201,11 @@ def test_actions_are_held_in_the_unit_box_and_scaled_back_by_the_policy(config, 
     assert policy.action_high.tolist() == [3]
     action = policy(np.random.default_rng(0).normal(size=(100, 4)) * 100)
     assert 1 < np.abs(action).max() <= 3
+
+
+def test_a_training_that_diverges_stops_at_the_metric_that_was_lost(config, tmp_path):
+    config = dataclasses.replace(config, algorithm=TD3BCConfig(hidden=(8,), learning_rate=1e30))
+    with pytest.raises(RunError, match=r"is (nan|inf|-inf): training has diverged"):
+        train(config, [0], tmp_path / "run")
+    assert not RunFolder(tmp_path / "run").seed(0).finished
+    assert not (tmp_path / "run" / "seed-0" / "metrics.csv").exists(), "the first record was bad already"

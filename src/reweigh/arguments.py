@@ -46,8 +46,9 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     Raises:
         ReweighError: they contradict one another, or the data cannot be read.
     """
-    from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig, replace_at
+    from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
     from reweigh.presets import for_domain, for_paper, with_defaults
+    from reweigh.settings import replace_at
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
@@ -217,7 +218,7 @@ def set_field(method: Any, path: str, text: str) -> Any:
     Raises:
         ConfigError: there is no such field, or the text is no value of it.
     """
-    from reweigh.config import replace_at
+    from reweigh.settings import replace_at
 
     learned = {f.name for f in fields(ValueLearning)}
     if isinstance(method, OperA) and path in learned - {f.name for f in fields(OperA)}:

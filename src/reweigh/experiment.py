@@ -262,10 +262,7 @@ class _Tried:
         return record
 
     def score(self, returns: Returns) -> float | None:
-        if not len(returns.update):
-            return None
-        mean = float(returns.episode_return[-1].mean())
-        return float(normalized_score(np.array(mean), self.reference)) if self.reference else mean
+        return returns.last_score(self.reference)
 
     def measure(self, state: TrainState) -> dict[str, float]:
         return self.ratio.measure(state.rebalance.model) if self.ratio else {}

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from reweigh.atomic import parse_json, read_npz, write_npz, write_text
+from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
 
@@ -61,6 +62,13 @@ class Returns:
             np.vstack([self.episode_return, episode_return]),
             np.vstack([self.episode_length, length]),
         )
+
+    def last_score(self, reference: tuple[float, float] | None) -> float | None:
+        """The last evaluation in one number: a score by `reference`, else the mean return."""
+        if not len(self.update):
+            return None
+        mean = float(self.episode_return[-1].mean())
+        return float(normalized_score(mean, reference)) if reference else mean
 
 
 class SeedFolder:

@@ -119,6 +119,29 @@ def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[P
     return lambda seen: report(replace(seen, update=before + seen.update))
 
 
+def averages(sums: MetricSums) -> dict[str, float]:
+    """Means of one seed's metrics since the last record, by name."""
+    return {name: float(total / sums.periods) for name, total in sorted(sums.total.items())}
+
+
+def refuse_divergence(metrics: dict[str, float], where: str) -> None:
+    """Stop a training whose numbers are lost.
+
+    Args:
+        metrics: of one seed.
+        where: the seed, and how far it is.
+
+    Raises:
+        RunError: one of them is not finite.
+    """
+    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+    if bad:
+        raise RunError(
+            f"expected finite metrics, but {bad[0]} of {where} is {metrics[bad[0]]}: training has diverged. "
+            "Lower the learning rate."
+        )
+
+
 def last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
     """A finished stage's algorithm state, from its last checkpoint.
 
@@ -279,15 +302,8 @@ class Session:
 
     def _record_metrics(self, update: int, state: TrainState, sums: MetricSums) -> None:
         for row, folder in enumerate(self.folders):
-            own = self._row(sums, row)
-            metrics = {name: float(total / own.periods) for name, total in sorted(own.total.items())}
-            metrics |= self.hooks.measure(self._row(state, row))
-            bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-            if bad:
-                raise RunError(
-                    f"expected finite metrics, but {bad[0]} of seed {folder.seed} is {metrics[bad[0]]} "
-                    f"before update {update}: training has diverged. Lower the learning rate."
-                )
+            metrics = averages(self._row(sums, row)) | self.hooks.measure(self._row(state, row))
+            refuse_divergence(metrics, f"seed {folder.seed} before update {update}")
             folder.append_metrics(update, metrics)
 
     def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:

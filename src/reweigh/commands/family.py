@@ -35,8 +35,8 @@ def family_config(arguments: argparse.Namespace) -> Any:
         ConfigError: they contradict one another or lie outside their range.
     """
     from reweigh.algorithms.td3 import TD3Config
-    from reweigh.config import parse_value, replace_at
     from reweigh.family.config import FamilyConfig
+    from reweigh.settings import parse_value, replace_at
 
     kinds = typing.get_type_hints(FamilyConfig)
     flags = {

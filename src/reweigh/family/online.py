@@ -18,14 +18,14 @@ from jaxtyping import Array, PRNGKeyArray
 from reweigh.algorithms.td3 import TD3Config, make_td3
 from reweigh.collection import Recorder, generator, make_act
 from reweigh.datasets.normalizer import identity_normalizer
-from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.datasets.scores import reference_of_env
 from reweigh.errors import DatasetError, RunError
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.family.config import FamilyConfig
 from reweigh.policy import Policy, save_policy
 from reweigh.rebalance.static import resample
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Interrupted, Progress
+from reweigh.session import Interrupted, Progress, averages, refuse_divergence
 from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Batch, Minibatch, Rebalance, Shapes, Stage, Tables, TermWeight, TrainState
 
@@ -87,7 +87,7 @@ class Training:
                 if recorder.count % config.eval_interval == 0:
                     returns = self._evaluate(state, sums, returns)
                     sums = trainer.zero_metrics()
-            clock.show(recorder.count, self._score(returns))
+            clock.show(recorder.count, returns.last_score(self.reference))
             stop, end = should_stop(), recorder.count == config.num_steps
             if stop or end or recorder.count % config.checkpoint_interval == 0:
                 self._checkpoint(state, sums)
@@ -146,13 +146,8 @@ class Training:
     def _evaluate(self, state: TrainState, sums: MetricSums, returns: Returns) -> Returns:
         """Try the policy greedily and keep it, whatever it is worth."""
         count, config = self.recorder.count, self.config
-        metrics = {name: float(total / sums.periods) for name, total in sorted(sums.total.items())}
-        bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-        if bad:
-            raise RunError(
-                f"expected finite metrics, but {bad[0]} is {metrics[bad[0]]} before step {count}: training "
-                "has diverged. Lower td3.learning_rate, or scale the rewards of the environment."
-            )
+        metrics = averages(sums)
+        refuse_divergence(metrics, f"seed {config.seed} before step {count}")
         self.folder.append_metrics(count, metrics)
         policy = self._policy(state, step=count, seed=config.seed)
         found = evaluate(self.trial, policy, episode_seeds(config.seed, count, config.eval_episodes))
@@ -161,12 +156,6 @@ class Training:
         returns = returns.with_evaluation(count, found.episode_return, found.episode_length)
         self.folder.save_returns(returns)
         return returns
-
-    def _score(self, returns: Returns) -> float | None:
-        if not len(returns.update):
-            return None
-        mean = float(returns.episode_return[-1].mean())
-        return float(normalized_score(mean, self.reference)) if self.reference else mean
 
     def _checkpoint(self, state: TrainState, sums: MetricSums) -> None:
         count = self.recorder.count
