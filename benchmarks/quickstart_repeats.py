@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from reweigh.parallel import available_cores
+from reweigh.processes import available_cores
 from updates_per_second import describe_machine
 
 SEEDS = 5

@@ -17,7 +17,8 @@ import pytest
 import reweigh
 from reweigh import cli
 from reweigh.algorithms.td3 import TD3Config, make_td3
-from reweigh.collection import Recorder, collect, episode_seed, generator
+from reweigh.collection import Recorder, collect, episode_seed
+from reweigh.digests import generator
 from reweigh.errors import ConfigError, DatasetError, RunError
 from reweigh.evaluation import make_environment
 from reweigh.family import make

@@ -12,6 +12,7 @@ import reweigh
 from reweigh.checks import LARGEST_COUNT
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.rows import Rows, checked_rows
+from reweigh.digests import file_digest, generator
 from reweigh.errors import ConfigError
 from reweigh.evaluation import make_environment
 from reweigh.policy import Policy, load_policy
@@ -61,19 +62,13 @@ def collect(
     rows, found = recorder.rows(env_id, num_steps)
     attributes = {
         "env": env_id,
-        "policy": RANDOM if actor is None else hashlib.sha256(Path(policy).read_bytes()).hexdigest(),
+        "policy": RANDOM if actor is None else file_digest(Path(policy)),
         "action_noise": float(action_noise),
         "num_steps": num_steps,
         "seed": seed,
         **found,
     }
     return rows, attributes
-
-
-def generator(text: str) -> np.random.Generator:
-    """Random numbers fixed by a text, in every version and on every machine."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def episode_seed(seed: int, episode: int) -> int:

@@ -1,8 +1,6 @@
 """One run, in full, frozen: the record and the identity."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.checks import check_choices, check_count, check_range
 from reweigh.datasets.load import DataConfig
 from reweigh.datasets.rewards import RewardTransform
+from reweigh.digests import file_digest, json_digest
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
@@ -301,17 +300,16 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
         del plain[name]
     plain["rebalance"]["weights"] = weights_record(config.rebalance.weights)
     bounds = [info.action_low.tolist(), info.action_high.tolist()]
-    text = json.dumps({"dataset": info.digest, "action_bounds": bounds, **plain}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest({"dataset": info.digest, "action_bounds": bounds, **plain})
 
 
 def weights_record(weights: Weights) -> dict[str, Any]:
     """Weights as JSON's types; a file counts by its content, wherever it lies."""
     plain = to_dict(weights)
     if isinstance(weights, WeightsPath):
-        plain["path"] = hashlib.sha256(Path(weights.path).read_bytes()).hexdigest()
+        plain["path"] = file_digest(Path(weights.path))
     if isinstance(weights, OperAFile):
-        plain["path"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in weights.paths]
+        plain["path"] = [file_digest(path) for path in weights.paths]
     if isinstance(weights, Mixture):
         plain |= {"first": weights_record(weights.first), "second": weights_record(weights.second)}
     return plain

@@ -1,6 +1,5 @@
 """Policy + environment -> every episode's return."""
 
-import hashlib
 import importlib.util
 import warnings
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from reweigh.datasets.scores import PREFIX
+from reweigh.digests import generator
 from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
 
@@ -120,10 +120,7 @@ def episode_seeds(seed: int, update: int, count: int) -> list[int]:
         update: at which the policy is evaluated.
         count: episodes.
     """
-    digest = hashlib.sha256(f"evaluation {seed} {update}".encode()).digest()
-    # NumPy's generator, not Python's: its stream is fixed across versions.
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    return rng.integers(0, 2**31 - 1, count).tolist()
+    return generator(f"evaluation {seed} {update}").integers(0, 2**31 - 1, count).tolist()
 
 
 def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:

@@ -4,8 +4,6 @@ CACHE/onestep/{behavior,critic}-IDENTITY/seed-K is a run's folder (`reweigh.runs
 the policy improves share a clone and a value.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +17,7 @@ from reweigh.algorithms.bc import make_bc
 from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
 from reweigh.cache import cache_folder
 from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, weights_record
+from reweigh.digests import json_digest
 from reweigh.errors import DatasetError
 from reweigh.preparation import Prepared
 from reweigh.provenance import environment_record
@@ -43,8 +42,7 @@ class SharedStage:
     @property
     def folder(self) -> RunFolder:
         """Where the cache keeps it."""
-        identity = hashlib.sha256(json.dumps(self.depends_on, sort_keys=True).encode()).hexdigest()
-        return RunFolder(cache_folder() / "onestep" / f"{self.name}-{identity[:20]}")
+        return RunFolder(cache_folder() / "onestep" / f"{self.name}-{json_digest(self.depends_on)[:20]}")
 
 
 def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance) -> Stage:

@@ -5,7 +5,6 @@ has one thread gives the same numbers however many run beside it.
 """
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import queue
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
+from reweigh.processes import available_cores, end_with_parent, signals_heard, stay_on_core
 
 if TYPE_CHECKING:  # JAX must be imported after `use_one_thread`
     from reweigh.session import Progress
 
-_PR_SET_PDEATHSIG = 1
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
@@ -67,13 +66,6 @@ def use_one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def available_cores() -> list[int]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> list[Message]:
     """Train each job in a process of its own, as many at a time as there are cores.
 
@@ -96,7 +88,13 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     running: dict[int, tuple[Any, int]] = {}
     stopped: list[Message] = []
     failure: str | None = None
-    with _interrupts_set(stop):
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # the second time is heard at once
+        stop.set()
+
+    with signals_heard(ask_to_stop):
         while running or (waiting and not stop.is_set()):
             while free and waiting and not stop.is_set():
                 number, core = waiting.pop(0), free.pop(0)
@@ -134,33 +132,12 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     return [*stopped, *(Message(number, "stopped", 0) for number in waiting)]
 
 
-@contextlib.contextmanager
-def _interrupts_set(stop: Any) -> Any:
-    """Ctrl-C and a polite kill set `stop`; a second Ctrl-C is heard at once."""
-    before = {}
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _work(number: int, job: Job, core: int, messages: Any, stop: Any, parent: int) -> None:
     """A worker's life. It stops by itself when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        # Linux ends this process with its parent, also one that was killed; elsewhere `orphaned` sees it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.sched_setaffinity(0, {core})
+    end_with_parent(signal.SIGKILL)  # where the system does not, `orphaned` sees to it
+    stay_on_core(core)
     from reweigh.session import Interrupted
 
     def orphaned() -> bool:

@@ -1,6 +1,5 @@
 """Jobs on this machine: processes on a CPU or one program on an accelerator, each with a progress bar."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reweigh.parallel import Job, Message, train_in_processes
+from reweigh.processes import signals_heard
 from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
 
@@ -34,18 +34,12 @@ def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
 def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:
     """Run a job in this process; true when stopped by a signal."""
     asked: list[int] = []
-    before = {
-        n: signal.signal(n, lambda number, frame: asked.append(number))
-        for n in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(asked))
+    with signals_heard(lambda number, frame: asked.append(number)):
+        try:
+            job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(asked))
+        except Interrupted:
+            return True
         listen(Message(number, "done"))
-    except Interrupted:
-        return True
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)
     return False
 
 

@@ -3,8 +3,6 @@
 CACHE/oper-a/IDENTITY/stage-J/seed-K is a run's folder (`reweigh.runs`) with the stage's weights beside it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from jaxtyping import Float64
 
 from reweigh.cache import cache_folder
 from reweigh.config import DataConfig, to_dict
+from reweigh.digests import json_digest
 from reweigh.errors import RunError
 from reweigh.loading import load_data
 from reweigh.priorities.by_advantage import ValueProblem, stage_tables
@@ -42,8 +41,7 @@ def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
         parts = {name: value for name, value in parts.items() if not name.startswith("fast_")}
     if learning.critic == "vq":  # the only critic that sees actions
         parts["action_bounds"] = [info.action_low.tolist(), info.action_high.tolist()]
-    identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "oper-a" / identity[:20]
+    return cache_folder() / "oper-a" / json_digest(parts)[:20]
 
 
 def is_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import hashlib
 import os
 import re
 from dataclasses import replace
@@ -15,6 +14,7 @@ from reweigh.datasets.download import Patience, Received, Report, Source, downlo
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Reference, references
+from reweigh.digests import file_digest
 from reweigh.errors import DatasetError
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
@@ -139,12 +139,6 @@ def d4rl_rows(name: str) -> Rows:
             _write_record(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.env)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_folder(entry: Reference, place: str) -> Path:

@@ -1,7 +1,6 @@
 """Decoded rows as memory-mapped arrays, so that a dataset is decompressed and checked once."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 
 from reweigh.atomic import parse_json
 from reweigh.datasets.rows import Rows
+from reweigh.digests import json_digest
 
 # Raised whenever decoding changes: what older versions wrote is then no longer found.
 _FORMAT = 1
@@ -40,8 +40,7 @@ class SourceFile:
     @property
     def key(self) -> str:
         """Names the file in this state."""
-        text = json.dumps([_FORMAT, str(self.path), self.num_bytes, self.modified_ns])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json_digest([_FORMAT, str(self.path), self.num_bytes, self.modified_ns])[:16]
 
 
 def read_decoded(folder: Path, name: str, source: SourceFile) -> tuple[str, Rows] | None:

@@ -15,11 +15,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from reweigh.atomic import parse_json, write_text
-from reweigh.collection import RANDOM, Recorder, collect, generator, make_act
+from reweigh.collection import RANDOM, Recorder, collect, make_act
 from reweigh.config import to_dict
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import Rows
+from reweigh.digests import generator
 from reweigh.errors import RunError
 from reweigh.evaluation import make_environment
 from reweigh.family.config import FamilyConfig, identity

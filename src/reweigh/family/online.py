@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from reweigh.algorithms.td3 import TD3Config, make_td3
-from reweigh.collection import Recorder, generator, make_act
+from reweigh.collection import Recorder, make_act
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.datasets.scores import reference_of_env
+from reweigh.digests import generator
 from reweigh.errors import DatasetError, RunError
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.family.config import FamilyConfig

@@ -4,13 +4,11 @@ A program of its own, because what it asks of the system cannot be asked between
 with threads.
 """
 
-import contextlib
-import ctypes
 import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from reweigh.processes import end_with_parent, stay_on_core
 
 
 def main(parent: int, core: str, command: list[str]) -> None:
@@ -21,10 +19,9 @@ def main(parent: int, core: str, command: list[str]) -> None:
         core: the one that may be used; "any": whatever the system gives.
         command: arguments of `reweigh`.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if core != "any":
-            os.sched_setaffinity(0, {int(core)})
+    end_with_parent(signal.SIGTERM)
+    if core != "any":
+        stay_on_core(int(core))
     # A parent that died before the request above leaves nobody to send the signal.
     if os.name == "posix" and os.getppid() != parent:
         sys.exit(128 + signal.SIGTERM)

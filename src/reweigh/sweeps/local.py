@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError
+from reweigh.processes import available_cores, signals_heard
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
@@ -53,11 +53,11 @@ def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[S
         if jobs is not None:
             raise ConfigError("--jobs and --gpus both say how many tasks at a time. Give one of them.")
         return [Slot(gpu=gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    count = jobs if jobs is not None else len(cores) or os.cpu_count() or 1
+    cores = available_cores()
+    count = jobs if jobs is not None else len(cores)
     if count < 1:
         raise ConfigError(f"expected --jobs of at least 1, but found {count}.")
-    return [Slot(core=cores[i % len(cores)] if cores else None) for i in range(count)]
+    return [Slot(core=cores[i % len(cores)]) for i in range(count)]
 
 
 def run_locally(
@@ -79,7 +79,7 @@ def run_locally(
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
     asked: list[int] = []
     told = 0
-    with _signals(asked):
+    with signals_heard(lambda number, frame: asked.append(number)):
         while running or (waiting and not asked):
             while free and waiting and not asked:
                 task = _next(sweep, waiting)
@@ -137,16 +137,3 @@ def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
             env=environment,
             start_new_session=True,
         )
-
-
-@contextlib.contextmanager
-def _signals(asked: list[int]):
-    """Ctrl-C and a polite kill are asked for; tasks save their state first."""
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda number, frame: asked.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,26 @@
+"""Hashes that name things, and random numbers that a name fixes."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def json_digest(plain: Any) -> str:
+    """SHA-256 of JSON's types, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def generator(text: str) -> np.random.Generator:
+    """Random numbers fixed by a text, in every version and on every machine."""
+    digest = hashlib.sha256(text.encode()).digest()
+    # NumPy's generator, not Python's: its stream is fixed across versions.
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
