@@ -4,6 +4,7 @@ python benchmarks/results_table.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --o
 """
 
 import argparse
+import csv
 import datetime
 import json
 from pathlib import Path
@@ -14,9 +15,11 @@ from reweigh.datasets.describe import describe
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.statistics import interval
 
 SEEDS = (0, 1, 2)
+RATIO_UPDATES = (1_000, 10_000, 50_000, 100_000)
 BOOTSTRAP = {"num_resamples": 50_000, "seed": 0}
 
 
@@ -47,8 +50,11 @@ def main() -> None:
         "| algorithm | weights | updates | last ten: IQM [95 %] | seeds | last: IQM [95 %] | seeds |",
         "|---|---|--:|--:|---|--:|---|",
     ]
-    for path in arguments.runs:
-        lines.append(row(RunFolder(path)))
+    folders = [RunFolder(path) for path in arguments.runs]
+    lines += [row(folder) for folder in folders]
+    ratios = [folder for folder in folders if folder.config()["rebalance"]["type"] == "density-ratio"]
+    if ratios:
+        lines += ["", *ratio_table(ratios)]
     environments = [json.loads((run / "environment.json").read_text()) for run in arguments.runs]
     environment, versions = environments[0], environments[0]["versions"]
     lines += [
@@ -110,6 +116,36 @@ def row(folder: RunFolder) -> str:
     if missing:
         cells[-1] += f" (not finished: seeds {', '.join(map(str, missing))})"
     return f"| {' | '.join(cells)} |"
+
+
+def ratio_table(folders: list[RunFolder]) -> list[str]:
+    """How well density ratios tell sources apart while they are learned, and how uneven they end."""
+    first, *later = RATIO_UPDATES
+    lines = [
+        "Density ratios along training, mean over seeds: the chance that an expert row's ratio exceeds "
+        "another's (of 20 000 rows); at the end the share of a batch that counts and its largest weight.",
+        "",
+        f"| algorithm | weights | K | F | AUC at {first} | {' | '.join(map(str, later))} | ESS/B | largest |",
+        f"|---|---|--:|--:|{'--:|' * len(RATIO_UPDATES)}--:|--:|",
+    ]
+    for folder in folders:
+        config = folder.config()
+        settings = config["rebalance"]["ratio"]
+        seeds = [metrics_of(folder.seed(seed)) for seed in SEEDS if folder.seed(seed).finished]
+        found = [rows["ratio/auc"][np.isin(rows["update"], RATIO_UPDATES)] for rows in seeds]
+        auc = np.mean(found, axis=0)
+        last = [np.mean([rows[name][-1] for rows in seeds]) for name in ("ratio/ess", "ratio/largest")]
+        cells = [config["algorithm"]["type"], label(config["rebalance"])]
+        cells += [f"{settings['divergence']:g}", f"{settings['flow']:g}", *(f"{value:.3f}" for value in auc)]
+        lines.append(f"| {' | '.join(cells)} | {last[0]:.2f} | {last[1]:.1f} |")
+    return lines
+
+
+def metrics_of(folder: SeedFolder) -> dict[str, np.ndarray]:
+    """The columns of a seed's metrics.csv."""
+    with open(folder.path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
 if __name__ == "__main__":
