@@ -147,9 +147,9 @@ def work(side: str, algorithm: str, sampling: str, core: int) -> None:
 
 def pin(core: int) -> None:
     """One core and one thread for this process, before anything starts threads."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()
+    set_up_jax()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
+from reweigh.jax_setup import set_up_jax
 from reweigh.processes import available_cores, end_with_parent, signals_heard, stay_on_core
 
-if TYPE_CHECKING:  # JAX must be imported after `use_one_thread`
+if TYPE_CHECKING:  # JAX must be imported after `set_up_jax`
     from reweigh.session import Progress
-
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 @runtime_checkable
@@ -57,15 +56,6 @@ class Message:
     content: Any = None
 
 
-def use_one_thread() -> None:
-    """Make a JAX that is imported later compute with one thread on the CPU."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _ONE_THREAD not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-
-
 def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> list[Message]:
     """Train each job in a process of its own, as many at a time as there are cores.
 
@@ -79,7 +69,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     Raises:
         RunError: a worker failed; the others are stopped first, with their state saved.
     """
-    use_one_thread()
+    set_up_jax()
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     stop = context.Event()

@@ -32,9 +32,9 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Check what a dataset's transitions, weights and terminals promise; 1 where something fails."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.verification import verify as checked
 
     fetch_all([arguments.data])

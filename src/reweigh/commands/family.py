@@ -12,9 +12,9 @@ from reweigh.errors import ConfigError
 
 def family(arguments: argparse.Namespace) -> int:
     """Train online and record datasets of several qualities."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.studies import launch_family
 
     if arguments.policy_seed is not None:

@@ -17,9 +17,9 @@ _MOST_EPISODES = 1_000_000
 
 def train(arguments: argparse.Namespace) -> int:
     """Train seeds; on a CPU each in a process of its own."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.launch import launch
 
     check_seeds("--seeds", arguments.seeds)
@@ -84,9 +84,9 @@ def _run_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def quickstart(arguments: argparse.Namespace) -> int:
     """Compare three ways of weighing the shipped dataset."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.studies import launch_quickstart
 
     check_seeds("--seeds", arguments.seeds)
@@ -97,9 +97,9 @@ def quickstart(arguments: argparse.Namespace) -> int:
 
 def bandit(arguments: argparse.Namespace) -> int:
     """OPER's bandit study."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.studies import launch_bandit
 
     check_seeds("--seeds", arguments.seeds)

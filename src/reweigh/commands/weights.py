@@ -133,9 +133,9 @@ def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
 
 def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
     """OPER-A's weights of every value seed and stage; None when interrupted."""
-    from reweigh.parallel import use_one_thread
+    from reweigh.jax_setup import set_up_jax
 
-    use_one_thread()  # before JAX is imported
+    set_up_jax()  # before JAX is imported
     from reweigh.launch import learn_priorities
     from reweigh.value_runs import learned_priority
 

@@ -1,0 +1,45 @@
+"""What a JAX that is imported later finds in the environment, as do the processes started from here."""
+
+import os
+import platform
+from pathlib import Path
+
+from reweigh.cache import cache_folder
+from reweigh.digests import json_digest
+
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+# Programs that compile faster than this are not worth a file.
+_KEPT_ABOVE_S = "0.2"
+
+
+def set_up_jax() -> None:
+    """Compute with one thread on the CPU, and keep compiled programs for the next process that needs them.
+
+    Every seed of a run is a process of its own, with the same programs; compiling them takes longer than a
+    thousand updates. What the user has set for JAX stays as it is.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _ONE_THREAD not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # The machines of a cluster may share the cache, and none can run what is compiled for another kind.
+        folder = cache_folder() / "programs" / json_digest(_processor())[:20]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # then each process compiles for itself
+            return
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _KEPT_ABOVE_S)
+
+
+def _processor() -> list[str]:
+    """The kind of processor, with its instruction sets where the system tells them."""
+    found = [platform.machine(), platform.processor()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return found
+    kinds = {line for line in lines if line.partition("\t")[0] in ("model name", "flags", "Features")}
+    return found + sorted(kinds)
