@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results_table import metrics_of
+from results_table import good_mass, metrics_of
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.runs import RunFolder
 
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     lines = [
-        f"| algorithm | K | F | mean of the last {LAST} | all evaluations | AUC at the end | ESS/B |",
-        "|---|--:|--:|--:|---|--:|--:|",
+        f"| algorithm | K | F | last {LAST} | all evaluations | AUC at the end | ESS/B | expert |",
+        "|---|--:|--:|--:|---|--:|--:|--:|",
         *(row(RunFolder(path), arguments.seed) for path in arguments.runs),
     ]
     arguments.out.write_text("\n".join(lines) + "\n")
@@ -41,6 +41,7 @@ def row(folder: RunFolder, seed: int) -> str:
     cells = [config["algorithm"]["type"], f"{ratio['divergence']:g}", f"{ratio['flow']:g}"]
     cells += [f"{np.mean(scores[-LAST:]):.1f}", ", ".join(f"{score:.0f}" for score in scores)]
     cells += [f"{metrics['ratio/auc'][-1]:.3f}", f"{metrics['ratio/ess'][-1]:.2f}"]
+    cells.append(f"{good_mass(folder.seed(seed)):.2f}")
     return f"| {' | '.join(cells)} |"
 
 

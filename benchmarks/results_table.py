@@ -14,6 +14,7 @@ import numpy as np
 from reweigh.datasets.describe import describe
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.priorities.file import read_weights
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
 from reweigh.statistics import interval
@@ -123,9 +124,10 @@ def ratio_table(folders: list[RunFolder]) -> list[str]:
     first, *later = RATIO_UPDATES
     lines = [
         "Density ratios along training, mean over seeds: the chance that an expert row's ratio exceeds "
-        "another's (of 20 000 rows); at the end the share of a batch that counts and its largest weight.",
+        "another's (of 20 000 rows); at the end the share of a batch that counts, and the share of all "
+        "weight that the exported file gives to expert rows.",
         "",
-        f"| algorithm | weights | K | F | AUC at {first} | {' | '.join(map(str, later))} | ESS/B | largest |",
+        f"| algorithm | weights | K | F | AUC at {first} | {' | '.join(map(str, later))} | ESS/B | expert |",
         f"|---|---|--:|--:|{'--:|' * len(RATIO_UPDATES)}--:|--:|",
     ]
     for folder in folders:
@@ -134,10 +136,11 @@ def ratio_table(folders: list[RunFolder]) -> list[str]:
         seeds = [metrics_of(folder.seed(seed)) for seed in SEEDS if folder.seed(seed).finished]
         found = [rows["ratio/auc"][np.isin(rows["update"], RATIO_UPDATES)] for rows in seeds]
         auc = np.mean(found, axis=0)
-        last = [np.mean([rows[name][-1] for rows in seeds]) for name in ("ratio/ess", "ratio/largest")]
+        ess = np.mean([rows["ratio/ess"][-1] for rows in seeds])
+        mass = np.mean([good_mass(folder.seed(seed)) for seed in SEEDS if folder.seed(seed).finished])
         cells = [config["algorithm"]["type"], label(config["rebalance"])]
         cells += [f"{settings['divergence']:g}", f"{settings['flow']:g}", *(f"{value:.3f}" for value in auc)]
-        lines.append(f"| {' | '.join(cells)} | {last[0]:.2f} | {last[1]:.1f} |")
+        lines.append(f"| {' | '.join(cells)} | {ess:.2f} | {mass:.2f} |")
     return lines
 
 
@@ -146,6 +149,11 @@ def metrics_of(folder: SeedFolder) -> dict[str, np.ndarray]:
     with open(folder.path / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def good_mass(folder: SeedFolder) -> float:
+    """Share of the good source's rows in the weights that a seed ended with."""
+    return read_weights(folder.weights_path).meta["summary"]["good_mass"]
 
 
 if __name__ == "__main__":
