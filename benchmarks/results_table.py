@@ -63,7 +63,7 @@ def main() -> None:
         f"{datetime.date.today()}; {commits(environments)}; {environment['machine']}, one core a seed; "
         f"jax {versions['jax']}, gymnasium {versions['gymnasium']}, mujoco {versions['mujoco']}. "
         f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with "
-        "three seeds an interval is hardly more than their range. "
+        "three seeds the IQM is their mean, and the interval their range. "
         "Made by `benchmarks/results_table.py` from runs of `reweigh train`.",
         "",
     ]
