@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from reweigh.arguments import run_config
+from reweigh.arguments import default_out, run_config
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
 from reweigh.config import Mixture, Resample, Reweight
@@ -209,6 +209,47 @@ def test_flags_become_the_configuration():
     assert config.normalize_observations
     assert config.num_updates == 1_000_000
     assert parsed("--algorithm", "bc").batch_size == 512
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_fields_that_bound_one_another_can_be_set_in_any_order(order):
+    def weights(*words):
+        text = f"oper-a:{','.join(words[::order])}"
+        return parsed("--algorithm", "iql", "--weights", text).rebalance.weights
+
+    method = weights("iteration=7", "stages=7")
+    assert (method.iteration, method.learning.stages) == (7, 7)
+    method = weights("eps_max=0.05", "eps=0.01")
+    assert (method.eps_max, method.eps) == (0.05, 0.01)
+    terms = ["rebalance.improvement=false", "rebalance.constraint=false"][::order]
+    sets = [word for term in terms for word in ("--set", term)]
+    config = parsed("--algorithm", "iql", "--weights", "aw", "--rebalance", "reweight", *sets)
+    assert config.rebalance == Reweight(AW(), True, False, False)
+
+
+def test_runs_of_other_weights_have_other_folders(small):
+    def folder(weights):
+        words = ["train", str(small), "--algorithm", "iql", "--weights", weights]
+        arguments = make_parser().parse_args(words)
+        return default_out(arguments, run_config(arguments))
+
+    named = ["aw", "aw:temperature=0.1", "aw:temperature=0.2", "0.7*aw+0.3*uniform", "0.7*aw+0.3*rw"]
+    assert len({folder(weights) for weights in named}) == len(named)
+
+
+def test_a_flag_cut_short_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "builtin:bandit", "--algorithm", "bc", "--seed", "0"])
+    assert "did you mean --seeds?" in capsys.readouterr().err
+
+
+def test_a_file_remembers_the_same_command_whichever_way_flags_are_written(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mix = ["mix", "--good", "small.hdf5", "--bad=small.hdf5", "--ratio", "0.5", "--size", "100"]
+    (tmp_path / "a").mkdir()
+    assert main([*mix, "--out=a/m.hdf5"]) == 0
+    assert main(["mix", "--good=small.hdf5", "--bad", "small.hdf5", *mix[4:], "--out", "b.hdf5"]) == 0
+    assert (tmp_path / "a" / "m.hdf5").read_bytes() == (tmp_path / "b.hdf5").read_bytes()
 
 
 def test_presets_change_what_they_say():

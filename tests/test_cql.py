@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +85,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
     arrays = golden("08c_cql_update")
     where = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
     with jax.enable_x64(dtype == jnp.float64):
-        algorithm = make_cql(replace(CONFIGS[variant], ignore_terminals=True), 100)
+        algorithm = make_cql(CONFIGS[variant], 100, ignore_terminals=True)
         fresh = as_dtype(first_state(algorithm, Shapes(11, 3)), dtype)
         policy, critic, log_alpha = parts_of(arrays, "init/", dtype)
         state = CQLState(
@@ -219,3 +217,15 @@ def test_the_multiplier_grows_while_the_gap_is_above_its_target_and_falls_below_
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ConfigError):
         CQLConfig(**wrong)
+
+
+def test_a_policy_that_clones_actions_at_the_bounds_stays_finite():
+    algorithm = make_cql(CQLConfig(hidden=(8,), num_actions=2, warmup_updates=1), 10)
+    shapes, ones = Shapes(3, 2), jnp.ones(4)
+    state = first_state(algorithm, shapes)
+    batch = Batch(jnp.zeros((4, 3)), jnp.ones((4, 2)), ones, ones, jnp.zeros((4, 3)), jnp.ones((4, 2)))
+    minibatch = Minibatch(batch, None, TermWeight(ones, ones, ones))
+    for number in range(2):  # in the warm-up and after it
+        noise = algorithm.noise(jax.random.key(number), 4, shapes)
+        state, metrics = algorithm.updates[0](state, minibatch, noise)
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((state.actor, metrics)))

@@ -297,7 +297,7 @@ def cql_parts(arrays, prefix, *, critic="qf"):
 def test_two_joint_updates_of_cql_equal_the_authors_code(numbers):
     arrays, settings = golden("07c_dw_cql"), settings_of("cql", numbers)
     with jax.enable_x64(True):
-        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32), ignore_terminals=True), 100)
+        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32)), 100, ignore_terminals=True)
         fresh = jax.jit(lambda key: algorithm.init(key, Shapes(11, 3)))(jax.random.key(0))
         policy, critic, log_alpha, ratio = cql_parts(arrays, "net/init/")
         nets = density_ratio(32, settings, hidden=(32, 32)).init(jax.random.key(0), Shapes(11, 3))

@@ -5,6 +5,7 @@ import pytest
 
 from reweigh.cli import main
 from reweigh.datasets.d4rl import entry_of
+from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.datasets.scores import limit_of, reference_of_env, references
 from reweigh.errors import ConfigError
 from reweigh.evaluation import evaluate, make_environment
@@ -235,3 +236,14 @@ def test_a_policy_of_the_door_is_tried_and_scored(opened, real_data, tmp_path, c
     found = evaluate(opened("d4rl:door-human-v1"), policy, [0, 1])
     assert found.episode_length.tolist() == [200, 200]
     assert (np.abs(found.episode_return + 56.5) < 5).all()  # D4RL's random policy is as far from the door
+
+
+def test_an_episode_that_does_not_end_is_said_instead_of_waited_for(monkeypatch):
+    monkeypatch.setattr("reweigh.evaluation.LONGEST_EPISODE", 5)
+    environment = make_environment('InvertedPendulum-v4 {"max_episode_steps": 100}')
+    low, high = (np.full(1, bound, np.float32) for bound in (-3, 3))
+    layers = ((np.zeros((4, 1), np.float32), np.zeros(1, np.float32)),)
+    policy = Policy(layers, True, identity_normalizer(4), low, high, {})
+    with pytest.raises(ConfigError, match="InvertedPendulum-v4 to end, but one has gone on for 5 steps"):
+        evaluate(environment, policy, [0])
+    environment.close()

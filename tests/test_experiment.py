@@ -203,6 +203,12 @@ def test_actions_are_held_in_the_unit_box_and_scaled_back_by_the_policy(config, 
     assert 1 < np.abs(action).max() <= 3
 
 
+def test_a_policy_trained_without_evaluation_knows_the_environment_of_its_data(config, tmp_path):
+    config = dataclasses.replace(config, num_updates=2, evaluation=EvaluationConfig(enabled=False))
+    train(config, [0], tmp_path / "run")
+    assert RunFolder(tmp_path / "run").seed(0).load_policy().meta["env"] == "InvertedPendulum-v4"
+
+
 def test_a_training_that_diverges_stops_at_the_metric_that_was_lost(config, tmp_path):
     config = dataclasses.replace(config, algorithm=TD3BCConfig(hidden=(8,), learning_rate=1e30))
     with pytest.raises(RunError, match=r"is (nan|inf|-inf): training has diverged"):

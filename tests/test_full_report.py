@@ -288,6 +288,18 @@ def test_the_datasets_own_episodes_stand_beside_the_scores(tmp_path):
     assert "no longer" in group.dataset.missing
 
 
+def test_a_dataset_whose_episodes_end_by_its_environments_limit_has_scores_too(tmp_path):
+    path = tmp_path / "d.npz"
+    arrays = {"observations": np.zeros((2001, 2)), "actions": np.zeros((2001, 1)), "rewards": np.ones(2001)}
+    np.savez(path, terminals=np.zeros(2001, bool), **arrays)
+    data = load(path, env="Hopper-v4")
+    made = config(spec=str(path))
+    made["data"]["env"] = "Hopper-v4"
+    make_run(tmp_path / "r", {0: 1}, made, digest=data.info.digest)
+    (group,) = groups_of(tmp_path / "r")
+    assert group.dataset.own.best == 1000
+
+
 def write_dataset(path, rewards):
     """Episodes of one step."""
     n = len(rewards)

@@ -29,12 +29,13 @@ from reweigh.config import DataConfig, EvaluationConfig, Resample, Reweight, Run
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError
 from reweigh.experiment import train
-from reweigh.onestep_runs import shared_stages
+from reweigh.onestep_runs import learn_before, shared_stages
 from reweigh.optim import Trained
 from reweigh.policy import BestOf, Policy, load_policy, save_policy
 from reweigh.preparation import prepare
 from reweigh.priorities.by_return import RW
 from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.session import Interrupted
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
@@ -273,6 +274,36 @@ def test_a_run_waits_for_another_that_trains_what_both_share(config, tmp_path):
         train(other, [0], tmp_path / "two", should_stop=let_go)
     assert len(asked) >= 3
     assert RunFolder(tmp_path / "two").seed(0).finished
+
+
+def test_seeds_that_another_process_trained_further_meanwhile_go_on_from_where_they_stand(
+    config, tmp_path, monkeypatch
+):
+    def learned(seeds, stop=lambda: False):
+        stages = shared_stages(config, config.algorithm, prepare(config))
+        return learn_before(stages, seeds, report=lambda seen: None, should_stop=stop)
+
+    alone = [learned([seed]) for seed in (0, 1)]
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "elsewhere"))
+    locked, others = SeedFolder.locked, []
+
+    def locked_late(folder, patient=lambda: False):
+        if not others:  # before the first lock is had
+            others.append(folder.seed)
+            with pytest.raises(Interrupted):
+                learned([1], stop=lambda: True)
+        return locked(folder, patient)
+
+    monkeypatch.setattr(SeedFolder, "locked", locked_late)
+    together = learned([0, 1])
+    for row, one in enumerate(alone):
+        for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(together), strict=True):
+            np.testing.assert_allclose(left, right[row], rtol=1e-4, atol=1e-6)
+
+
+def test_the_value_bootstraps_at_clipped_actions_as_it_is_learned_at_them(config):
+    data = prepare(dataclasses.replace(config, action_limit=0.5)).data
+    assert abs(data.action).max() == abs(data.next_action).max() == 0.5
 
 
 def test_rows_without_a_next_action_or_a_terminal_teach_no_value(config):

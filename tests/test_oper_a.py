@@ -1,5 +1,6 @@
 """OPER-A from a dataset to weights: known values, stages, resuming, the cache, agreement of seeds."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from reweigh.runs import RunFolder
 from reweigh.session import Interrupted
 from reweigh.value_runs import (
     ValueJob,
+    is_being_learned,
     is_learned,
     learn_weights,
     learned_priority,
@@ -128,6 +130,28 @@ def test_what_is_learned_is_not_learned_again():
     before = (RunFolder(folder / "stage-1").seed(0).path / "weight.npz").stat().st_mtime_ns
     np.testing.assert_array_equal(learned_priority(data, method), first)
     assert (RunFolder(folder / "stage-1").seed(0).path / "weight.npz").stat().st_mtime_ns == before
+
+
+def test_a_learning_that_another_process_has_begun_is_waited_for():
+    data = load(chain())
+    learn_weights(data, QUICK, 0)
+    folder = learning_folder(data, QUICK)
+    last = RunFolder(folder / "stage-2").seed(0)
+    (last.path / "result.json").unlink()
+    asked = []
+
+    def let_go() -> bool:
+        asked.append(is_being_learned(folder, QUICK, 0))
+        if len(asked) == 2:
+            held.close()
+        return False
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(last.locked())
+        learn_weights(data, QUICK, 0, should_stop=let_go)
+    assert asked[0]
+    assert is_learned(folder, QUICK, 0)
+    assert not is_being_learned(folder, QUICK, 0)
 
 
 def test_other_data_and_other_settings_have_folders_of_their_own():

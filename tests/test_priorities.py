@@ -485,6 +485,15 @@ def test_a_foreign_file_of_index_and_weight_alone_is_accepted_in_any_order(tmp_p
     np.testing.assert_allclose(read_weights(path).weight, [0.4, 0.8, 1.2, 1.6])
 
 
+def test_weights_of_other_rows_are_refused_even_without_a_digest(tmp_path):
+    data, path = make_data([1, 2], [2, 2]), tmp_path / "w.npz"
+    np.savez(path, weight=np.ones(4), raw_index=data.raw_index)
+    check_fits(read_weights(path), data, path)
+    np.savez(path, weight=np.ones(4), raw_index=data.raw_index + np.array([0, 0, 1, 1]))
+    with pytest.raises(WeightsError, match=r"weight 2 is of row 3.* transition 2 is row 2"):
+        check_fits(read_weights(path), data, path)
+
+
 def test_every_column_follows_the_order_of_the_index(tmp_path):
     order = np.array([2, 0, 1])
     np.savez(

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
     from reweigh.presets import for_domain, for_paper, with_defaults
-    from reweigh.settings import replace_at
+    from reweigh.settings import replace_fields
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
@@ -86,10 +86,7 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     if arguments.hidden:
         algorithm = config.algorithm
         config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
-    for assignment in arguments.fields:
-        path, value = split_assignment(assignment)
-        config = replace_at(config, path, value)
-    return config
+    return replace_fields(config, map(split_assignment, arguments.fields))
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
@@ -137,20 +134,15 @@ def _oper_a(
     arguments: argparse.Namespace, method: Any, given: dict[str, Any], scaling: dict[str, Any]
 ) -> tuple[OperA | OperAFile, Scaling]:
     """OPER-A always stretches linearly; another transform takes its place."""
-    for name, value in given.items():
-        method = set_field(method, name, str(value))
-    for assignment in arguments.fields:
-        path, value = split_assignment(assignment)
-        method = set_field(method, path, value)
+    assignments = [(name, str(value)) for name, value in given.items()]
+    assignments += map(split_assignment, arguments.fields)
     if scaling["std"] is not None and scaling["target_ess"] is not None:
         raise ConfigError("std and target_ess both fix how uneven the weights are. Give one of them.")
     if arguments.transform in (None, "linear"):
-        for name in ("std", "eps", "eps_max"):
-            if scaling[name] is not None:
-                method = replace(method, **{name: scaling.pop(name)})
-                scaling[name] = None
-        scaling["transform"] = None
-    return method, Scaling(**scaling)
+        own = {name: scaling[name] for name in ("std", "eps", "eps_max") if scaling[name] is not None}
+        assignments += [(name, str(value)) for name, value in own.items()]
+        scaling |= dict.fromkeys((*own, "transform"))
+    return _with_fields(method, assignments), Scaling(**scaling)
 
 
 def split_assignment(text: str) -> tuple[str, str]:
@@ -199,31 +191,25 @@ def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: meth
             f"but found {text!r}."
         )
     method: Any = default(ALL_METHODS[name]())
+    assignments = []
     for assignment in settings.split(",") if colon else ():
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"expected --weights {name}:key=value, but found {assignment!r}.")
-        method = set_field(method, key.replace("-", "_"), value)
-    return method
+        assignments.append((key.replace("-", "_"), value))
+    return _with_fields(method, assignments)
 
 
-def set_field(method: Any, path: str, text: str) -> Any:
-    """A method with one field changed; those of OPER-A's value learning need no prefix.
+def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
+    """A method with fields changed; those of OPER-A's value learning need no prefix."""
+    from reweigh.settings import replace_fields
 
-    Args:
-        method: a frozen dataclass.
-        path: of the field.
-        text: the value as typed.
-
-    Raises:
-        ConfigError: there is no such field, or the text is no value of it.
-    """
-    from reweigh.settings import replace_at
-
-    learned = {f.name for f in fields(ValueLearning)}
-    if isinstance(method, OperA) and path in learned - {f.name for f in fields(OperA)}:
-        path = f"learning.{path}"
-    return replace_at(method, path, text)
+    inner: set[str] = set()
+    if isinstance(method, OperA):
+        inner = {f.name for f in fields(ValueLearning)} - {f.name for f in fields(OperA)}
+    return replace_fields(
+        method, [(f"learning.{path}" if path in inner else path, text) for path, text in assignments]
+    )
 
 
 def _mixed_parts(text: str, rest: str) -> tuple[str, str]:
@@ -309,7 +295,9 @@ def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     if arguments.sampler:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights
-    weights = Path(weights.replace(":", "-").replace(",", "-").replace("=", "")).stem
+    if weights.endswith((".npz", ".parquet")):
+        weights = Path(weights).stem
+    weights = weights.replace(":", "-").replace(",", "-").replace("=", "")
     rebalance = config.rebalance
     if isinstance(rebalance, Resample):
         terms = rebalance.terms

@@ -11,7 +11,10 @@ from reweigh.flags import Help, add_commands
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in one line, with the nearest flag where one was mistyped."""
+    """Usage errors in one line, with the nearest flag where one was mistyped; flags are never cut short."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         if "unrecognized arguments" in message:
@@ -35,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     arguments = parser.parse_args(argv)
     arguments.parse = parser.parse_args
-    arguments.argv = list(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    # `--flag=value` is `--flag value`, also in what is remembered of a command.
+    arguments.argv = [part for word in words for part in (word.split("=", 1) if word[:2] == "--" else [word])]
     # Imported late, so that --help answers at once.
     from reweigh import commands
 

@@ -15,7 +15,7 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.checks import check_choices, check_count, check_range
 from reweigh.datasets.load import DataConfig
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.digests import file_digest, json_digest
+from reweigh.digests import file_digest, settings_digest
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
@@ -300,7 +300,7 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
         del plain[name]
     plain["rebalance"]["weights"] = weights_record(config.rebalance.weights)
     bounds = [info.action_low.tolist(), info.action_high.tolist()]
-    return json_digest({"dataset": info.digest, "action_bounds": bounds, **plain})
+    return settings_digest({"dataset": info.digest, "action_bounds": bounds, **plain})
 
 
 def weights_record(weights: Weights) -> dict[str, Any]:

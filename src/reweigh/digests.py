@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 
+# Raise it when the same settings give other numbers than before: then no run that was begun with the old ones
+# goes on, and nothing that they left in a cache is used.
+ARITHMETIC = 1
+
+
+def settings_digest(plain: Any) -> str:
+    """SHA-256 of settings as JSON's types, and of the arithmetic of this version."""
+    return json_digest({"arithmetic": ARITHMETIC, "settings": plain})
+
 
 def json_digest(plain: Any) -> str:
     """SHA-256 of JSON's types, whatever the order of their keys."""

@@ -13,6 +13,9 @@ from reweigh.digests import generator
 from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
 
+# No task's episodes are this long; without an end one would stop a training for ever.
+LONGEST_EPISODE = 1_000_000
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -132,7 +135,7 @@ def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
         seeds: of the environment's resets.
 
     Raises:
-        ConfigError: the environment's spaces do not fit the policy.
+        ConfigError: the environment's spaces do not fit the policy, or an episode does not end.
     """
     states, actions = policy.normalizer.mean.shape, policy.action_low.shape
     found = environment.observation_space.shape, environment.action_space.shape
@@ -146,6 +149,11 @@ def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
         observation, _ = environment.reset(seed=seed)
         ended = False
         while not ended:
+            if lengths[row] == LONGEST_EPISODE:
+                raise ConfigError(
+                    f"expected episodes of {environment.spec.id} to end, but one has gone on for "
+                    f"{LONGEST_EPISODE} steps. Give it a limit, as in 'ID {{\"max_episode_steps\": 1000}}'."
+                )
             observation, reward, terminal, timeout, _ = environment.step(policy(observation))
             returns[row] += float(reward)
             lengths[row] += 1

@@ -31,7 +31,7 @@ from reweigh.rebalance.density_ratio import density_ratio
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Progress, Session, Work, by_update, counted_from
+from reweigh.session import Progress, Work, by_update, counted_from, train_seeds
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
 
@@ -128,7 +128,7 @@ def train(
             elif shared:
                 numbers = [seed.seed for seed in group]
                 previous = learn_before(shared, numbers, report=report, should_stop=should_stop)
-            Session(replace(work, previous=previous), group, tried, counted, should_stop).run()
+            train_seeds(replace(work, previous=previous), group, tried, counted, should_stop)
 
 
 def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: DatasetInfo) -> None:
@@ -302,7 +302,7 @@ class _Tried:
             action_low=prepared.transitions.info.action_low,
             action_high=prepared.transitions.info.action_high,
             meta={
-                "env": self.env,
+                "env": prepared.transitions.info.env,
                 "reference": prepared.transitions.info.reference,
                 "algorithm": self.config.algorithm.name,
                 "identity": prepared.identity,

@@ -16,7 +16,7 @@ from reweigh.progress import run_jobs
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
 from reweigh.transitions import Transitions
-from reweigh.value_runs import ValueJob, is_learned, learning_folder
+from reweigh.value_runs import ValueJob, is_being_learned, is_learned, learning_folder
 
 # Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
 _FEWEST_ROWS = 4.0
@@ -130,6 +130,8 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
     missing = [seed for seed in method.value_seeds if not is_learned(folder, method.learning, seed)]
     if not missing:
         return True
+    # Those last that another task of a sweep has begun, so that tasks share the work instead of waiting.
+    missing.sort(key=lambda seed: is_being_learned(folder, method.learning, seed))
     if not quiet:
         total = len(missing) * method.learning.num_updates
         faster = " (solver=fast takes 90 000)" if total > 10 * _FAST_UPDATES else ""

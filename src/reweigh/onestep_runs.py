@@ -17,13 +17,13 @@ from reweigh.algorithms.bc import make_bc
 from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
 from reweigh.cache import cache_folder
 from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, weights_record
-from reweigh.digests import json_digest
+from reweigh.digests import settings_digest
 from reweigh.errors import DatasetError
 from reweigh.preparation import Prepared
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
 from reweigh.runs import RunFolder
-from reweigh.session import NothingBeside, Progress, Session, Work, by_update, counted_from, last_state
+from reweigh.session import NothingBeside, Progress, Work, counted_from, last_state, train_seeds
 from reweigh.types import Rebalance, Stage, State, Tables, rows_of
 
 _LOG_INTERVAL = 1000
@@ -42,7 +42,7 @@ class SharedStage:
     @property
     def folder(self) -> RunFolder:
         """Where the cache keeps it."""
-        return RunFolder(cache_folder() / "onestep" / f"{self.name}-{json_digest(self.depends_on)[:20]}")
+        return RunFolder(cache_folder() / "onestep" / f"{self.name}-{settings_digest(self.depends_on)[:20]}")
 
 
 def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance) -> Stage:
@@ -164,9 +164,8 @@ def learn_before(
         run, work = shared.folder, shared.work
         run.claim(shared.depends_on, run.path.name, environment_record())
         folders = [run.seed(seed) for seed in seeds]
-        for group in by_update(folders):
-            counted = counted_from(report, before)
-            Session(work, group, NothingBeside(), counted, should_stop, wait=True).run()
+        counted = counted_from(report, before)
+        train_seeds(work, folders, NothingBeside(), counted, should_stop, wait=True)
         per_seed = [last_state(folder, work.stage, work.shapes) for folder in folders]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
         states.append(stacked if len(seeds) > 1 else per_seed[0])

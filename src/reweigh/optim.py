@@ -39,11 +39,6 @@ def polyak(target: Any, online: Any, *, rate: float) -> Any:
     return jax.tree.map(lambda slow, fast: rate * fast + (1 - rate) * slow, target, online)
 
 
-def copy_of(model: Any) -> Any:
-    """A copy in memory of its own: a state whose target shares arrays with the model cannot be donated."""
-    return jax.tree.map(lambda leaf: leaf.copy(), model)
-
-
 def value_and_grad_by_parts(
     objective: Callable[..., tuple[Array, Any]], model: Any, rows: Any, *, rows_at_once: int
 ) -> tuple[tuple[Array, Any], Any]:

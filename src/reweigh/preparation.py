@@ -166,5 +166,5 @@ def training_batch(
         reward=jnp.asarray(transitions.reward),
         discount=jnp.asarray(live),
         next_observation=jnp.asarray(normalizer(following)),
-        next_action=jnp.asarray(transitions.next_action),
+        next_action=jnp.asarray(np.clip(transitions.next_action, -action_limit, action_limit)),
     )

@@ -98,7 +98,7 @@ class RunFolder:
         """
         command = self.environment().get("command")
         try:
-            words = shlex.split(command) if isinstance(command, str) else []
+            words = shlex.split(command.replace("--seeds=", "--seeds ")) if isinstance(command, str) else []
         except ValueError:
             return []
         if words[:1] != ["reweigh"] or "--seeds" not in words:

@@ -163,8 +163,51 @@ def last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
     return jax.tree.unflatten(structure, found)
 
 
-class Session:
-    """Seeds at the same update, trained side by side to the end."""
+def train_seeds(
+    work: Work,
+    folders: Sequence[SeedFolder],
+    hooks: Hooks,
+    report: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    *,
+    wait: bool = False,
+) -> None:
+    """Train what is not finished, seeds at the same update side by side.
+
+    Args:
+        work: the stage; `previous` of all the seeds.
+        folders: of the seeds.
+        hooks: what is done beside training.
+        report: called about once a second.
+        should_stop: asked about once a second; true saves the state.
+        wait: for another process that trains the same, instead of refusing to share its folder.
+
+    Raises:
+        RunError: a folder is in use or damaged, or training has diverged.
+        Interrupted: asked to stop; the state is saved.
+    """
+
+    def patient() -> bool:
+        if wait and should_stop():
+            raise Interrupted(0)
+        return wait
+
+    with contextlib.ExitStack() as held:
+        # In one order: two processes that each hold what the other waits for would wait for ever.
+        for folder in sorted(folders, key=lambda folder: folder.seed):
+            held.enter_context(folder.locked(patient))
+        # Grouped under the locks: until they were free another process may have trained some seeds further.
+        for group in by_update(folders):
+            previous = work.previous
+            if len(folders) > 1:
+                rows = [folders.index(folder) for folder in group]
+                chosen = np.array(rows) if len(rows) > 1 else rows[0]
+                previous = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], previous)
+            _Session(replace(work, previous=previous), group, hooks, report, should_stop).run()
+
+
+class _Session:
+    """Seeds at the same update, trained side by side to the end by the holder of their locks."""
 
     def __init__(
         self,
@@ -173,11 +216,7 @@ class Session:
         hooks: Hooks,
         report: Callable[[Progress], None],
         should_stop: Callable[[], bool],
-        *,
-        wait: bool = False,
     ):
-        """`wait`: for another process that trains the same, instead of refusing to share its folder."""
-        self.wait = wait
         self.work, self.folders, self.hooks = work, folders, hooks
         self.report, self.should_stop = report, should_stop
         self.num_updates = work.stage.num_updates
@@ -185,30 +224,6 @@ class Session:
         self.seconds, self.trained, self.called = 0.0, 0, False
 
     def run(self) -> None:
-        """Train what is not finished.
-
-        Raises:
-            RunError: a folder is in use or damaged, or training has diverged.
-            Interrupted: asked to stop; the state is saved.
-        """
-        with contextlib.ExitStack() as held:
-            for folder in self.folders:
-                held.enter_context(self._locked(folder))
-            if not all(folder.finished for folder in self.folders):  # by whoever held the lock before
-                self._train()
-
-    def _locked(self, folder: SeedFolder) -> contextlib.AbstractContextManager[None]:
-        if not self.wait:
-            return folder.locked()
-
-        def patient() -> bool:
-            if self.should_stop():
-                raise Interrupted(0)
-            return True
-
-        return folder.locked(patient)
-
-    def _train(self) -> None:
         work = self.work
         trainer = make_trainer(
             work.stage,

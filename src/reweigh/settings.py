@@ -1,43 +1,51 @@
-"""Settings as text: one field of a config, named by a dotted path, with a value as typed."""
+"""Settings as text: fields of a config, named by dotted paths, with values as typed."""
 
 import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from reweigh.errors import ConfigError
 
 
-def replace_at(config: Any, path: str, text: str) -> Any:
-    """A config with one field changed, named by a dotted path.
+def replace_fields(config: Any, assignments: Iterable[tuple[str, str]]) -> Any:
+    """A config with some fields changed, all at once, because fields bound one another.
 
     Args:
         config: a frozen dataclass.
-        path: for example `algorithm.alpha`.
-        text: the value as typed.
+        assignments: dotted paths, for example `algorithm.alpha`, and values as typed; of a path that is named
+            twice the last value counts.
 
     Raises:
-        ConfigError: there is no such field, or the text is no value of it.
+        ConfigError: there is no such field, the text is no value of it, or the values do not go together.
     """
-    name, _, rest = path.partition(".")
-    known = {f.name for f in dataclasses.fields(config)}
-    if name not in known:
-        named = {full.rpartition(".")[2]: full for full in _field_paths(config)}
-        near = difflib.get_close_matches(path.rpartition(".")[2], named, n=1)
-        hint = f" Did you mean {named[near[0]]}?" if near else ""
-        raise ConfigError(
-            f"expected a field of {type(config).__name__} ({', '.join(sorted(known))}), but found {name!r}."
-            f"{hint}"
-        )
-    if rest:
-        inner = getattr(config, name)
-        if not dataclasses.is_dataclass(inner):
+    kinds = typing.get_type_hints(type(config))
+    changed: dict[str, Any] = {}
+    inside: dict[str, list[tuple[str, str]]] = {}
+    for path, text in assignments:
+        name, _, rest = path.partition(".")
+        if name not in {f.name for f in dataclasses.fields(config)}:
+            raise _unknown(config, path)
+        if not rest:
+            changed[name] = parse_value(text, kinds[name], path)
+        elif dataclasses.is_dataclass(getattr(config, name)):
+            inside.setdefault(name, []).append((rest, text))
+        else:
             raise ConfigError(f"expected a field after {name!r}, but it has none. Leave out {rest!r}.")
-        return dataclasses.replace(config, **{name: replace_at(inner, rest, text)})
-    kind = typing.get_type_hints(type(config))[name]
-    return dataclasses.replace(config, **{name: parse_value(text, kind, path)})
+    changed |= {name: replace_fields(getattr(config, name), inner) for name, inner in inside.items()}
+    return dataclasses.replace(config, **changed)
+
+
+def _unknown(config: Any, path: str) -> ConfigError:
+    known = ", ".join(sorted(f.name for f in dataclasses.fields(config)))
+    named = {full.rpartition(".")[2]: full for full in _field_paths(config)}
+    near = difflib.get_close_matches(path.rpartition(".")[2], named, n=1)
+    hint = f" Did you mean {named[near[0]]}?" if near else ""
+    return ConfigError(
+        f"expected a field of {type(config).__name__} ({known}), but found {path.partition('.')[0]!r}.{hint}"
+    )
 
 
 def _field_paths(config: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from reweigh.cache import cache_folder
 from reweigh.config import DataConfig, to_dict
-from reweigh.digests import json_digest
+from reweigh.digests import settings_digest
 from reweigh.errors import RunError
 from reweigh.loading import load_data
 from reweigh.priorities.by_advantage import ValueProblem, stage_tables
@@ -20,7 +20,7 @@ from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import NothingBeside, Progress, Session, Work, counted_from, last_state
+from reweigh.session import NothingBeside, Progress, Work, counted_from, last_state, train_seeds
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState
 
@@ -41,7 +41,7 @@ def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
         parts = {name: value for name, value in parts.items() if not name.startswith("fast_")}
     if learning.critic == "vq":  # the only critic that sees actions
         parts["action_bounds"] = [info.action_low.tolist(), info.action_high.tolist()]
-    return cache_folder() / "oper-a" / json_digest(parts)[:20]
+    return cache_folder() / "oper-a" / settings_digest(parts)[:20]
 
 
 def is_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
@@ -53,6 +53,18 @@ def is_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
         seed: of the value learning.
     """
     return RunFolder(folder / f"stage-{learning.stages}").seed(seed).finished
+
+
+def is_being_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
+    """Whether another process learns a seed's values now.
+
+    Args:
+        folder: from `learning_folder`.
+        learning: for the number of stages.
+        seed: of the value learning.
+    """
+    stages = range(1, learning.stages + 1)
+    return any(RunFolder(folder / f"stage-{number}").seed(seed).in_use for number in stages)
 
 
 def learned_weights(folder: Path, learning: ValueLearning, seed: int) -> Float64[np.ndarray, "stages N"]:
@@ -131,7 +143,9 @@ def learn_weights(
             number=number,
         )
         hooks = _Weighing(problem, weight)
-        Session(work, [run.seed(seed)], hooks, counted_from(report, before), should_stop).run()
+        counted = counted_from(report, before)
+        # Tasks of a sweep need the same values: the first to come learns them, the others wait.
+        train_seeds(work, [run.seed(seed)], hooks, counted, should_stop, wait=True)
         previous = last_state(run.seed(seed), stage, shapes)
         weight = _weight(folder, number, seed)
         before += stage.num_updates

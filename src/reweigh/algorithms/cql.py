@@ -16,6 +16,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from reweigh.algorithms.base import RunDefaults
+from reweigh.algorithms.bc import SQUASHED_LIMIT
 from reweigh.checks import check_count, check_range, check_widths, require
 from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target, weighted_mean
 from reweigh.networks import (
@@ -27,7 +28,7 @@ from reweigh.networks import (
     small_uniform,
     values_of_actions,
 )
-from reweigh.optim import Trained, copy_of, polyak, step, trained, value_and_grad_by_parts
+from reweigh.optim import Trained, polyak, step, trained, value_and_grad_by_parts
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -57,9 +58,6 @@ class CQLConfig:
     gap_target: float | None = None
     """Lagrange form: `min_q_weight` is multiplied by a learned `α'`, which grows while the mean gap is above
     this and falls while it is below; None: it stays 1."""
-    ignore_terminals: bool = False
-    """The gap also judges actions drawn at what a batch holds after a terminal, as JaxCQL does, instead of
-    at `s`. Batches that `train` makes hold `s` there: it matters for batches of one's own alone."""
     warmup_updates: int = 0
     """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
     backup_entropy: bool = False
@@ -182,31 +180,30 @@ def q_of_actions(
     )
 
 
-def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
+def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = False) -> Algorithm:
     """CQL as pure functions; every gradient is taken at the parameters before the update.
 
     Args:
         config: its settings.
         num_updates: not used; every algorithm is made alike.
+        ignore_terminals: the gap also judges actions drawn at what a batch holds after a terminal, as JaxCQL
+            does, instead of at `s`. Batches that `train` makes hold `s` there.
     """
     del num_updates
     optimizer = optax.adam(config.learning_rate)
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> CQLState:
         policy_key, critic_key = jax.random.split(key)
-        states, actions = shapes
-        mlp = make_mlp(
-            policy_key, states, config.hidden, 2 * actions, init=lecun_normal, last_init=small_uniform
-        )
+        observation_size, action_size = shapes
+        start = {"init": lecun_normal, "last_init": small_uniform}
+        mlp = make_mlp(policy_key, observation_size, config.hidden, 2 * action_size, **start)
         policy = Actor(mlp, jnp.asarray(config.log_std_multiplier), jnp.asarray(config.log_std_offset))
-        critic = make_twin_q(
-            critic_key, states + actions, config.hidden, init=lecun_normal, last_init=small_uniform
-        )
+        critic = make_twin_q(critic_key, observation_size + action_size, config.hidden, **start)
         log_alpha = jnp.log(jnp.asarray(config.initial_alpha))
         return CQLState(
             trained(policy, optimizer),
             trained(critic, optimizer),
-            copy_of(critic),
+            critic,
             trained(log_alpha, optimizer),
             jnp.zeros((), jnp.int32),
             None if config.gap_target is None else trained(jnp.asarray(LOG_MULTIPLIER_START), optimizer),
@@ -248,7 +245,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
         alpha = jnp.exp(state.log_alpha.model)
         sought = jnp.minimum(*state.critic.model(batch.observation, action))
         if config.warmup_updates:
-            raw = jnp.arctanh(batch.action)
+            raw = jnp.arctanh(jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT))
             copied = tanh_normal_log_likelihood(raw, (raw - mean) / jnp.exp(log_std), log_std)
             sought = jnp.where(state.update < config.warmup_updates, copied, sought)
         loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
@@ -309,7 +306,7 @@ def make_cql(config: CQLConfig, num_updates: int) -> Algorithm:
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
         following = batch.next_observation
-        if not config.ignore_terminals:
+        if not ignore_terminals:
             following = jnp.where((batch.discount > 0)[:, None], following, batch.observation)
         next_mean, next_log_std = policy(following)
         target_mean, target_log_std = next_mean, next_log_std

@@ -23,7 +23,7 @@ from reweigh.losses import (
     weighted_mean,
 )
 from reweigh.networks import MLP, Masks, TwinQ, make_mlp, make_twin_q, orthogonal
-from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -136,16 +136,16 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> IQLState:
         actor_key, value_key, critic_key = jax.random.split(key, 3)
-        states, actions = shapes
+        observation_size, action_size = shapes
         layer = orthogonal(2**0.5)
-        mlp = make_mlp(actor_key, states, config.hidden, actions, init=layer)
-        value = make_mlp(value_key, states, config.hidden, 1, init=layer)
-        critic = make_twin_q(critic_key, states + actions, config.hidden, init=layer)
+        mlp = make_mlp(actor_key, observation_size, config.hidden, action_size, init=layer)
+        value = make_mlp(value_key, observation_size, config.hidden, 1, init=layer)
+        critic = make_twin_q(critic_key, observation_size + action_size, config.hidden, init=layer)
         return IQLState(
-            trained(Actor(mlp, jnp.zeros(actions)), actor_optimizer),
+            trained(Actor(mlp, jnp.zeros(action_size)), actor_optimizer),
             trained(value, optimizer),
             trained(critic, optimizer),
-            copy_of(critic),
+            critic,
         )
 
     def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> Masks:

@@ -27,7 +27,7 @@ from reweigh.algorithms.bc import (
 from reweigh.checks import check_choices, check_count, check_range, check_widths, require
 from reweigh.losses import exponential_advantage, squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, make_mlp, values_of_actions
-from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, BestOfSamples, Metrics, Minibatch, Shapes, State
 
 Improvement = Literal["exp-weight", "reverse-kl", "imitation", "greedy", "easy-bcq"]
@@ -151,7 +151,7 @@ def make_sarsa(config: OnestepConfig, num_updates: int) -> Algorithm:
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> SarsaState:
         critic = make_mlp(key, sum(shapes), config.hidden, 1)
-        return SarsaState(trained(critic, optimizer), copy_of(critic))
+        return SarsaState(trained(critic, optimizer), critic)
 
     def critic_update(
         state: SarsaState, minibatch: Minibatch, noise: tuple[()]
@@ -302,7 +302,7 @@ def improvement_start(config: OnestepConfig, key: PRNGKeyArray, learned: State) 
     behavior, critic = learned.behavior.policy.model, learned.critic.critic.model
     actions = behavior.layers[-1][1].shape[-1] // 2
     return OnestepState(
-        trained(copy_of(behavior), optax.adam(config.learning_rate)),
+        trained(behavior, optax.adam(config.learning_rate)),
         behavior,
         critic,
         jax.random.normal(key, (config.num_samples, actions)),

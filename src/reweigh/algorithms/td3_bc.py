@@ -13,7 +13,7 @@ from reweigh.algorithms.base import RunDefaults
 from reweigh.checks import check_choices, check_range, check_widths, require
 from reweigh.losses import squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
-from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 # Where every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
@@ -141,9 +141,7 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
         if config.learned_spread:
             actor = SpreadActor(actor, jnp.zeros(shapes.action_size))
         critic = make_twin_q(critic_key, inputs, config.hidden)
-        return TD3BCState(
-            trained(actor, optimizer), trained(critic, optimizer), copy_of(actor), copy_of(critic)
-        )
+        return TD3BCState(trained(actor, optimizer), trained(critic, optimizer), actor, critic)
 
     def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> Float[Array, "B A"]:
         return jax.random.normal(key, (batch_size, shapes.action_size))

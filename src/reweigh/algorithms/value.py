@@ -16,7 +16,7 @@ from reweigh.algorithms.base import no_noise
 from reweigh.checks import check_choices, check_range, check_widths
 from reweigh.losses import squared_error, td_target, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
-from reweigh.optim import Trained, copy_of, polyak, step, trained
+from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import Algorithm, Metrics, Minibatch, Shapes
 
 
@@ -80,15 +80,19 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> ValueState:
         value_key, critic_key = jax.random.split(key)
-        states, actions = shapes
+        observation_size, action_size = shapes
         keys = jax.random.split(value_key, 2 if config.critic == "doublev" else 1)
-        value = Value(tuple(make_mlp(k, states, config.hidden, 1) for k in keys))
-        critic = make_twin_q(critic_key, states + actions, config.hidden) if config.critic == "vq" else None
+        value = Value(tuple(make_mlp(k, observation_size, config.hidden, 1) for k in keys))
+        critic = (
+            make_twin_q(critic_key, observation_size + action_size, config.hidden)
+            if config.critic == "vq"
+            else None
+        )
         return ValueState(
             trained(value, optimizer),
-            copy_of(value),
+            value,
             None if critic is None else trained(critic, optimizer),
-            copy_of(critic),
+            critic,
         )
 
     def critic_update(state: Trained, minibatch: Minibatch, target: Array) -> tuple[Trained, Metrics]:

@@ -36,7 +36,7 @@ def family_config(arguments: argparse.Namespace) -> Any:
     """
     from reweigh.algorithms.td3 import TD3Config
     from reweigh.family.config import FamilyConfig
-    from reweigh.settings import parse_value, replace_at
+    from reweigh.settings import parse_value, replace_fields
 
     kinds = typing.get_type_hints(FamilyConfig)
     flags = {
@@ -47,20 +47,20 @@ def family_config(arguments: argparse.Namespace) -> Any:
         "rollout_noise": arguments.action_noise,
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    td3 = TD3Config()
+    inner: list[tuple[str, str]] = []
     for path, text in map(split_assignment, arguments.fields):
         name, _, rest = path.partition(".")
         if name in flags:
             raise ConfigError(f"{name} has a flag of its own. Leave out --set {name}.")
         if name == "td3" and rest:
-            td3 = replace_at(td3, rest, text)
+            inner.append((rest, text))
         elif name in kinds and not rest:
             given[name] = parse_value(text, kinds[name], path)
         else:
             known = ", ".join(sorted(kinds.keys() - flags.keys() - {"td3"}))
             raise ConfigError(f"expected --set with one of {known}, or td3.FIELD, but found {path!r}.")
     # Made once, because fields bound one another.
-    return FamilyConfig(**given, td3=td3)
+    return FamilyConfig(**given, td3=replace_fields(TD3Config(), inner))
 
 
 def refuse_family_flags(arguments: argparse.Namespace) -> None:

@@ -143,7 +143,7 @@ def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> No
     """Refuse weights of another dataset.
 
     Raises:
-        WeightsError: the number of transitions or the dataset's digest differs.
+        WeightsError: the number of transitions, the rows that they are or the dataset's digest differ.
     """
     if len(weights.weight) != len(transitions):
         raise WeightsError(
@@ -156,6 +156,14 @@ def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> No
             f"expected weights of {transitions.info.spec} (digest {transitions.info.digest[:12]}, rows "
             f"'{transitions.info.row_rule}'), but {path} was made for {weights.meta.get('dataset')} (digest "
             f"{str(digest)[:12]}, rows '{weights.meta.get('row_rule')}'). Make them again with reweigh weigh."
+        )
+    moved = (weights.raw_index >= 0) & (weights.raw_index != transitions.raw_index)
+    if moved.any():
+        row = int(moved.argmax())
+        raise WeightsError(
+            f"expected weights in the order of {transitions.info.spec}, but in {path} weight {row} is of row "
+            f"{weights.raw_index[row]}, and transition {row} is row {transitions.raw_index[row]}. Make them "
+            "again with reweigh weigh."
         )
 
 

@@ -215,11 +215,11 @@ def ratio_step(
 def make_ratio(key: PRNGKeyArray, shapes: Shapes, hidden: tuple[int, ...], settings: RatioSettings) -> Ratio:
     """Networks shaped like the critics, started as `settings.start` says. The key is consumed."""
     pair_key, state_key = jax.random.split(key)
-    states, actions = shapes
+    observation_size, action_size = shapes
     init, last_init = _STARTS[settings.start]
     return Ratio(
-        make_mlp(pair_key, states + actions, hidden, 1, init=init, last_init=last_init),
-        make_mlp(state_key, states, hidden, 1, init=init, last_init=last_init),
+        make_mlp(pair_key, observation_size + action_size, hidden, 1, init=init, last_init=last_init),
+        make_mlp(state_key, observation_size, hidden, 1, init=init, last_init=last_init),
     )
 
 

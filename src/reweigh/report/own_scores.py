@@ -61,13 +61,14 @@ def read_own_scores(
 def _key(data: Mapping[str, Any]) -> tuple[Any, ...]:
     spec = data["spec"]
     where = spec if spec.startswith("builtin:") else os.path.realpath(spec)
-    return where, data.get("episode_ends"), data.get("max_episode_steps")
+    return where, data.get("env"), data.get("episode_ends"), data.get("max_episode_steps")
 
 
 def _read(data: Mapping[str, Any]) -> tuple[str, OwnScores] | str:
     try:
         transitions = load(
             data["spec"],
+            env=data.get("env"),
             episode_ends=data.get("episode_ends"),
             max_episode_steps=data.get("max_episode_steps"),
             clip_actions=True,
