@@ -391,7 +391,7 @@ def test_broken_requests_end_in_one_line(argv, words, capsys, tmp_path, monkeypa
 
 def test_a_mistyped_flag_suggests_the_nearest(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["train", "builtin:bandit", "--algorithm", "bc", "--num-update", "10", "--weigths", "aw"])
+        main(["train", "builtin:bandit", "--algorithm", "bc", "--num-updates", "10", "--weigths", "aw"])
     assert ended.value.code == 2
     assert "did you mean --weights?" in capsys.readouterr().err
 

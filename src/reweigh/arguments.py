@@ -30,7 +30,15 @@ from reweigh.priorities.weigh import Scaling
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
+    from reweigh.rebalance.static import ResampleTerms
 
+_TERMS = ("evaluation", "improvement", "constraint")
+# The terms that two batches can tell apart, and the word for them.
+_RESAMPLED: dict[frozenset[str], "ResampleTerms"] = {
+    frozenset(_TERMS): "all",
+    frozenset(_TERMS[1:]): "policy",
+    frozenset(_TERMS[:1]): "evaluation",
+}
 _MOST_SHARES = 100
 # Interval in updates and episodes each time: AntMaze's returns are 0 or 1, so that ten of them say little.
 _EVALUATIONS = {None: (5_000, 10), "antmaze": (100_000, 100)}
@@ -232,37 +240,19 @@ def _number(text: str, where: str) -> float:
 
 
 def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
-    from reweigh.config import DensityRatio, Resample, Reweight, map_weights
+    from reweigh.config import DensityRatio, Resample, Reweight
     from reweigh.presets import weights_of_paper
     from reweigh.rebalance.density_ratio import CONVENTIONS
-    from reweigh.samplers import convention_of, parse_sampler
+    from reweigh.samplers import convention_of
 
     if arguments.sampler:
-        for flag in ("rebalance", "terms", "convention"):
-            if getattr(arguments, flag) is not None:
-                raise ConfigError(f"--sampler says it all. Leave out --{flag}.")
-        if arguments.weights is not None:
-            raise ConfigError("--sampler says it all. Leave out --weights.")
-        parsed = parse_sampler(arguments.sampler, arguments.algorithm)
-        if not arguments.paper:
-            return parsed
-        published = partial(as_paper, paper=arguments.paper, domain=domain, algorithm=arguments.algorithm)
-        return replace(parsed, weights=map_weights(parsed.weights, published))
+        return _by_sampler(arguments, domain)
     weights = parse_weights(
         weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights,
         partial(published_defaults, domain=domain, algorithm=arguments.algorithm, paper=arguments.paper),
     )
-    terms = arguments.terms or "all"
-    parts = {"all": {"evaluation", "improvement", "constraint"}, "policy": {"improvement", "constraint"}}.get(
-        terms, set(terms.split(","))
-    )
-    unknown = parts - {"evaluation", "improvement", "constraint"}
-    if unknown:
-        raise ConfigError(
-            "expected --terms all, policy, or some of evaluation,improvement,constraint, "
-            f"but found {terms!r}."
-        )
-    switches = [name in parts for name in ("evaluation", "improvement", "constraint")]
+    weighted = _weighted_terms(arguments.terms or "all")
+    switches = [name in weighted for name in _TERMS]
     of_ratios = (arguments.paper or "").startswith("dw-")
     if of_ratios and arguments.rebalance not in (None, "density-ratio"):
         raise ConfigError(f"--paper {arguments.paper} is about density-ratio weights. Leave out --rebalance.")
@@ -273,17 +263,36 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
         raise ConfigError("--convention belongs to density-ratio weights. Add --rebalance density-ratio.")
     if arguments.rebalance == "reweight":
         return Reweight(weights, *switches)
-    for name, members in (
-        ("all", {"evaluation", "improvement", "constraint"}),
-        ("policy", {"improvement", "constraint"}),
-        ("evaluation", {"evaluation"}),
-    ):
-        if parts == members:
-            return Resample(weights, name)  # type: ignore[arg-type]
-    raise ConfigError(
-        "expected --terms all, policy or evaluation for resampling, which draws at most two batches, "
-        f"but found {terms!r}. Single terms can be weighted with --rebalance reweight."
-    )
+    if weighted not in _RESAMPLED:
+        raise ConfigError(
+            "expected --terms all, policy or evaluation for resampling, which draws at most two batches, "
+            f"but found {arguments.terms!r}. Single terms can be weighted with --rebalance reweight."
+        )
+    return Resample(weights, _RESAMPLED[weighted])
+
+
+def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
+    """What `--sampler` says, which is everything."""
+    from reweigh.config import map_weights
+    from reweigh.samplers import parse_sampler
+
+    for flag in ("rebalance", "terms", "convention", "weights"):
+        if getattr(arguments, flag) is not None:
+            raise ConfigError(f"--sampler says it all. Leave out --{flag}.")
+    parsed = parse_sampler(arguments.sampler, arguments.algorithm)
+    if not arguments.paper:
+        return parsed
+    published = partial(as_paper, paper=arguments.paper, domain=domain, algorithm=arguments.algorithm)
+    return replace(parsed, weights=map_weights(parsed.weights, published))
+
+
+def _weighted_terms(text: str) -> frozenset[str]:
+    """The terms that `--terms` names, in words or one by one."""
+    words = {word: terms for terms, word in _RESAMPLED.items()}
+    terms = words.get(text) or frozenset(text.split(","))
+    if terms - set(_TERMS):
+        raise ConfigError(f"expected --terms all, policy, or some of {','.join(_TERMS)}, but found {text!r}.")
+    return terms
 
 
 def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
@@ -302,9 +311,8 @@ def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     if isinstance(rebalance, Resample):
         terms = rebalance.terms
     else:
-        names = ("evaluation", "improvement", "constraint")
-        weighted = [name for name in names if getattr(rebalance, name)]
-        terms = "all" if len(weighted) == len(names) else "-".join(weighted)
+        weighted = [name for name in _TERMS if getattr(rebalance, name)]
+        terms = "all" if len(weighted) == len(_TERMS) else "-".join(weighted)
     return f"runs/{data}-{arguments.algorithm}-{weights}-{rebalance.kind}-{terms}"
 
 

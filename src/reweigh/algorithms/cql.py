@@ -276,28 +276,27 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
         log_density: Float[Array, "B K"] | None,
     ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
         batch, weight = minibatch.policy_batch, minibatch.weight
-        gap_target = config.gap_target or 0.0
+
+        def parts_of(q: Float[Array, "B M"], q_evaluated: Float[Array, " B"]) -> tuple[Array, Array, Array]:
+            """One critic's squared error, its gap's excess over the target, and the gap itself."""
+            gap = conservative_gap(q[:, 0], q[:, 1:], log_density, config)
+            td_loss = weighted_mean(weight.evaluation, squared_error(q_evaluated, target))
+            return td_loss, weighted_mean(weight.constraint, gap - (config.gap_target or 0.0)), gap.mean()
+
         # The data's action and the sampled ones in one call a network.
         together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
-        losses, excess, metrics = [], [], {}
-        coupled = minibatch.policy is None
-        own = () if coupled else critic(minibatch.evaluation.observation, minibatch.evaluation.action)
-        for number, q in enumerate(q_of_actions(critic, batch.observation, together)):
-            q_data = q[:, 0]
-            td = squared_error(q_data if coupled else own[number], target)
-            gap = conservative_gap(q_data, q[:, 1:], log_density, config)
-            excess.append(weighted_mean(weight.constraint, gap - gap_target))
-            losses += [
-                weighted_mean(weight.evaluation, td),
-                multiplier * config.min_q_weight * excess[-1],
-            ]
-            if number == 0:
-                metrics = {
-                    "critic/td_loss": losses[0],
-                    "critic/gap": gap.mean(),
-                    "critic/q_mean": q_data.mean(),
-                }
-        return jnp.stack(losses).sum(), (jnp.stack(excess).sum(), metrics)
+        q1, q2 = q_of_actions(critic, batch.observation, together)
+        evaluated = q1[:, 0], q2[:, 0]
+        if minibatch.policy is not None:
+            evaluated = critic(minibatch.evaluation.observation, minibatch.evaluation.action)
+        td_loss, excess, gap = parts_of(q1, evaluated[0])
+        other_td_loss, other_excess, _ = parts_of(q2, evaluated[1])
+        excess += other_excess
+        loss = td_loss + other_td_loss + multiplier * config.min_q_weight * excess
+        return loss, (
+            excess,
+            {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()},
+        )
 
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
@@ -305,22 +304,22 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
             policy_objective, has_aux=True
         )(policy, state, minibatch, noise)
-        following = batch.next_observation
+        next_state = batch.next_observation
         if not ignore_terminals:
-            following = jnp.where((batch.discount > 0)[:, None], following, batch.observation)
-        next_mean, next_log_std = policy(following)
+            next_state = jnp.where((batch.discount > 0)[:, None], next_state, batch.observation)
+        next_mean, next_log_std = policy(next_state)
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)
         target = target_of(state, evaluation, target_mean, target_log_std, noise.target)
         current, current_density = sampled(mean, log_std, noise.current)
         # Drawn at s', judged at s, as published.
-        following, following_density = sampled(next_mean, next_log_std, noise.following)
-        action = jnp.concatenate([noise.random_action, following, current], axis=1)
+        next_action, next_density = sampled(next_mean, next_log_std, noise.following)
+        action = jnp.concatenate([noise.random_action, next_action, current], axis=1)
         log_density = None
         if config.importance_sampling:
             uniform = jnp.full_like(current_density, batch.action.shape[-1] * jnp.log(0.5))
-            log_density = jnp.concatenate([uniform, following_density, current_density], axis=1)
+            log_density = jnp.concatenate([uniform, next_density, current_density], axis=1)
         log_multiplier = state.log_multiplier
         multiplier = 1.0 if log_multiplier is None else multiplier_of(log_multiplier.model)
         (critic_loss, (excess, metrics)), critic_gradient = value_and_grad_by_parts(

@@ -192,17 +192,18 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
 
     def update(state: IQLState, minibatch: Minibatch, noise: Masks) -> tuple[IQLState, Metrics]:
         batch = minibatch.policy_batch
-        target_q = policy_q = jnp.minimum(
-            *state.target_critic(minibatch.evaluation.observation, minibatch.evaluation.action)
-        )
-        if minibatch.policy is not None:
-            policy_q = jnp.minimum(*state.target_critic(batch.observation, batch.action))
-        value, value_metrics = value_update(state, minibatch, target_q)
+
+        def slow_q(rows: Batch) -> Float[Array, " B"]:
+            return jnp.minimum(*state.target_critic(rows.observation, rows.action))
+
+        q_evaluation = slow_q(minibatch.evaluation)
+        q_policy = q_evaluation if minibatch.policy is None else slow_q(batch)
+        value, value_metrics = value_update(state, minibatch, q_evaluation)
         # V(s) and V(s') in one call of twice the size: on a CPU a whole update gains two percent.
         states = jnp.concatenate([batch.observation, minibatch.evaluation.next_observation])
         v, next_v = jnp.split(value.model(states)[:, 0], 2)
         # One loss is improvement and constraint at once; a config in which they differ is refused.
-        actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, policy_q - v, noise)
+        actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, q_policy - v, noise)
         critic, critic_metrics = critic_update(state, minibatch, next_v)
         target_critic = polyak(state.target_critic, critic.model, rate=config.target_rate)
         state = IQLState(actor, value, critic, target_critic)
