@@ -27,7 +27,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     transitions = load(arguments.data)
-    lines = [f"| weights | all rows | first {FIRST_STEPS} steps |", "|---|--:|--:|"]
+    lines = [
+        f"| weights | all rows | first {FIRST_STEPS} steps | good row to bad row there |",
+        "|---|--:|--:|--:|",
+    ]
     for method in (Uniform(), Shuffled(), Top(), OperR(), AW()):
         found = probability_by_return(transitions, method).probability
         lines.append(row(method.method, found, transitions))
@@ -40,10 +43,12 @@ def main() -> None:
 
 
 def row(name: str, probability: np.ndarray, transitions: Transitions) -> str:
-    """One line: the good rows' share of the weight, overall and at the beginning of episodes."""
+    """One line: the good rows' share of the weight, overall and where episodes begin."""
     good, early = transitions.source == 1, transitions.step < FIRST_STEPS
     overall = probability[good].sum() / probability.sum()
-    return f"| {name} | {overall:.3f} | {probability[good & early].sum() / probability[early].sum():.4f} |"
+    begin = probability[good & early].sum() / probability[early].sum()
+    ratio = probability[good & early].mean() / probability[~good & early].mean()
+    return f"| {name} | {overall:.3f} | {begin:.4f} | {ratio:.1f} |"
 
 
 if __name__ == "__main__":
