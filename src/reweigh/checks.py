@@ -1,5 +1,6 @@
 """What a setting may be: refused where it is made, named as the user typed it."""
 
+import dataclasses
 import types
 import typing
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ _RANGES = {
 }
 
 
-def require(condition: bool, name: str, expected: str, found: object) -> None:
+def require(condition: bool, name: str, expected: str, found: object, remedy: str = "") -> None:
     """Refuse a setting.
 
     Args:
@@ -33,19 +34,26 @@ def require(condition: bool, name: str, expected: str, found: object) -> None:
         name: of the setting, as the user knows it.
         expected: what it should be, for the message.
         found: what it is.
+        remedy: a sentence more.
 
     Raises:
         ConfigError: `condition` is false.
     """
     if not condition:
-        raise ConfigError(f"expected {name} {expected}, but found {found!r}.")
+        raise ConfigError(f"expected {name} {expected}, but found {found!r}.{remedy}")
+
+
+def _default_of(settings: Any, name: str) -> str:
+    """A sentence that names a setting's default, where it has one."""
+    default = next(f.default for f in dataclasses.fields(settings) if f.name == name)
+    return "" if default in (dataclasses.MISSING, None) else f" The default is {default}."
 
 
 def check_range(settings: Any, expected: Range, *names: str) -> None:
     """Refuse numbers outside a range.
 
     Args:
-        settings: has them as attributes; None is no number and passes.
+        settings: a dataclass; None is no number and passes.
         expected: the range.
         names: of the attributes.
 
@@ -55,7 +63,7 @@ def check_range(settings: Any, expected: Range, *names: str) -> None:
     for name in names:
         number = getattr(settings, name)
         if number is not None:
-            require(_RANGES[expected](number), name, expected, number)
+            require(_RANGES[expected](number), name, expected, number, _default_of(settings, name))
 
 
 def check_choices(settings: Any) -> None:
@@ -75,7 +83,8 @@ def check_choices(settings: Any) -> None:
             continue
         options, found = typing.get_args(literal), getattr(settings, name)
         allowed = found in options or (found is None and type(None) in alternatives)
-        require(allowed, name, f"to be one of {', '.join(map(str, options))}", found)
+        expected = f"to be one of {', '.join(map(str, options))}"
+        require(allowed, name, expected, found, _default_of(settings, name))
 
 
 def check_widths(hidden: tuple[int, ...]) -> None:
