@@ -30,6 +30,8 @@ def set_up_jax() -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:  # then each process compiles for itself
             return
+        if not os.access(folder, os.W_OK):
+            return
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _KEPT_ABOVE_S)
 

@@ -293,10 +293,8 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
         other_td_loss, other_excess, _ = parts_of(q2, evaluated[1])
         excess += other_excess
         loss = td_loss + other_td_loss + multiplier * config.min_q_weight * excess
-        return loss, (
-            excess,
-            {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()},
-        )
+        metrics = {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()}
+        return loss, (excess, metrics)
 
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
