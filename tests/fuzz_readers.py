@@ -108,7 +108,7 @@ def make_valid(folder: Path) -> None:
     write_published(folder / "published.npy", priority[0], first_stage_updates=10, stage_updates=5)
     layer = (np.ones((3, 2), np.float32), np.zeros(2, np.float32))
     ones = np.ones(2, np.float32)
-    policy = Policy((layer,), True, identity_normalizer(3), -ones, ones, {"env": "Hopper-v4"})
+    policy = Policy((layer,), identity_normalizer(3), -ones, ones, {"env": "Hopper-v4"})
     run = RunFolder(folder / "run")
     run.claim({"data": {"spec": "plain.hdf5"}, "num_updates": 10}, "0" * 64, {"command": "reweigh train x"})
     seed = run.seed(0)

@@ -140,7 +140,6 @@ def pendulum_policy(**changed: object) -> Policy:
     """A linear policy of Pendulum-v1."""
     fields = {
         "layers": ((np.zeros((3, 1), np.float32), np.zeros(1, np.float32)),),
-        "squash": True,
         "normalizer": identity_normalizer(3),
         "action_low": np.full(1, -2, np.float32),
         "action_high": np.full(1, 2, np.float32),

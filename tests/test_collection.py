@@ -79,12 +79,12 @@ def environments():
 
 
 def saved_policy(folder: Path, states: int = 3, gain: float = 0.0) -> Path:
-    """First action: the middle of its range; second: the middle plus `gain` times the step."""
+    """First action: the middle of its range; second: the middle plus `tanh` of `gain` times the step."""
     kernel = np.zeros((states, 2), np.float32)
     kernel[1, 1] = gain
     layers = ((kernel, np.zeros(2, np.float32)),)
     path = folder / "policy.npz"
-    save_policy(path, Policy(layers, False, identity_normalizer(states), LOW, HIGH))
+    save_policy(path, Policy(layers, identity_normalizer(states), LOW, HIGH))
     return path
 
 
@@ -170,9 +170,9 @@ def test_random_actions_are_uniform_between_the_bounds():
 
 def test_a_saved_policy_acts_greedily_in_the_environments_units(tmp_path):
     rows, attributes = collect("Counting-v0", saved_policy(tmp_path, gain=0.25), 14, 0)
-    # The middle of [10, 14] is 12; a quarter of the half range 2 for each step; clipped at 14.
-    expected = np.stack([np.zeros(14), 12 + 0.5 * rows.observation[:, 1]], axis=1)
-    np.testing.assert_allclose(rows.action, expected)
+    # The middle of [10, 14] is 12, and half the range 2.
+    expected = np.stack([np.zeros(14), 12 + 2 * np.tanh(0.25 * rows.observation[:, 1])], axis=1)
+    np.testing.assert_allclose(rows.action, expected, rtol=1e-6)
     digest = hashlib.sha256((tmp_path / "policy.npz").read_bytes()).hexdigest()
     assert attributes["policy"] == digest
 

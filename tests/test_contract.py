@@ -117,7 +117,7 @@ def test_the_exported_policy_acts_as_the_trained_one(name):
     network = algorithm.actor(state)
     ones = np.ones(2, np.float32)
     layers = tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in network.layers)
-    policy = Policy(layers, network.squash, identity_normalizer(3), -ones, ones)
+    policy = Policy(layers, identity_normalizer(3), -ones, ones)
     expected = algorithm.act(state, data.observation)
     np.testing.assert_allclose(policy(np.asarray(data.observation)), expected, atol=1e-6)
 

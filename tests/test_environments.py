@@ -232,7 +232,7 @@ def test_a_policy_of_the_door_is_tried_and_scored(opened, real_data, tmp_path, c
     from reweigh.datasets.normalizer import identity_normalizer
 
     ones = np.ones(28, np.float32)
-    policy = Policy(layers, False, identity_normalizer(39), -ones, ones)
+    policy = Policy(layers, identity_normalizer(39), -ones, ones)
     found = evaluate(opened("d4rl:door-human-v1"), policy, [0, 1])
     assert found.episode_length.tolist() == [200, 200]
     assert (np.abs(found.episode_return + 56.5) < 5).all()  # D4RL's random policy is as far from the door
@@ -243,7 +243,7 @@ def test_an_episode_that_does_not_end_is_said_instead_of_waited_for(monkeypatch)
     environment = make_environment('InvertedPendulum-v4 {"max_episode_steps": 100}')
     low, high = (np.full(1, bound, np.float32) for bound in (-3, 3))
     layers = ((np.zeros((4, 1), np.float32), np.zeros(1, np.float32)),)
-    policy = Policy(layers, True, identity_normalizer(4), low, high, {})
+    policy = Policy(layers, identity_normalizer(4), low, high, {})
     with pytest.raises(ConfigError, match="InvertedPendulum-v4 to end, but one has gone on for 5 steps"):
         evaluate(environment, policy, [0])
     environment.close()

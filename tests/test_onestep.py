@@ -165,7 +165,7 @@ def test_the_exported_policy_picks_the_same_sample(policy, tmp_path):
 
     kind, critic, noise = network.best_of
     best_of = BestOf(kind, in_numpy(critic), np.asarray(noise))
-    policy = Policy(in_numpy(network.layers), True, identity_normalizer(3), -ones, ones, {}, best_of)
+    policy = Policy(in_numpy(network.layers), identity_normalizer(3), -ones, ones, {}, best_of)
     save_policy(tmp_path / "policy.npz", policy)
     observation = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     found = load_policy(tmp_path / "policy.npz")(observation)

@@ -23,7 +23,7 @@ def make_run(path, returns_by_seed, env="Hopper-v4") -> RunFolder:
         own.save_returns(Returns(update, array, np.ones(array.shape, np.int64)))
         ones = np.ones(1, np.float32)
         layers = ((np.ones((2, 1), np.float32), ones),)
-        own.save_policy(Policy(layers, True, identity_normalizer(2), -ones, ones, {"env": env}))
+        own.save_policy(Policy(layers, identity_normalizer(2), -ones, ones, {"env": env}))
     return folder
 
 

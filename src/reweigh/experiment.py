@@ -297,7 +297,6 @@ class _Tried:
             best_of = BestOf(kind, _in_numpy(critic), np.asarray(noise))
         return Policy(
             layers=_in_numpy(network.layers),
-            squash=network.squash,
             normalizer=prepared.normalizer,
             action_low=prepared.transitions.info.action_low,
             action_high=prepared.transitions.info.action_high,

@@ -37,8 +37,6 @@ class Policy:
     """Observation -> action in the environment's units."""
 
     layers: Layers
-    squash: bool
-    """`tanh` on the last layer, else a clip to [-1, 1]."""
     normalizer: Normalizer
     action_low: Float32[np.ndarray, " A"]
     action_high: Float32[np.ndarray, " A"]
@@ -49,10 +47,7 @@ class Policy:
         """Act greedily. Works on one observation or a batch."""
         x = self.normalizer(np.asarray(observation, np.float32))
         output = _forward(self.layers, x)
-        if self.best_of is not None:
-            action = _best_sample(self.best_of, x, output)
-        else:
-            action = np.tanh(output) if self.squash else np.clip(output, -1, 1)
+        action = np.tanh(output) if self.best_of is None else _best_sample(self.best_of, x, output)
         return self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
 
     def reference_in(self, env: str) -> tuple[float, float] | None:
@@ -100,7 +95,6 @@ def _best_sample(best_of: BestOf, observation: np.ndarray, output: np.ndarray) -
 def save_policy(path: Path, policy: Policy) -> None:
     """Write a policy, whole or not at all."""
     arrays: dict[str, Any] = {
-        "squash": np.array(policy.squash),
         "mean": policy.normalizer.mean,
         "scale": policy.normalizer.scale,
         "action_low": policy.action_low,
@@ -127,7 +121,7 @@ def load_policy(path: Path) -> Policy:
             noise = _floats(file["candidate_noise"])
             best_of = BestOf(str(file["candidate_kind"]), _layers("critic_", file), noise)
         mean, scale, low, high = (_floats(file[n]) for n in ("mean", "scale", "action_low", "action_high"))
-        squash, meta = bool(file["squash"]), parse_json(str(file["meta"]))
+        meta = parse_json(str(file["meta"]))
     except (ValueError, KeyError) as error:
         raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error
     fits = mean.ndim == low.ndim == 1 and scale.shape == mean.shape and low.shape == high.shape
@@ -153,7 +147,7 @@ def load_policy(path: Path) -> Policy:
             f"expected two rising numbers or none as 'reference' of 'meta' in {path}, but found "
             f"{meta['reference']!r}. Train the policy again."
         )
-    return Policy(layers, squash, Normalizer(mean, scale), low, high, meta, best_of)
+    return Policy(layers, Normalizer(mean, scale), low, high, meta, best_of)
 
 
 def _named(prefix: str, layers: Layers) -> dict[str, np.ndarray]:

@@ -77,12 +77,10 @@ class BestOfSamples(NamedTuple):
 
 
 class ActorNetwork(NamedTuple):
-    """A deterministic policy that NumPy can evaluate: an MLP, then `tanh` or nothing."""
+    """A deterministic policy that NumPy can evaluate: an MLP, then `tanh`."""
 
     layers: tuple[tuple[Array, Array], ...]
     """Kernel (in, out) and bias (out,) of each layer, ReLU between them."""
-    squash: bool
-    """`tanh` on the last layer; otherwise actions are clipped to [-1, 1]."""
     best_of: BestOfSamples | None = None
     """The layers give mean and deviation (`reweigh.algorithms.bc`), and the best of some samples acts."""
 

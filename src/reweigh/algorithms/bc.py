@@ -135,7 +135,7 @@ def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
     def actor(state: BCState) -> ActorNetwork:
         *hidden, (kernel, bias) = state.policy.model.layers
         size = kernel.shape[-1] if config.policy == "deterministic" else kernel.shape[-1] // 2
-        return ActorNetwork((*hidden, (kernel[..., :size], bias[..., :size])), squash=True)
+        return ActorNetwork((*hidden, (kernel[..., :size], bias[..., :size])))
 
     def act(state: BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(MLP(actor(state).layers)(observation))

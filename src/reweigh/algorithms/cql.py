@@ -353,7 +353,7 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
     def actor(state: CQLState) -> ActorNetwork:
         *first, (kernel, bias) = state.actor.model.mlp.layers
         half = bias.shape[-1] // 2
-        return ActorNetwork((*first, (kernel[:, :half], bias[:half])), squash=True)
+        return ActorNetwork((*first, (kernel[:, :half], bias[:half])))
 
     def act(state: CQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         mean, _ = jnp.split(state.actor.model.mlp(observation), 2, axis=-1)

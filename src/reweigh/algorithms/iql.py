@@ -210,7 +210,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
         return state, value_metrics | actor_metrics | critic_metrics
 
     def actor(state: IQLState) -> ActorNetwork:
-        return ActorNetwork(state.actor.model.mlp.layers, squash=True)
+        return ActorNetwork(state.actor.model.mlp.layers)
 
     def act(state: IQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(state.actor.model.mlp(observation))

@@ -282,10 +282,10 @@ def make_improvement(config: OnestepConfig, num_updates: int) -> Algorithm:
     def actor(state: OnestepState) -> ActorNetwork:
         if config.improvement == "easy-bcq":
             best = BestOfSamples(kind, state.critic.layers, state.candidate_noise)
-            return ActorNetwork(state.behavior.layers, squash=True, best_of=best)
+            return ActorNetwork(state.behavior.layers, best_of=best)
         *hidden, (kernel, bias) = state.policy.model.layers
         half = kernel.shape[-1] // 2
-        return ActorNetwork((*hidden, (kernel[..., :half], bias[..., :half])), squash=True)
+        return ActorNetwork((*hidden, (kernel[..., :half], bias[..., :half])))
 
     one_update = measure if config.improvement == "easy-bcq" else update
     return Algorithm(init, noise, (one_update,), act, actor)

@@ -185,7 +185,7 @@ def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
         return with_new_actor(state, actor, config.target_rate), metrics | actor_metrics
 
     def actor(state: TD3BCState) -> ActorNetwork:
-        return ActorNetwork(mean_network(state.actor.model).layers, squash=True)
+        return ActorNetwork(mean_network(state.actor.model).layers)
 
     def act(state: TD3BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(mean_network(state.actor.model)(observation))

@@ -142,7 +142,7 @@ class Training:
         layers = tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in network.layers)
         normalizer = identity_normalizer(self.shapes.observation_size)
         meta = {"env": self.config.env, "algorithm": TD3Config.name, **meta}
-        return Policy(layers, network.squash, normalizer, self.low, self.high, meta)
+        return Policy(layers, normalizer, self.low, self.high, meta)
 
     def _evaluate(self, state: TrainState, sums: MetricSums, returns: Returns) -> Returns:
         """Try the policy greedily and keep it, whatever it is worth."""
