@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from reweigh.processes import available_cores
+from reweigh.processes import usable_cores
 from updates_per_second import describe_machine
 
 SEEDS = 5
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs; finished ones are kept")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    cores = len(available_cores())
+    cores = usable_cores()
     lines = [
         "# Quickstart, repeated with other seeds",
         "",

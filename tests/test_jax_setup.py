@@ -12,14 +12,16 @@ import pytest
 from reweigh.jax_setup import set_up_jax
 
 TRAIN = "train builtin:bandit --algorithm td3-bc --hidden 8 --num-updates 20 --batch-size 8"
+# Large enough for XLA to split its sums among threads.
+LARGE = "train builtin:bandit --algorithm td3-bc --hidden 256 256 --num-updates 20"
 OURS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 
 
-def train(out: Path, cache: Path) -> str:
+def train(out: Path, cache: Path, words: str = TRAIN) -> str:
     """What a training in a process of its own says on standard error."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     environment |= {"REWEIGH_CACHE": str(cache)}
-    command = [sys.executable, "-m", "reweigh", *TRAIN.split(), "--out", str(out)]
+    command = [sys.executable, "-m", "reweigh", *words.split(), "--out", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     return done.stderr
 
@@ -60,6 +62,20 @@ def test_a_damaged_program_is_compiled_again(first, tmp_path):
     assert_same_end(first / "run", tmp_path / "run")
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores"
+)
+def test_a_run_ends_with_the_same_bits_on_one_core_and_on_all(tmp_path):
+    cores = os.sched_getaffinity(0)
+    train(tmp_path / "all", tmp_path / "cache", LARGE)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        train(tmp_path / "one", tmp_path / "other cache", LARGE)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert_same_end(tmp_path / "all", tmp_path / "one")
+
+
 def test_without_a_place_for_programs_each_process_compiles_for_itself(first, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert "compilation cache" not in train(tmp_path / "run", tmp_path / "cache")
@@ -76,7 +92,7 @@ def test_what_the_user_has_set_for_jax_stays(tmp_path, monkeypatch):
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["XLA_FLAGS"].startswith("--xla_one=1 ")
-    assert os.environ["XLA_FLAGS"].count("intra_op_parallelism_threads=1") == 1
+    assert os.environ["XLA_FLAGS"].count("multi_thread_eigen=false") == 1
     assert not (tmp_path / "programs").exists()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from reweigh.cache import cache_folder
 from reweigh.digests import json_digest
 
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 # Programs that compile faster than this are not worth a file.
 _KEPT_ABOVE_S = "0.2"
 
@@ -18,6 +18,9 @@ def set_up_jax() -> None:
     Every seed of a run is a process of its own, with the same programs; compiling them takes longer than a
     thousand updates. What the user has set for JAX stays as it is.
     """
+    # XLA compiles for as many threads as it would start, one a core unless this says otherwise, and sums that
+    # are split otherwise are rounded otherwise: a run would depend on how many cores it may use.
+    os.environ["NPROC"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
     if _ONE_THREAD not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()

@@ -1,7 +1,7 @@
 """Several runs on a CPU: one single-threaded process a core and seed, started before JAX is imported.
 
 One core trains these small networks 1.4 times as fast per core as two do together, and a seed that always
-has one thread gives the same numbers however many run beside it.
+has one thread (`jax_setup`) gives the same numbers however many run beside it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
 from reweigh.jax_setup import set_up_jax
-from reweigh.processes import available_cores, end_with_parent, signals_heard, stay_on_core
+from reweigh.processes import end_with_parent, signals_heard, usable_cores
 
 if TYPE_CHECKING:  # JAX must be imported after `set_up_jax`
     from reweigh.session import Progress
@@ -73,9 +73,8 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     stop = context.Event()
-    cores = available_cores()
-    free, waiting = list(cores), list(range(len(jobs)))
-    running: dict[int, tuple[Any, int]] = {}
+    cores, waiting = usable_cores(), list(range(len(jobs)))
+    running: dict[int, Any] = {}
     stopped: list[Message] = []
     failure: str | None = None
 
@@ -86,12 +85,12 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
 
     with signals_heard(ask_to_stop):
         while running or (waiting and not stop.is_set()):
-            while free and waiting and not stop.is_set():
-                number, core = waiting.pop(0), free.pop(0)
-                arguments = (number, jobs[number], core, messages, stop, os.getpid())
+            while len(running) < cores and waiting and not stop.is_set():
+                number = waiting.pop(0)
+                arguments = (number, jobs[number], messages, stop, os.getpid())
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
-                running[number] = (process, core)
+                running[number] = process
             with contextlib.suppress(queue.Empty):
                 message = messages.get(timeout=0.2)
                 if message.kind == "stopped":
@@ -100,10 +99,9 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                     failure = failure or message.content
                     stop.set()
                 listen(message)
-            for number, (process, core) in list(running.items()):
+            for number, process in list(running.items()):
                 if not process.is_alive():
                     del running[number]
-                    free.append(core)
                     if process.exitcode != 0 and failure is None:
                         failure = (
                             f"the process of {jobs[number].label} ended with code {process.exitcode} "
@@ -122,12 +120,11 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     return [*stopped, *(Message(number, "stopped", 0) for number in waiting)]
 
 
-def _work(number: int, job: Job, core: int, messages: Any, stop: Any, parent: int) -> None:
+def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
     """A worker's life. It stops by itself when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)  # where the system does not, `orphaned` sees to it
-    stay_on_core(core)
     from reweigh.session import Interrupted
 
     def orphaned() -> bool:

@@ -7,14 +7,28 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from reweigh.checks import check_count
+from reweigh.errors import ConfigError
+
+CORES = "REWEIGH_CORES"
+"""The variable that says how many cores trainings may keep busy."""
 _PR_SET_PDEATHSIG = 1
 
 
-def available_cores() -> list[int]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+def usable_cores() -> int:
+    """How many single-threaded trainings may run at a time: one a core, at most `$REWEIGH_CORES`.
+
+    Raises:
+        ConfigError: the variable holds no number of at least 1.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get(CORES)
+    if asked is None:
+        return own
+    if not asked.isdecimal():
+        raise ConfigError(f"expected a number of cores in ${CORES}, but found {asked!r}. Unset it.")
+    check_count(f"${CORES}", int(asked))
+    return min(own, int(asked))
 
 
 @contextlib.contextmanager
@@ -42,13 +56,3 @@ def end_with_parent(number: int) -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-
-
-def stay_on_core(core: int) -> None:
-    """Compute on one core alone, where the system lets processes choose.
-
-    Args:
-        core: its number.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setaffinity(0, {core})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reweigh.atomic import write_text
 from reweigh.errors import ConfigError, RunError
+from reweigh.processes import CORES, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.local import Event
@@ -116,7 +117,7 @@ def submit_to_slurm(
 
 
 def start_screens(sweep: Sweep, count: int, again: Sequence[str], *, screens: int) -> list[str]:
-    """Detached `screen` sessions, each with its share of the tasks.
+    """Detached `screen` sessions, each with its share of the tasks and of the cores.
 
     Args:
         sweep: whose folder names them.
@@ -131,6 +132,7 @@ def start_screens(sweep: Sweep, count: int, again: Sequence[str], *, screens: in
         RunError: there is no screen, or a session did not start.
     """
     share = math.ceil(count / screens)
+    again = [*again, "--jobs", str(max(usable_cores() // screens, 1))]
     names = []
     for number, first in enumerate(range(0, count, share)):
         name = f"reweigh-{sweep.folder.name}-{number}"
@@ -191,9 +193,10 @@ def _train_on_a_node(command: list[str], run: str, seed: int, log: str, here: st
     # Of a lost node's task: its training may still be saving the state that this one goes on from.
     while RunFolder(Path(run)).seed(seed).in_use:
         time.sleep(0.2)
-    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), "any"]
+    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), *command]
+    own = os.environ | {CORES: "1"}
     with open(log, "ab") as file:
-        return subprocess.run([*child, *command], cwd=here, stdout=file, stderr=file, check=False).returncode
+        return subprocess.run(child, cwd=here, env=own, stdout=file, stderr=file, check=False).returncode
 
 
 def _client(command: list[str]) -> str:

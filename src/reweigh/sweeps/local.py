@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError
-from reweigh.processes import available_cores, signals_heard
+from reweigh.processes import CORES, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
@@ -21,10 +21,8 @@ _INTERRUPTED = 130
 class Slot:
     """A place for one task at a time."""
 
-    core: int | None = None
-    """The one core that it may use; None: whatever the system gives."""
     gpu: str | None = None
-    """What CUDA shows it; None: as inherited."""
+    """What CUDA shows it; None: it is a core's."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,10 @@ def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[S
         if jobs is not None:
             raise ConfigError("--jobs and --gpus both say how many tasks at a time. Give one of them.")
         return [Slot(gpu=gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
-    cores = available_cores()
-    count = jobs if jobs is not None else len(cores)
+    count = jobs if jobs is not None else usable_cores()
     if count < 1:
         raise ConfigError(f"expected --jobs of at least 1, but found {count}.")
-    return [Slot(core=cores[i % len(cores)]) for i in range(count)]
+    return [Slot()] * count
 
 
 def run_locally(
@@ -122,18 +119,14 @@ def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:
 
 
 def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
-    environment = dict(os.environ)
-    if slot.gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
-
-    core = "any" if slot.core is None else str(slot.core)
-    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), core]
+    own = {CORES: "1"} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": slot.gpu}
+    child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid())]
     with open(log_path(sweep, task), "ab") as log:
         return subprocess.Popen(
             [*child, *task.command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
+            env=os.environ | own,
             start_new_session=True,
         )
