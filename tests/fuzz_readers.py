@@ -210,7 +210,6 @@ def seed_of(path: Path) -> SeedFolder:
 def check_run(path: Path) -> None:
     run = RunFolder(path.parent)
     run.config()
-    run.asked_seeds()
     run.started()
 
 

@@ -234,7 +234,11 @@ def test_runs_of_other_weights_have_other_folders(small):
         return default_out(arguments, run_config(arguments))
 
     named = ["aw", "aw:temperature=0.1", "aw:temperature=0.2", "0.7*aw+0.3*uniform", "0.7*aw+0.3*rw"]
-    assert len({folder(weights) for weights in named}) == len(named)
+    assert main(["weigh", str(small), "--method", "rw", "--out", str(small.with_name("w.npz"))]) == 0
+    named += [f"0.7*aw+0.3*{small.with_name('w.npz')}", f"0.7*uniform+0.3*{small.with_name('w.npz')}"]
+    folders = {folder(weights) for weights in named}
+    assert len(folders) == len(named)
+    assert all(name.count("/") == 1 and "*" not in name for name in folders)
 
 
 def test_a_flag_cut_short_is_refused(capsys):
@@ -320,6 +324,8 @@ def test_cql_takes_its_own_temperature_with_and_without_a_paper():
 def test_the_dw_papers_presets_keep_the_terms_and_refuse_other_rebalancing(tmp_path, capsys):
     ratios = parsed("--algorithm", "iql", "--paper", "dw-iql", "--terms", "policy").rebalance
     assert (ratios.kind, ratios.evaluation, ratios.improvement) == ("density-ratio", False, True)
+    mujoco = ("--algorithm", "iql", "--paper", "dw-iql", "--preset", "mujoco", "--weights", "oper-a")
+    assert parsed(*mujoco).rebalance.kind == "density-ratio"
     words = ("--algorithm", "iql", "--paper", "dw-iql", "--rebalance", "reweight", "--out", tmp_path / "r")
     assert "Leave out --rebalance" in error_of(capsys, "train", "builtin:bandit", *words)
 

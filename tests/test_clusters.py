@@ -110,7 +110,7 @@ def test_ray_goes_on_when_a_node_is_lost_and_ends_with_the_numbers_of_one_machin
         cluster.shutdown()
     assert [event.kind for event in events].count("finished") == len(sweep.tasks)
     here = read_sweep(str(path), tmp_path / "here")
-    run_locally(here, here.tasks, slots_of(2, [], 1), lambda event: None)
+    run_locally(here, here.tasks, slots_of(2), lambda event: None)
     assert_same_numbers(sweep, here)
 
 
@@ -157,5 +157,5 @@ def test_slurm_goes_on_when_a_node_is_lost_and_ends_with_the_numbers_of_one_mach
     finally:
         subprocess.run(["bash", SLURM_SCRIPTS / "slurm_down.sh", spool], check=False)
     here = read_sweep(str(path), tmp_path / "here")
-    run_locally(here, here.tasks, slots_of(2, [], 1), lambda event: None)
+    run_locally(here, here.tasks, slots_of(2), lambda event: None)
     assert_same_numbers(sweep, here)

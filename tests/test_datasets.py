@@ -390,7 +390,8 @@ def test_without_an_environment_no_bounds_are_asked_for():
 
 def test_bounds_of_another_width_or_without_a_limit_are_refused():
     arrays = record([0, 0, 0], [0, 0, 0])
-    for low, high in [(np.zeros(2), np.ones(2)), (np.array([-np.inf]), np.array([np.inf]))]:
+    ends = [([0, 0], [1, 1]), ([-np.inf], [np.inf]), ([0], [0]), ([1], [-1])]
+    for low, high in [(np.array(low, float), np.array(high, float)) for low, high in ends]:
         with pytest.raises(DatasetError, match="expected finite action bounds of 1 dimensions"):
             load(arrays, env="Any-v0", bounds_of=lambda env, low=low, high=high: (low, high))
 

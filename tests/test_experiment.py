@@ -12,9 +12,11 @@ import pytest
 
 from fakes import differ
 from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import RunError
-from reweigh.experiment import train
+from reweigh.experiment import claim, train
+from reweigh.loading import load
 from reweigh.priorities.by_return import RW
 from reweigh.runs import RunFolder
 from reweigh.session import Interrupted
@@ -164,6 +166,30 @@ def test_a_finished_seed_is_left_alone_and_a_new_one_is_added(config, tmp_path):
     train(config, [0, 1], out)
     assert (out / "seed-0" / "checkpoint.npz").stat().st_mtime_ns == before
     assert RunFolder(out).seed(1).finished
+
+
+def test_a_run_goes_on_with_as_many_episodes_an_evaluation_as_it_began_with(config, tmp_path):
+    with pytest.raises(Interrupted):
+        train(config, [0], tmp_path / "run", should_stop=stop_after(4))
+    assert len(RunFolder(tmp_path / "run").seed(0).load_returns().update)
+    episodes = config.evaluation.episodes
+    other = dataclasses.replace(
+        config, evaluation=dataclasses.replace(config.evaluation, episodes=episodes + 1)
+    )
+    info = load(config.data.spec).info
+    with pytest.raises(RunError, match=f"Give --eval-episodes {episodes}"):
+        claim([(other, tmp_path / "run")], [0], info)
+
+
+def test_seeds_with_and_without_evaluation_are_told_of_alike(config, tmp_path, capsys):
+    short = ["--algorithm", "td3-bc", "--hidden", "8", "--num-updates", "20", "--eval-interval", "10"]
+    command = ["train", config.data.spec, *short, "--eval-episodes", "1", "--out", str(tmp_path / "run")]
+    assert main([*command, "--seeds", "0"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--seeds", "0", "1", "--no-evaluate"]) == 0
+    said = capsys.readouterr().out
+    assert "seed 0: mean of the last ten" in said
+    assert "seed 1: not scored" in said
 
 
 def test_another_run_in_the_same_folder_is_refused(config, tmp_path):

@@ -19,6 +19,8 @@ from reweigh.report.labels import labels, nearest, settings_of
 from reweigh.report.scores import did_it_help, summarize_scores
 from reweigh.runs import RunFolder, find_runs
 from reweigh.seed_folder import Returns
+from reweigh.sweeps.grid import Sweep, Task
+from reweigh.sweeps.record import write_record
 
 UNIFORM = {"type": "uniform"}
 AW = {"type": "aw", "temperature": 0.1}
@@ -223,12 +225,31 @@ def test_unfinished_seeds_are_refused_unless_allowed_and_then_in_no_number(tmp_p
     assert "evaluated up to 120 of 120 updates" in (out / "report.html").read_text()
 
 
-def test_a_seed_that_the_command_asks_for_and_nobody_started_is_unfinished(tmp_path, capsys):
-    make_run(tmp_path / "r", {0: 1}, command="reweigh train D --seeds 0 4 --out r")
+def test_a_seed_that_a_command_asks_for_and_nobody_started_is_unfinished(tmp_path, capsys):
+    folder = make_run(tmp_path / "r", {0: 1})
+    folder.claim({}, folder.config()["identity"], {}, seeds=[0, 4])
     status, errors = report(capsys, tmp_path / "r", "--out", tmp_path / "out")
     assert status == 1
     assert "seed 4" in errors[0]
-    assert "never started" in errors[0]
+    assert "up to 0 of" in errors[0]
+
+
+def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp_path, capsys):
+    make_run(tmp_path / "sweep" / "d" / "r", {0: 1})
+    make_run(tmp_path / "elsewhere", {3: 1})
+    tasks = [Task(("D", "--algorithm", "iql"), tmp_path / "sweep/d" / run, seed)
+             for run, seed in (("r", 0), ("r", 4), ("other", 0), ("other", 1))]  # fmt: skip
+    write_record(Sweep(tmp_path / "sweep", tuple(tasks)))
+    status, (error,) = report(capsys, tmp_path, "--out", tmp_path / "out")
+    assert status == 1
+    assert "seed 4" in error
+    assert "2 seeds of" in error
+    assert not (tmp_path / "out").exists()
+    status, _ = report(capsys, tmp_path, "--out", tmp_path / "out", "--allow-unfinished")
+    assert status == 0
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "Asked for by a sweep, and in no table: 2 seeds of" in page
+    assert "seed 4" in page
 
 
 @pytest.mark.parametrize(
@@ -335,4 +356,4 @@ def test_a_run_records_which_dataset_it_saw(tmp_path):
     (group,) = group_runs([run])
     assert group.dataset.own is not None
     assert not group.complete
-    assert "none started" in group.what_is_missing[0]
+    assert "up to 0 of" in group.what_is_missing[0]

@@ -273,7 +273,10 @@ def test_weigh_learns_prints_agreement_and_its_stages_can_be_drawn(tmp_path, cap
     assert main([*command, "--format", "oper", "--out", pattern, "--quiet"]) == 0
     again = ["weigh", str(path), "--method", "oper-a-file", "--from", pattern, "--set", "file_seeds=0 1"]
     assert main([*again, "--out", str(tmp_path / "again.npz")]) == 0
-    np.testing.assert_allclose(read_weights(tmp_path / "again.npz").weight, stored.weight, rtol=1e-9)
+    from_files = read_weights(tmp_path / "again.npz")
+    np.testing.assert_allclose(from_files.weight, stored.weight, rtol=1e-9)
+    assert from_files.meta["settings"]["file_seeds"] == [0, 1]
+    assert not {"value_seeds", "learning"} & from_files.meta["settings"].keys()
     run = ["train", str(path), "--algorithm", "bc", "--hidden", "8", "--num-updates", "10", "--quiet"]
     weights = "oper-a:" + ",".join([*quick, "iteration=1"])
     assert main([*run, "--weights", weights, "--out", str(tmp_path / "run")]) == 0

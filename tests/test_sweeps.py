@@ -1,7 +1,10 @@
 """Sweeps: what a file asks for, how tasks run, are killed and go on here, what other backends are told."""
 
+import contextlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,15 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reweigh
 from reweigh.cli import main
 from reweigh.datasets.scores import references
 from reweigh.datasets.suites import d4rl_names, set_names
 from reweigh.errors import ConfigError, RunError
 from reweigh.runs import RunFolder
-from reweigh.sweeps.backends import as_commands, as_docker, start_screens, submit_to_slurm
+from reweigh.sweeps.backends import as_commands, as_docker, slurm_script, start_screens, submit_to_slurm
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
+from reweigh.sweeps.record import read_record, write_record
 
 GRID = """
 seeds = [0, 1]
@@ -109,6 +114,8 @@ def test_sets_of_datasets_hold_names_that_are_known():
 @pytest.mark.parametrize("name", named_sweeps())
 def test_every_shipped_sweep_asks_for_runs_that_train_understands(name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for data in ("a.hdf5", "b.hdf5"):
+        Path(data).touch()
     assert main(["sweep", name, "--data", "a.hdf5", "--data", "b.hdf5", "--dry-run"]) == 0
     assert "core-hours left" in capsys.readouterr().out
 
@@ -125,14 +132,18 @@ def test_a_flag_that_train_does_not_know_is_found_before_anything_starts(tmp_pat
     ("wanted", "expected"), [("1:3", [1, 2]), (":2", [0, 1]), ("3:", [3, 4]), (None, range(5))]
 )
 def test_a_range_of_tasks_can_be_chosen(wanted, expected):
-    tasks = [Task((), Path(f"r{i}"), 0) for i in range(5)]
-    assert choose(tasks, wanted) == tuple(tasks[i] for i in expected)
+    assert list(choose(5, wanted)) == list(expected)
 
 
 @pytest.mark.parametrize("wanted", ["3", "a:b", "1:2:3", "-1:"])
 def test_what_is_no_range_is_refused(wanted):
     with pytest.raises(ConfigError, match="A:B"):
-        choose([], wanted)
+        choose(5, wanted)
+
+
+def test_a_range_without_tasks_is_refused():
+    with pytest.raises(ConfigError, match="7:9 holds none of 5"):
+        choose(5, "7:9")
 
 
 def data_file(tmp_path) -> Path:
@@ -207,7 +218,7 @@ def fake_sweep(tmp_path, *seeds) -> Sweep:
 
 def test_a_failed_task_is_remembered_by_its_last_line_and_does_not_stop_the_others(tmp_path):
     sweep, events = fake_sweep(tmp_path, 0, 1), []
-    assert not run_locally(sweep, sweep.tasks, slots_of(2, [], 1), events.append)
+    assert not run_locally(sweep, sweep.tasks, slots_of(2), events.append)
     assert [event.kind for event in events].count("failed") == 2
     standing = standing_of(sweep, sweep.tasks[0])
     assert standing.state == "failed"
@@ -234,7 +245,7 @@ def test_an_interrupted_sweep_asks_each_task_once_to_save_its_state(tmp_path, mo
             os.kill(os.getpid(), signal.SIGTERM)
 
     sweep = fake_sweep(tmp_path, 0)
-    assert run_locally(sweep, sweep.tasks, slots_of(1, [], 1), interrupt)
+    assert run_locally(sweep, sweep.tasks, slots_of(1), interrupt)
     assert (training.asked, events) == (1, ["started", "stopped"])
 
 
@@ -300,7 +311,7 @@ def test_script_and_docker_print_a_line_a_task_that_a_shell_reads_back(tmp_path,
     line = "train 'with space.hdf5' --weights aw:temperature=0.1 --seeds 3 --out out/d/r --quiet"
     assert as_commands([task]) == [f"reweigh {line}"]
     (docker,) = as_docker([task], "reweigh:1")
-    assert docker.startswith("docker run --rm")
+    assert " && docker run --rm" in docker
     assert docker.endswith(f"reweigh:1 {line}")
     path = small_sweep(tmp_path, updates=50)
     assert main(["sweep", path, "--out", str(tmp_path / "out"), "--launch", "script"]) == 0
@@ -317,57 +328,186 @@ def fake_client(tmp_path, monkeypatch, name: str, script: str) -> None:
     monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
 
 
-def test_slurm_runs_every_task_once_in_jobs_of_several(tmp_path, monkeypatch):
-    # A sbatch that runs the array here, job after job, and a reweigh that writes down its arguments.
-    array = r"""
+# A sbatch that runs the array here, job after job.
+ARRAY = r"""
 last=$(grep -oP '(?<=--array=0-)\d+' "$1")
 for i in $(seq 0 $last); do SLURM_ARRAY_TASK_ID=$i SLURM_ARRAY_JOB_ID=7 bash "$1" || exit 1; done
 echo Submitted batch job 7
 """
-    fake_client(tmp_path, monkeypatch, "sbatch", array)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"), [(range(5), ["0:2", "2:4", "4:5"]), (range(3, 7), ["3:5", "5:7"])]
+)
+def test_slurm_runs_every_task_once_in_jobs_of_several(tasks, expected, tmp_path, monkeypatch):
+    fake_client(tmp_path, monkeypatch, "sbatch", ARRAY)
+    # A reweigh that writes down its arguments.
     fake_client(tmp_path, monkeypatch, "python-of-test", f'echo "$@" >> {tmp_path}/said')
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
     sweep = fake_sweep(tmp_path, 0)
-    said = submit_to_slurm(sweep, 5, ["sweep", "x.toml"], chunk=2, jobs=2, template=None)
-    assert said == "Submitted batch job 7"
+    script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=2, jobs=2)
+    assert submit_to_slurm(sweep, script, "", []) == "Submitted batch job 7"
     ran = [line.split("--tasks ")[1].split()[0] for line in (tmp_path / "said").read_text().splitlines()]
-    assert ran == ["0:2", "2:4", "4:6"]
+    assert ran == expected
 
 
-def test_an_interrupted_slurm_job_is_queued_again(tmp_path, monkeypatch):
-    array = 'SLURM_ARRAY_TASK_ID=0 SLURM_ARRAY_JOB_ID=7 bash "$1"; echo ok'
-    fake_client(tmp_path, monkeypatch, "sbatch", array)
-    fake_client(tmp_path, monkeypatch, "scontrol", f'echo "$@" > {tmp_path}/requeued')
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("CANCELLED", False)])
+def test_a_slurm_job_that_is_stopped_is_queued_again_unless_it_was_cancelled(
+    state, requeued, tmp_path, monkeypatch
+):
+    fake_client(tmp_path, monkeypatch, "sbatch", f"{ARRAY}\nexit 0")
+    show = f'[ $1 = show ] && echo "JobId=7 JobState={state} Reason=None" || echo "$@" > {tmp_path}/requeued'
+    fake_client(tmp_path, monkeypatch, "scontrol", show)
     fake_client(tmp_path, monkeypatch, "sleep", "true")
     fake_client(tmp_path, monkeypatch, "python-of-test", "exit 130")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
-    submit_to_slurm(fake_sweep(tmp_path, 0), 1, ["sweep", "x.toml"], chunk=1, jobs=1, template=None)
-    assert (tmp_path / "requeued").read_text() == "requeue 7_0\n"
-
-
-def test_an_edited_slurm_script_is_kept_and_a_wrong_template_refused(tmp_path, monkeypatch):
-    fake_client(tmp_path, monkeypatch, "sbatch", "cat $1 > /dev/null; echo ok")
     sweep = fake_sweep(tmp_path, 0)
-    submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
-    script = tmp_path / "slurm" / "sweep.sbatch"
-    script.write_text("#!/bin/bash\n# mine\n")
-    submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
+    script = slurm_script(sweep, range(1), ["sweep", "x.toml"], chunk=1, jobs=1)
+    with contextlib.suppress(RunError):  # the job's code is its own
+        submit_to_slurm(sweep, script, "", [])
+    assert (tmp_path / "requeued").exists() == requeued
+    assert not requeued or (tmp_path / "requeued").read_text() == "requeue 7_0\n"
+
+
+def test_an_edited_slurm_template_is_kept_and_filled_in_again_for_a_sweep_that_grows(
+    tmp_path, monkeypatch, capsys
+):
+    fake_client(tmp_path, monkeypatch, "sbatch", f'echo "$@" > {tmp_path}/options; echo ok')
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    command = ["sweep", path, "--out", str(out), "--launch", "slurm", "--sbatch=--partition=gpu --gpus=1"]
+    assert main(command) == 0
+    script, template = out / "slurm" / "sweep.sbatch", out / "slurm" / "template.sbatch"
+    assert (tmp_path / "options").read_text() == f"--partition=gpu --gpus=1 {script}\n"
+    assert f"reweigh status {path} --out {out}" in capsys.readouterr().out
+    assert "--array=0-3" in script.read_text()
+    template.write_text(template.read_text() + "# mine\n")
+    small_sweep(tmp_path, seeds="[0, 1, 2]", updates=50)
+    assert main(command) == 0
+    assert "--array=0-5" in script.read_text()
     assert "# mine" in script.read_text()
-    wrong = tmp_path / "t.sbatch"
-    wrong.write_text("#!/bin/bash\necho ${SLURM_JOB_ID} {nothing}\n")
-    with pytest.raises(ConfigError, match="in braces"):
-        submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=wrong)
+
+
+def test_a_dry_run_shows_the_slurm_script_and_writes_nothing(tmp_path, capsys):
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    assert main(["sweep", path, "--out", str(out), "--launch", "slurm", "--chunk", "3", "--dry-run"]) == 0
+    assert "#SBATCH --array=0-1\n" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_a_template_that_names_something_else_is_refused(tmp_path, capsys):
+    path = small_sweep(tmp_path, updates=50)
+    wrong = Path(write(tmp_path, "#!/bin/bash\necho ${SLURM_JOB_ID} {nothing}\n", "t.sbatch"))
+    words = ["sweep", path, "--out", str(tmp_path / "out"), "--launch", "slurm", "--template", str(wrong)]
+    assert main(words) == 1
+    assert "in braces" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("screen") is None, reason="screen is not installed")
+def test_screens_share_the_tasks_and_really_start(tmp_path, monkeypatch):
+    fake_client(tmp_path, monkeypatch, "python-of-test", f'sleep 0.3; echo "$@" >> {tmp_path}/said')
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
+    names = start_screens(fake_sweep(tmp_path, 0), range(1, 6), ["sweep", "x.toml"], screens=2)
+    assert len(names) == 2
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "said").exists() or (tmp_path / "said").read_text().count("\n") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ran = [line.split("--tasks ")[1] for line in (tmp_path / "said").read_text().splitlines()]
+    assert sorted(ran) == ["1:4", "4:6"]
+
+
+def test_a_containers_line_mounts_what_its_task_names(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mix.npz").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
+    task = Task(("../data/mix.npz", "--algorithm", "bc"), Path("../out/mix/bc"), 0)
+    (line,) = as_docker([task], "reweigh:1")
+    words = shlex.split(line)
+    folders = [words[i + 1].partition(":")[0] for i, word in enumerate(words) if word == "--volume"]
+    assert folders == [str(tmp_path / name) for name in ("here", "cache", "out/mix", "data")]
+    assert words[: words.index("&&")] == ["mkdir", "-p", *folders]
+    assert f"REWEIGH_CACHE={tmp_path / 'cache'}" in words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--gpus 0 --launch slurm",
+        "--chunk 2",
+        "--image x --launch script",
+        "--retry-failed --launch docker",
+        "--sbatch=--qos=x --launch ray",
+        "--jobs-per-gpu 2",
+    ],
+)
+def test_a_flag_that_the_place_does_not_know_is_refused(words, tmp_path, capsys):
+    path = small_sweep(tmp_path, updates=50)
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), *words.split()]) == 1
+    assert words.partition(" ")[0].partition("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('weights = "aww"', "expected --weights"),
+        ('weights = "aw:temprature=1"', "temprature"),
+        ('sampler = "AW-x"', "AW-x"),
+        ('set = "algorithm.expectil=0.9"', "expectil"),
+        ('data = "missing.hdf5"', "missing.hdf5"),
+    ],
+)
+def test_a_value_that_a_training_would_refuse_is_refused_before_any_begins(line, said, tmp_path, capsys):
+    own = "" if line.startswith("data") else 'data = "builtin:bandit"\n'
+    path = write(tmp_path, f'[[runs]]\nalgorithm = "iql"\n{own}{line}\n')
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), "--dry-run"]) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert said in error
+
+
+def test_finished_runs_of_other_settings_are_not_taken_for_the_sweeps_own(tmp_path, capsys):
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    words = ["sweep", path, "--out", str(out), "--launch", "script"]
+    assert main(words) == 0
+    before = (out / "tasks.json").read_bytes()
+    small_sweep(tmp_path, updates=60)
+    for command in (words, ["status", path, "--out", str(out)]):
+        capsys.readouterr()
+        assert main(command) == 1
+        assert "--num-updates 50" in capsys.readouterr().err
+    assert (out / "tasks.json").read_bytes() == before
+
+
+def test_a_sweep_remembers_what_was_asked_before(tmp_path):
+    sweep = fake_sweep(tmp_path, 0)
+    write_record(sweep)
+    write_record(fake_sweep(tmp_path, 3))
+    (asked,) = read_record(tmp_path).values()
+    assert asked.seeds == (0, 3)
+    (tmp_path / "tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
+    with pytest.raises(RunError, match="cannot be read"):
+        write_record(sweep)
+
+
+def test_a_sweep_can_be_made_and_run_in_python(tmp_path):
+    runs = [{"data": "builtin:bandit", "algorithm": ["bc"], "hidden": [[8]], "num-updates": 20}]
+    sweep = reweigh.make_sweep(runs, [0], tmp_path)
+    (standing,) = reweigh.run_sweep(sweep, jobs=1)
+    assert (standing.state, standing.update) == ("finished", 20)
+    assert read_record(tmp_path)
 
 
 def test_a_missing_or_refusing_client_is_said_in_one_line(tmp_path, monkeypatch):
     sweep = fake_sweep(tmp_path, 0)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RunError, match="expected screen on the PATH"):
-        start_screens(sweep, 1, ["sweep"], screens=1)
+        start_screens(sweep, range(1), ["sweep"], screens=1)
     fake_client(tmp_path, monkeypatch, "sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     with pytest.raises(RunError, match="invalid partition"):
-        submit_to_slurm(sweep, 1, ["sweep"], chunk=1, jobs=1, template=None)
+        submit_to_slurm(sweep, "", "", [])
 
 
 def test_status_says_what_is_finished_and_what_failed(tmp_path, capsys):

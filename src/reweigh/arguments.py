@@ -54,6 +54,19 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     Raises:
         ReweighError: they contradict one another, or the data cannot be read.
     """
+    return described_run(arguments, arguments.env or load_record(arguments.data).rows.env)
+
+
+def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig":
+    """The run that the flags of `train` describe, whether or not its data is there.
+
+    Args:
+        arguments: of `train`.
+        env: that the data is of; None: unknown.
+
+    Raises:
+        ReweighError: they contradict one another.
+    """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
     from reweigh.presets import for_domain, for_paper, with_defaults
     from reweigh.settings import replace_fields
@@ -61,7 +74,6 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
     interval, episodes = _EVALUATIONS.get(domain, _EVALUATIONS[None])
-    env = arguments.env or load_record(arguments.data).rows.env
     config = RunConfig(
         data=DataConfig(
             spec=arguments.data,
@@ -125,8 +137,10 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
     shifted = arguments.paper in IQL_CODE and issubclass(kind, FromReturns)
     if arguments.preset and not (shifted or issubclass(kind, BY_DOMAIN)):
         raise ConfigError(f"--preset has no meaning for --method {arguments.method}.")
-    if arguments.paper and not issubclass(kind, FromReturns | OperA):
-        raise ConfigError(f"--paper has no meaning for --method {arguments.method}.")
+    if arguments.paper and not issubclass(
+        kind, FromReturns | OperA if arguments.paper == "oper" else FromReturns
+    ):
+        raise ConfigError(f"--paper {arguments.paper} has no meaning for --method {arguments.method}.")
     algorithm = (arguments.paper or "").rpartition("-")[2]
     method: Any = published_defaults(
         kind(), domain=train_domain(arguments), algorithm=algorithm, paper=arguments.paper
@@ -299,14 +313,15 @@ def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     """The folder of a run whose flags name none."""
     from reweigh.config import Resample
     from reweigh.presets import weights_of_paper
+    from reweigh.runs import folder_name
 
     data = plain_name(arguments.data)
     if arguments.sampler:
         return f"runs/{data}-{arguments.algorithm}-{arguments.sampler}"
     weights = weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights
-    if weights.endswith((".npz", ".parquet")):
+    if weights.endswith((".npz", ".parquet")) and "*" not in weights:
         weights = Path(weights).stem
-    weights = weights.replace(":", "-").replace(",", "-").replace("=", "")
+    weights = folder_name(weights.replace("=", ""))
     rebalance = config.rebalance
     if isinstance(rebalance, Resample):
         terms = rebalance.terms

@@ -100,10 +100,10 @@ def train(
     folder = RunFolder(out)
     if all(folder.seed(seed).finished for seed in seeds):
         transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
-        folder.claim(to_dict(config), identity(config, transitions.info), _record(transitions.info))
+        folder.claim(to_dict(config), identity(config, transitions.info), _record(transitions.info), seeds)
         return
     prepared = prepare(config)
-    folder.claim(to_dict(config), prepared.identity, _record(prepared.transitions.info))
+    folder.claim(to_dict(config), prepared.identity, _record(prepared.transitions.info), seeds)
     stage = make_stage(config)
     shared: tuple[SharedStage, ...] = ()
     if isinstance(config.algorithm, OnestepConfig):
@@ -145,9 +145,9 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
     for config, out in runs:
         RunFolder(out).refuse_other(identity(config, info))
         for seed in map(RunFolder(out).seed, seeds):
-            seed.check(stage_lengths(config)[-1])
+            seed.check(stage_lengths(config)[-1], config.evaluation.episodes)
     for config, out in runs:
-        RunFolder(out).claim(to_dict(config), identity(config, info), _record(info))
+        RunFolder(out).claim(to_dict(config), identity(config, info), _record(info), seeds)
 
 
 def _record(info: DatasetInfo) -> dict[str, Any]:

@@ -487,11 +487,19 @@ def _add_sweep(commands: Any) -> None:
         help="script, docker: print commands",
     )
     launch.add_argument(
-        "--jobs", type=int, metavar="N", help="tasks at a time (local: one a core), or screen sessions (1)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="tasks at a time (local: one a core; slurm: in each job, 1), or screen sessions (1)",
     )
     launch.add_argument("--gpus", nargs="+", default=[], metavar="ID", help="local: spread tasks over these")
-    launch.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="local, with --gpus")
-    launch.add_argument("--chunk", type=int, default=1, metavar="N", help="slurm: tasks a job")
+    launch.add_argument(
+        "--jobs-per-gpu", type=int, metavar="N", help="local, with --gpus (1); ray: tasks that share a GPU"
+    )
+    launch.add_argument("--chunk", type=int, metavar="N", help="slurm: tasks a job (1)")
+    launch.add_argument(
+        "--sbatch", metavar="FLAGS", help="slurm: for sbatch, as in --sbatch='--partition=gpu --gpus=1'"
+    )
     launch.add_argument(
         "--template", type=_name, metavar="F.sbatch", help="slurm: in place of the shipped one"
     )

@@ -168,18 +168,21 @@ def _description(config: RunConfig, transitions: Transitions, domain: str | None
 
 
 def _print_results(out: Path, results: list[dict[str, Any]]) -> None:
-    key = next((name for name in ("last_ten_score", "last_ten_return") if name in results[0]), None)
+    unit = "score" if any("last_ten_score" in result for result in results) else "return"
+    scores = []
     print(f"run: {out}")
     for result in results:
         rate = result.get("updates_per_second")
         speed = f", {rate:.0f} updates/s" if rate else ""
-        score = f"mean of the last ten evaluations {result[key]:.1f}" if key else "not scored"
-        print(f"seed {result['seed']}: {score}{speed}")
-    if key and len(results) > 1:
-        values = np.array([[result[key]] for result in results])
-        found = interval(values, "iqm", seed=0)
-        words = "normalized score" if key.endswith("score") else "return"
+        said = "not scored"
+        if f"last_ten_{unit}" in result:
+            scores.append(result[f"last_ten_{unit}"])
+            said = f"mean of the last ten evaluations {scores[-1]:.1f}"
+        print(f"seed {result['seed']}: {said}{speed}")
+    if len(scores) > 1:
+        found = interval(np.array(scores)[:, None], "iqm", seed=0)
+        words = "normalized score" if unit == "score" else "return"
         print(
-            f"{words}: {found.estimate:.1f} (IQM over {len(values)} seeds; 95 % bootstrap interval "
+            f"{words}: {found.estimate:.1f} (IQM over {len(scores)} seeds; 95 % bootstrap interval "
             f"{found.low:.1f} to {found.high:.1f})"
         )

@@ -67,7 +67,7 @@ def for_domain(
     elif domain == "mujoco" and env is None:
         config = replace(config, reward=config.algorithm.defaults.locomotion_reward)
     learned = any(isinstance(part, OperA | OperAFile) for part in parts_of(config.rebalance.weights))
-    if learned and published_terms:
+    if learned and published_terms and isinstance(config.rebalance, Resample):
         config = replace(config, rebalance=_published_rebalance(config, domain))
     if isinstance(config.algorithm, CQLConfig) and domain == "kitchen":
         algorithm = replace(

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shlex
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,33 @@ class RunFolder:
         """
         return read_record(self.path / "environment.json")
 
-    def claim(self, config: dict[str, Any], identity: str, environment: dict[str, Any]) -> None:
-        """Make the folder this run's own.
+    def claim(
+        self,
+        config: dict[str, Any],
+        identity: str,
+        environment: dict[str, Any],
+        seeds: Sequence[int] = (),
+    ) -> None:
+        """Make the folder this run's own, with one for each seed: those that never start are seen to miss.
 
         Args:
             config: the run as JSON's types.
             identity: what makes two runs the same.
             environment: versions, commit, machine.
+            seeds: that are asked for.
 
         Raises:
             RunError: another run lives there, or it cannot be written.
         """
         existing = self.path / "config.json"
         self.refuse_other(identity)
-        if os.path.exists(existing):
-            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
-            write_text(existing, json.dumps({"identity": identity, **config}, indent=2) + "\n")
+            if not os.path.exists(existing):
+                write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+                write_text(existing, json.dumps({"identity": identity, **config}, indent=2) + "\n")
+            for seed in seeds:
+                self.seed(seed).path.mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(
                 f"cannot write in {self.path} ({error.strerror}). Choose another --out."
@@ -90,23 +98,6 @@ class RunFolder:
         """
         return "td3" in self.config()
 
-    def asked_seeds(self) -> list[int]:
-        """The seeds that the recorded command asks for; empty where it names none.
-
-        Raises:
-            RunError: the record is missing or damaged.
-        """
-        command = self.environment().get("command")
-        try:
-            words = shlex.split(command.replace("--seeds=", "--seeds ")) if isinstance(command, str) else []
-        except ValueError:
-            return []
-        if words[:1] != ["reweigh"] or "--seeds" not in words:
-            return []
-        after = words[words.index("--seeds") + 1 :]
-        numbers = next((after[:i] for i, word in enumerate(after) if not word.isdecimal()), after)
-        return sorted({int(number) for number in numbers})
-
     def started(self) -> str | None:
         """When it was claimed: as recorded, else by the file's own date.
 
@@ -121,7 +112,7 @@ class RunFolder:
         return SeedFolder(self.path, seed)
 
     def seeds(self) -> list[SeedFolder]:
-        """The seeds that have been started, in order."""
+        """The seeds that have been asked for, in order."""
         if not os.path.isdir(self.path):  # unlike pathlib, it takes a name that is too long for an absent one
             return []
         numbers = [p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir()]
@@ -147,6 +138,11 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
             )
         found = below | found
     return sorted(found.values(), key=lambda run: str(run.path))
+
+
+def folder_name(text: str) -> str:
+    """What a folder can be called: a text with everything else as dashes."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-")
 
 
 def make_folder(path: Path) -> None:

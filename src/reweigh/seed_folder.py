@@ -288,14 +288,16 @@ class SeedFolder:
         """When the result was written, by the file's own date; None: it is not."""
         return file_date(self.path / "result.json")
 
-    def check(self, num_updates: int) -> None:
+    def check(self, num_updates: int, episodes: int) -> None:
         """Refuse what training would stumble over, before it starts.
 
         Args:
             num_updates: of the whole training.
+            episodes: of each evaluation to come.
 
         Raises:
-            RunError: the result, the checkpoint or the evaluations are damaged.
+            RunError: the result, the checkpoint or the evaluations are damaged, or evaluations so far have
+                another number of episodes.
         """
         if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunError(f"cannot write in {self.path}, which is a file. Choose another --out.")
@@ -308,7 +310,12 @@ class SeedFolder:
                     f"expected a checkpoint of at most {num_updates} updates in {self.path}, but found "
                     f"{checkpoint.update}. Remove the folder to start again."
                 )
-            self.load_returns()
+            before = self.load_returns().episode_return
+            if len(before) and before.shape[1] != episodes:
+                raise RunError(
+                    f"expected {before.shape[1]} episodes an evaluation, as before in {self.path}, but found "
+                    f"{episodes}. Give --eval-episodes {before.shape[1]}."
+                )
 
 
 def file_date(path: Path) -> str | None:

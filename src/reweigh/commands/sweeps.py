@@ -2,19 +2,45 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reweigh import __version__
+from reweigh.arguments import described_run
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
-from reweigh.sweeps.backends import as_commands, as_docker, run_on_ray, start_screens, submit_to_slurm
+from reweigh.sweeps.backends import (
+    as_commands,
+    as_docker,
+    run_on_ray,
+    slurm_script,
+    slurm_template,
+    start_screens,
+    submit_to_slurm,
+)
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
 from reweigh.sweeps.progress import Standing, hours_left, standing_of
+from reweigh.sweeps.record import merged_record, write_record
+
+# Where flags have a meaning.
+_BELONGS = {
+    "jobs": ("local", "slurm", "screen"),
+    "gpus": ("local",),
+    "jobs_per_gpu": ("local", "ray"),
+    "chunk": ("slurm",),
+    "template": ("slurm",),
+    "sbatch": ("slurm",),
+    "address": ("ray",),
+    "image": ("docker",),
+    "retry_failed": ("local", "slurm", "screen", "ray"),
+}
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -25,55 +51,80 @@ def sweep(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.sweep is None:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
+    _refuse_strangers(arguments)
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
-    for words in dict.fromkeys(task.words for task in found.tasks):
-        # A flag that train does not know ends here, not in the middle of the night.
-        arguments.parse(["train", *words])
-    tasks = choose(found.tasks, arguments.tasks)
-    if not tasks:
-        raise ConfigError(f"expected tasks, but {arguments.tasks} holds none of {len(found.tasks)}.")
-    if arguments.launch == "script":
-        print("\n".join(as_commands(tasks)))
-        return 0
-    if arguments.launch == "docker":
-        print("\n".join(as_docker(tasks, arguments.image or f"reweigh:{__version__}")))
-        return 0
-    standings = [standing_of(found, task) for task in tasks]
+    _check_tasks(arguments, found)
+    numbers = choose(len(found.tasks), arguments.tasks)
+    standings = [standing_of(found, found.tasks[number]) for number in numbers]
     if arguments.dry_run:
+        merged_record(found)
         _print_plan(found, standings)
+        if arguments.launch == "slurm":
+            print(f"\n{_slurm_script(arguments, found, numbers)}", end="")
         return 0
-    failed = [standing for standing in standings if standing.state == "failed"]
-    wanted = tuple(
-        standing.task
-        for standing in standings
-        if standing.state != "finished" and (standing.state != "failed" or arguments.retry_failed)
-    )
+    write_record(found)
+    unfinished = [standing for standing in standings if standing.state != "finished"]
+    if arguments.launch in ("script", "docker"):
+        tasks = [standing.task for standing in unfinished]
+        image = arguments.image or f"reweigh:{__version__}"
+        print(*(as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks)), sep="\n")
+        return 0
     if arguments.launch in ("slurm", "screen"):
-        return _start_elsewhere(arguments, found, len(tasks))
+        return _start_elsewhere(arguments, found, numbers)
+    failed = [standing for standing in unfinished if standing.state == "failed"]
+    passed_over = [] if arguments.retry_failed else failed
+    wanted = [standing.task for standing in unfinished if standing not in passed_over]
     code = _run_here(arguments, found, wanted) if wanted else 0
-    return _conclude(found, tasks, failed if not arguments.retry_failed else [], code)
+    return _conclude(found, [standing.task for standing in standings], passed_over, code)
+
+
+def _refuse_strangers(arguments: argparse.Namespace) -> None:
+    """Refuse flags that the chosen place does not know, or that mean nothing there."""
+    for name, places in _BELONGS.items():
+        if getattr(arguments, name) and arguments.launch not in places:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} belongs to --launch {' or '.join(places)}. Leave it out with "
+                f"{arguments.launch}."
+            )
+    if arguments.launch == "local":
+        slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
+
+
+def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> None:
+    """What a training would refuse before it has read its dataset ends here, not in the middle of the night.
+
+    Raises:
+        ConfigError: a flag or a value of one of the runs does not do, or a dataset's file is not there.
+    """
+    for words in dict.fromkeys(task.words for task in found.tasks):
+        parsed = arguments.parse(["train", *words])
+        if ":" not in parsed.data and not os.path.exists(parsed.data):
+            raise ConfigError(
+                f"expected a dataset at {parsed.data}, but there is no such file. Paths start from here, not "
+                "from the sweep's file."
+            )
+        described_run(parsed, parsed.env)
 
 
 def status(arguments: argparse.Namespace) -> int:
     """Say how far a sweep is."""
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
+    merged_record(found)
     standings = [standing_of(found, task) for task in found.tasks]
     if arguments.json:
         print(json.dumps({"folder": str(found.folder), "tasks": [_as_json(s) for s in standings]}, indent=2))
         return 0
     for standing in standings:
-        words = {
-            "finished": "" if standing.score is None else f"{standing.score:.1f}",
-            "failed": standing.error or "",
-        }.get(standing.state, "")
+        words = standing.error or ("" if standing.score is None else f"{standing.score:.1f}")
         rate = f"{standing.updates_per_second:.0f}/s" if standing.updates_per_second else ""
-        print(f"{standing.state:<9} {standing.task.label:<50} {rate:>8}  {words}".rstrip())
+        far = f"{standing.update}" if standing.state != "finished" and standing.update else ""
+        print(f"{standing.state:<9} {standing.task.label:<50} {far:>8} {rate:>8}  {words}".rstrip())
     print(f"\n{_counts(standings)}; about {hours_left(standings):.1f} core-hours left.")
     return 0
 
 
 def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task]) -> int:
-    began, count = time.monotonic(), {"started": 0, "finished": 0, "failed": 0, "stopped": 0}
+    began, count = time.monotonic(), Counter[str]()
 
     def listen(event: Event) -> None:
         count[event.kind] += 1
@@ -84,10 +135,12 @@ def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task
             print(f"{far} {event.kind} {event.task.label}{error}", file=sys.stderr, flush=True)
 
     if arguments.launch == "ray":
-        run_on_ray(found, wanted, listen, address=arguments.address)
-        return 0
-    slots = slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
-    return 130 if run_locally(found, wanted, slots, listen) else 0
+        per_gpu = _given_count("--jobs-per-gpu", arguments.jobs_per_gpu, None)
+        stopped = run_on_ray(found, wanted, listen, address=arguments.address, jobs_per_gpu=per_gpu)
+    else:
+        slots = slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
+        stopped = run_locally(found, wanted, slots, listen)
+    return 130 if stopped else 0
 
 
 def _conclude(found: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
@@ -108,35 +161,50 @@ def _conclude(found: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standin
     )
 
 
-def _start_elsewhere(arguments: argparse.Namespace, found: Sweep, count: int) -> int:
-    again = ["sweep", arguments.sweep, "--out", str(found.folder)]
-    for spec in arguments.data:
-        again += ["--data", spec]
-    if arguments.retry_failed:
-        again.append("--retry-failed")
-    if arguments.tasks:
-        raise ConfigError(
-            f"--tasks belongs to --launch local, ray, script or docker. Leave it out with {arguments.launch}."
-        )
-    jobs = _given_count("--jobs", arguments.jobs)
-    check_count("--chunk", arguments.chunk)
+def _start_elsewhere(arguments: argparse.Namespace, found: Sweep, numbers: range) -> int:
     if arguments.launch == "slurm":
-        template = Path(arguments.template) if arguments.template else None
-        said = submit_to_slurm(found, count, again, chunk=arguments.chunk, jobs=jobs, template=template)
-        print(
-            f"{said}; script: {found.folder}/slurm/sweep.sbatch; follow it with "
-            f"reweigh status {arguments.sweep}"
-        )
-        return 0
-    for name in start_screens(found, count, again, screens=jobs):
-        print(f"screen -r {name}")
+        script = _slurm_script(arguments, found, numbers)
+        template = slurm_template(found, _template(arguments))
+        print(submit_to_slurm(found, script, template, shlex.split(arguments.sbatch or "")))
+        print(f"script: {found.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
+    else:
+        screens = _given_count("--jobs", arguments.jobs, 1)
+        for name in start_screens(found, numbers, _again(arguments, found), screens=screens):
+            print(f"screen -r {name}")
+    print(f"follow it with: {shlex.join(['reweigh', 'status', *_source(arguments, found)])}")
     return 0
 
 
-def _given_count(flag: str, value: int | None) -> int:
-    """One where nothing was typed."""
+def _slurm_script(arguments: argparse.Namespace, found: Sweep, numbers: range) -> str:
+    return slurm_script(
+        found,
+        numbers,
+        _again(arguments, found),
+        chunk=_given_count("--chunk", arguments.chunk, 1),
+        jobs=_given_count("--jobs", arguments.jobs, 1),
+        template=slurm_template(found, _template(arguments)),
+    )
+
+
+def _template(arguments: argparse.Namespace) -> Path | None:
+    return Path(arguments.template) if arguments.template else None
+
+
+def _again(arguments: argparse.Namespace, found: Sweep) -> list[str]:
+    """The `reweigh sweep` that runs some of the tasks on the machine where it is started."""
+    words = ["sweep", *_source(arguments, found)]
+    return [*words, "--retry-failed"] if arguments.retry_failed else words
+
+
+def _source(arguments: argparse.Namespace, found: Sweep) -> list[str]:
+    """What names this sweep."""
+    data = [word for spec in arguments.data for word in ("--data", spec)]
+    return [arguments.sweep, "--out", str(found.folder), *data]
+
+
+def _given_count(flag: str, value: int | None, default: Any) -> Any:
     if value is None:
-        return 1
+        return default
     check_count(flag, value)
     return value
 
@@ -146,7 +214,7 @@ def _print_plan(found: Sweep, standings: Sequence[Standing]) -> None:
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
     runs = len({standing.task.run for standing in standings})
     print(
-        f"\n{len(standings)} tasks of {runs} runs in {found.folder}: {_counts(standings)}; about "
+        f"\n{len(standings)} tasks, runs: {runs}, in {found.folder}: {_counts(standings)}; about "
         f"{hours_left(standings):.1f} core-hours left; evaluations, OPER-A's values and "
         "Onestep's first stages not counted."
     )
@@ -162,6 +230,7 @@ def _as_json(standing: Standing) -> dict[str, object]:
         "run": str(standing.task.run),
         "seed": standing.task.seed,
         "state": standing.state,
+        "update": standing.update,
         "score": standing.score,
         "updates_per_second": standing.updates_per_second,
         "error": standing.error,

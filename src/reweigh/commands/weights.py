@@ -24,6 +24,9 @@ from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
+# What OPER-A's settings say of learning values.
+_OF_LEARNING = ("value_seeds", "learning")
+
 
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them, of one dataset or of a suite."""
@@ -59,7 +62,8 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
 
     None: interrupted.
     """
-    method, scaling = weigh_method(arguments)
+    asked_method, scaling = weigh_method(arguments)
+    method = asked_method
     out = _weights_out(arguments, method)
     fetch_all([arguments.data], quiet=arguments.quiet)
     transitions, notes = load_data(data_asked(arguments))
@@ -75,6 +79,8 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
         priority = read_published(method.paths, len(transitions))
         method = method.scaling(priority.shape[1])
     weighting, settings = compute(transitions, method, scaling, priority)
+    if isinstance(asked_method, OperAFile):  # which learned nothing
+        settings = asdict(asked_method) | {k: v for k, v in settings.items() if k not in _OF_LEARNING}
     summary = summarize(weighting.probability, transitions)
     if priority is not None:
         summary |= summarize_stages(priority)
@@ -169,12 +175,12 @@ def export(arguments: argparse.Namespace) -> int:
                 "reweigh train, or name another with --seed."
             )
     files = [read_weights(seed.weights_path) for seed in seeds]
-    weight = np.mean([file.weight for file in files], axis=0)
     data = DataConfig(**folder.config()["data"])
     fetch_all([data.spec])
     transitions, _ = load_data(data)
     for seed, file in zip(seeds, files, strict=True):
         check_fits(file, transitions, seed.weights_path)
+    weight = np.mean([file.weight for file in files], axis=0)
     probability = weight / weight.sum()
     meta = {
         "method": "density-ratio",

@@ -120,11 +120,12 @@ def bounded_actions(
     action = rows.action
     if low is not None and high is not None:
         low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-        if low.shape != (action.shape[1],) or not (np.isfinite(low).all() and np.isfinite(high).all()):
+        fits = low.shape == high.shape == (action.shape[1],)
+        if not (fits and np.isfinite(high - low).all() and (low < high).all()):
             raise DatasetError(
                 f"expected finite action bounds of {action.shape[1]} dimensions, as in {where}, but the "
-                f"environment has {low.shape[0] if low.ndim == 1 else low.shape} dimensions "
-                "or an unbounded one. Name the right environment with --env."
+                f"environment has {low.shape[0] if low.ndim == 1 else low.shape} dimensions, or an unbounded "
+                "or empty one. Name the right environment with --env."
             )
         if (low != -1).any() or (high != 1).any():
             action = ((action - low) / (high - low) * 2 - 1).astype(np.float32)

@@ -124,10 +124,10 @@ def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
 
 
 def limit_of(file_name: str, env: str | None) -> int | None:
-    """Episode limit of a D4RL file by its name (`hopper_medium-v2.hdf5`), else of its environment.
+    """Episode limit of the D4RL dataset named as environment, else by a file's name, else by environment.
 
     Args:
-        file_name: without folders; or `d4rl:NAME`.
+        file_name: without folders (`hopper_medium-v2.hdf5`); or `d4rl:NAME`.
         env: gymnasium ID or `d4rl:NAME`, if known.
 
     Returns:

@@ -87,7 +87,7 @@ def claim_family(config: FamilyConfig, out: Path) -> None:
         )
     folder = _training_folder(out)
     folder.refuse_other(identity(config))
-    folder.seed(config.seed).check(config.num_steps)
+    folder.seed(config.seed).check(config.num_steps, config.eval_episodes)
     folder.claim(to_dict(config), identity(config), environment_record())
 
 

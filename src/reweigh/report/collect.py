@@ -48,7 +48,7 @@ class Run:
     """gymnasium ID that it was evaluated in, where any of its seeds knows."""
     seeds: tuple[Seed, ...]
     never_started: tuple[int, ...]
-    """Seeds that its command asks for and that have no folder."""
+    """Seeds that its sweep asks for and that have no folder."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,12 @@ class Group:
         return common, self.dataset.score(np.stack(columns, axis=1))
 
 
-def read_run(folder: RunFolder) -> Run:
+def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
     """Everything of a run that a report shows.
 
     Args:
         folder: of the run.
+        asked: seeds that its sweep asks for.
 
     Raises:
         RunError: something in it is damaged, or does not fit together.
@@ -174,7 +175,7 @@ def read_run(folder: RunFolder) -> Run:
         started=folder.started(),
         env=env,
         seeds=seeds,
-        never_started=tuple(sorted(set(folder.asked_seeds()) - {seed.number for seed in seeds})),
+        never_started=tuple(sorted(set(asked) - {seed.number for seed in seeds})),
     )
 
 

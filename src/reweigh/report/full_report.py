@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from reweigh.report.sections import (
     score_tables,
 )
 from reweigh.runs import find_runs, make_folder
+from reweigh.sweeps.record import asked_below
 
 _TITLE = "Offline RL runs compared"
 _NAMED = 3
@@ -65,14 +67,21 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
         The groups.
 
     Raises:
-        RunError: a run is damaged or not finished, or the report cannot be written.
+        RunError: a run is damaged, not finished, or asked for by a sweep and never started; or the report
+            cannot be written.
     """
-    groups = group_runs([read_run(folder) for folder in find_runs(roots)])
+    asked = asked_below(roots)
+    runs = [read_run(folder, asked.pop(os.path.realpath(folder.path), ())) for folder in find_runs(roots)]
+    groups = group_runs(runs)
+    absent = [
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} of {os.path.relpath(run)} (never started)"
+        for run, seeds in asked.items()
+    ]
     if not allow_unfinished:
-        _refuse_unfinished(groups)
+        _refuse_unfinished(groups, absent)
     parts = _parts(groups)
     make_folder(out / "figures")
-    blocks = [*_opening(groups), how_to_read()]
+    blocks = [*_opening(groups, absent), how_to_read()]
     for number, part in enumerate(parts, 1):
         pictures = _pictures(part, out / "figures", number)
         about = about_dataset(part.dataset, part.groups)
@@ -95,8 +104,9 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     return groups
 
 
-def _refuse_unfinished(groups: Sequence[Group]) -> None:
+def _refuse_unfinished(groups: Sequence[Group], absent: Sequence[str]) -> None:
     missing = [phrase for group in groups if not group.complete for phrase in group.what_is_missing]
+    missing += absent
     if missing:
         more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise RunError(
@@ -139,7 +149,7 @@ def _pictures(part: _Part, folder: Path, number: int) -> list[Block]:
     ]
 
 
-def _opening(groups: Sequence[Group]) -> list[Block]:
+def _opening(groups: Sequence[Group], absent: Sequence[str]) -> list[Block]:
     runs = sum(len(group.runs) for group in groups)
     seeds = sum(len(group.finished) for group in groups)
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -151,6 +161,8 @@ def _opening(groups: Sequence[Group]) -> list[Block]:
             what = "; ".join(group.what_is_missing)
             text = f"Unfinished, and so not in any number here: {group.dataset.label}, {group.label}: {what}."
             blocks.append(Text(text, warning=True))
+    if absent:
+        blocks.append(Text(f"Asked for by a sweep, and in no table: {'; '.join(absent)}.", warning=True))
     return blocks
 
 

@@ -4,6 +4,8 @@ import math
 import os
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,14 +13,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reweigh.atomic import write_text
+from reweigh.cache import cache_folder
 from reweigh.errors import ConfigError, RunError
 from reweigh.processes import CORES, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.local import Event
+from reweigh.sweeps.local import INTERRUPTED, Event
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
 _CLIENT_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 5
+_SCREEN_PATIENCE_S = 10
 
 SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --job-name={name}
@@ -30,11 +35,11 @@ SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --open-mode=append
 #SBATCH --signal=B:TERM@120
 #SBATCH --output={folder}/slurm/%A_%a.log
-# Edit the lines above for your cluster: a sweep that finds this file uses it as it stands.
 # At a preemption or the time limit every training saves its state; the job is queued again and goes on.
 cd {here}
-first=$((SLURM_ARRAY_TASK_ID * {chunk}))
-{command} --tasks "$first:$((first + {chunk}))" --jobs {jobs} &
+first=$(({first} + SLURM_ARRAY_TASK_ID * {chunk}))
+end=$((first + {chunk} < {end} ? first + {chunk} : {end}))
+{command} --tasks "$first:$end" --jobs {jobs} &
 child=$!
 trap 'kill -TERM $child 2>/dev/null' TERM
 wait $child
@@ -43,8 +48,10 @@ while kill -0 $child 2>/dev/null; do
   wait $child
   code=$?
 done
-if [ $code -eq 130 ]; then
-  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+job="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+# A job that somebody has cancelled is stopped in the same way, and stays so.
+if [ $code -eq 130 ] && scontrol show job --oneliner "$job" | grep -q JobState=RUNNING; then
+  scontrol requeue "$job"
   sleep 60
 fi
 exit $code
@@ -57,71 +64,117 @@ def as_commands(tasks: Sequence[Task]) -> list[str]:
 
 
 def as_docker(tasks: Sequence[Task], image: str) -> list[str]:
-    """`docker run` lines that mount this folder.
+    """`docker run` lines, one core each, that mount this folder, the cache, and what else a task names.
 
     Args:
         tasks: which.
         image: made from the shipped Dockerfile.
     """
-    here = shlex.quote(os.getcwd())
-    run = f"docker run --rm --user $(id -u):$(id -g) --volume {here}:{here} --workdir {here} {image}"
-    return [f"{run} {shlex.join(task.command)}" for task in tasks]
+    here, cache = Path.cwd(), cache_folder().absolute()
+    lines = []
+    for task in tasks:
+        # Relative paths mean in the container what they mean here: they start from the same folder.
+        named = [Path(word).absolute() for word in task.words if os.path.exists(word)]
+        folders = [path if path.is_dir() else path.parent for path in named]
+        mounted = [here, *(Path(os.path.normpath(f)) for f in (cache, task.run.absolute().parent, *folders))]
+        own = [f for i, f in enumerate(mounted) if not any(f.is_relative_to(other) for other in mounted[:i])]
+        # Docker would make what is not there, and make it root's.
+        made = shlex.join(["mkdir", "-p", *map(str, own)])
+        volumes = " ".join(f"--volume {shlex.quote(f'{folder}:{folder}')}" for folder in own)
+        settings = shlex.join(["--env", f"REWEIGH_CACHE={cache}", "--env", f"{CORES}=1", "--cpus", "1"])
+        place = f"--workdir {shlex.quote(str(here))}"
+        run = f"docker run --rm --user $(id -u):$(id -g) {volumes} {settings} {place} {image}"
+        lines.append(f"{made} && {run} {shlex.join(task.command)}")
+    return lines
 
 
-def submit_to_slurm(
-    sweep: Sweep, count: int, again: Sequence[str], *, chunk: int, jobs: int, template: Path | None
+def slurm_script(
+    sweep: Sweep, tasks: range, again: Sequence[str], *, chunk: int, jobs: int, template: str = SLURM_TEMPLATE
 ) -> str:
-    """Queue a job array, a job for every few tasks.
+    """The script of a job array, a job for every few tasks.
 
     Args:
-        sweep: whose folder gets the script and the logs.
-        count: of tasks.
+        sweep: whose folder gets the logs.
+        tasks: their numbers.
         again: the `reweigh sweep` that runs them here.
         chunk: tasks a job.
         jobs: tasks at a time in a job, one a core.
-        template: a script in place of the shipped one; in braces it may name what that one names.
+        template: with names in braces.
+
+    Raises:
+        ConfigError: the template names something else.
+    """
+    names = {
+        "name": sweep.folder.name,
+        "first": tasks.start,
+        "end": tasks.stop,
+        "last": math.ceil(len(tasks) / chunk) - 1,
+        "folder": sweep.folder.absolute(),
+        "here": shlex.quote(os.getcwd()),
+        "chunk": chunk,
+        "jobs": jobs,
+        "command": shlex.join([sys.executable, "-m", "reweigh", *again]),
+    }
+    try:
+        return template.format(**names)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(
+            f"expected only {', '.join(names)} in braces in the template, but found {error}. Double the "
+            "braces of the shell."
+        ) from error
+
+
+def slurm_template(sweep: Sweep, given: Path | None) -> str:
+    """A template of one's own, else that of an earlier submission, else the shipped one.
+
+    Args:
+        sweep: whose folder keeps it.
+        given: a file in place of both.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = given or _template_path(sweep)
+    if given is None and not path.exists():
+        return SLURM_TEMPLATE
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a template at {path}, but it cannot be read.") from error
+
+
+def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[str]) -> str:
+    """Queue a job array.
+
+    Args:
+        sweep: whose folder gets the script, and its template, to be edited.
+        script: from `slurm_script`.
+        template: that it was made of.
+        options: of `sbatch`, which stand above the script's own.
 
     Returns:
         What sbatch said.
 
     Raises:
-        ConfigError: the template names something else.
         RunError: there is no sbatch, or it refused.
     """
-    script = sweep.folder / "slurm" / "sweep.sbatch"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    if template is not None or not script.exists():
-        text = SLURM_TEMPLATE
-        if template is not None:
-            try:
-                text = template.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"expected a template at {template}, but it cannot be read.") from error
-        names = {
-            "name": sweep.folder.name,
-            "last": math.ceil(count / chunk) - 1,
-            "folder": sweep.folder.absolute(),
-            "here": shlex.quote(os.getcwd()),
-            "chunk": chunk,
-            "jobs": jobs,
-            "command": shlex.join([sys.executable, "-m", "reweigh", *again]),
-        }
-        try:
-            write_text(script, text.format(**names))
-        except (KeyError, IndexError, ValueError) as error:
-            raise ConfigError(
-                f"expected only {', '.join(names)} in braces in {template}, but found {error}. Double the "
-                "braces of the shell."
-            ) from error
-    return _client(["sbatch", str(script)])
+    path = _template_path(sweep).with_name("sweep.sbatch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, script)
+    write_text(_template_path(sweep), template)
+    return _client(["sbatch", *options, str(path)])
 
 
-def start_screens(sweep: Sweep, count: int, again: Sequence[str], *, screens: int) -> list[str]:
+def _template_path(sweep: Sweep) -> Path:
+    return sweep.folder / "slurm" / "template.sbatch"
+
+
+def start_screens(sweep: Sweep, tasks: range, again: Sequence[str], *, screens: int) -> list[str]:
     """Detached `screen` sessions, each with its share of the tasks and of the cores.
 
     Args:
         sweep: whose folder names them.
-        count: of tasks.
+        tasks: their numbers.
         again: the `reweigh sweep` that runs them here.
         screens: how many.
 
@@ -131,72 +184,119 @@ def start_screens(sweep: Sweep, count: int, again: Sequence[str], *, screens: in
     Raises:
         RunError: there is no screen, or a session did not start.
     """
-    share = math.ceil(count / screens)
+    share = math.ceil(len(tasks) / screens)
     again = [*again, "--jobs", str(max(usable_cores() // screens, 1))]
     names = []
-    for number, first in enumerate(range(0, count, share)):
+    for number, first in enumerate(range(tasks.start, tasks.stop, share)):
         name = f"reweigh-{sweep.folder.name}-{number}"
-        command = [sys.executable, "-m", "reweigh", *again, "--tasks", f"{first}:{first + share}"]
+        end = min(first + share, tasks.stop)
+        command = [sys.executable, "-m", "reweigh", *again, "--tasks", f"{first}:{end}"]
         log = sweep.folder / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         _client(["screen", "-dmS", name, "-L", "-Logfile", str(log), *command])
+        # The log outlives a session that could not start its command, or whose work is done already.
+        deadline = time.monotonic() + _SCREEN_PATIENCE_S
+        while not log.exists():
+            if time.monotonic() > deadline:
+                raise RunError(f"expected screen to start {name}, but it left no log. Try --launch local.")
+            time.sleep(0.05)
         names.append(name)
-        # A session that could not start its command is gone at once; one whose work is done may be gone too.
-        if not log.exists():
-            raise RunError(f"expected screen to start {name}, but it left no log. Try --launch local.")
     return names
 
 
 def run_on_ray(
-    sweep: Sweep, tasks: Sequence[Task], listen: Callable[[Event], None], *, address: str | None
-) -> None:
-    """Train on a Ray cluster, one core a task; those of a lost node go on elsewhere from their checkpoints.
+    sweep: Sweep,
+    tasks: Sequence[Task],
+    listen: Callable[[Event], None],
+    *,
+    address: str | None,
+    jobs_per_gpu: int | None = None,
+) -> bool:
+    """Train on a Ray cluster; return whether it was interrupted.
 
-    Every node must see the run folders under the same path.
+    The tasks of a lost node go on elsewhere from their checkpoints. Every node must see the run folders, and
+    the cache if `$REWEIGH_CACHE` names it, under the same path.
 
     Args:
         sweep: of the tasks.
         tasks: which.
         listen: called with every event.
         address: of an existing cluster; None: one of this machine alone.
+        jobs_per_gpu: tasks that share a GPU; None: a core each.
 
     Raises:
-        RunError: Ray is not installed.
+        RunError: Ray is not installed, or there is no cluster.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as error:
         raise RunError("expected ray, but it is not installed. Run: pip install 'reweigh[ray]'.") from error
-    ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    _check_reachable(address)
+    try:
+        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunError(
+            f"expected a Ray cluster at {address}, but there is none ({str(error).splitlines()[0]}). Start "
+            "one with ray start --head, or leave out --address."
+        ) from error
 
-    remote = ray.remote(num_cpus=1, max_retries=-1)(_train_on_a_node)
+    gpus = 1 / jobs_per_gpu if jobs_per_gpu else 0
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_train_on_a_node)
+    own = {} if gpus else {CORES: "1"}
+    own |= {name: os.environ[name] for name in ("REWEIGH_CACHE",) if name in os.environ}
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
     waiting = {}
-    for task in tasks:
-        if standing_of(sweep, task).state != "finished":
-            forget_failure(sweep, task)
-            log = str(log_path(sweep, task).absolute())
-            folder = str(task.run.absolute())
-            waiting[remote.remote(list(task.command), folder, task.seed, log, os.getcwd())] = task
-            listen(Event("started", task))
-    while waiting:
-        (ended,), _ = ray.wait(list(waiting), num_returns=1)
-        task, code = waiting.pop(ended), ray.get(ended)
-        if code == 0:
-            listen(Event("finished", task))
-        else:
-            listen(Event("failed", task, remember_failure(sweep, task, code)))
+    stopped = False
+    try:
+        for task in tasks:
+            if standing_of(sweep, task).state != "finished":
+                forget_failure(sweep, task)
+                log, folder = str(log_path(sweep, task).absolute()), str(task.run.absolute())
+                job = remote.remote(list(task.command), folder, task.seed, log, os.getcwd(), own)
+                waiting[job] = task
+                listen(Event("queued", task))
+        while waiting:
+            (ended,), _ = ray.wait(list(waiting), num_returns=1)
+            task, code = waiting.pop(ended), ray.get(ended)
+            if code == 0:
+                listen(Event("finished", task))
+            elif code in (INTERRUPTED, -signal.SIGTERM):
+                stopped = True
+                listen(Event("stopped", task))
+            else:
+                listen(Event("failed", task, remember_failure(sweep, task, code)))
+    except KeyboardInterrupt:  # the trainings hear of it when their workers end with this process
+        return True
+    return stopped
 
 
-def _train_on_a_node(command: list[str], run: str, seed: int, log: str, here: str) -> int:
+def _check_reachable(address: str | None) -> None:
+    """Refuse the address of a machine that does not answer, for which Ray would wait for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise RunError(
+            f"expected a Ray cluster at {address}, but nobody answers ({error.strerror or error}). Start one "
+            "with ray start --head, or leave out --address."
+        ) from error
+
+
+def _train_on_a_node(
+    command: list[str], run: str, seed: int, log: str, here: str, own: dict[str, str]
+) -> int:
     # Of a lost node's task: its training may still be saving the state that this one goes on from.
     while RunFolder(Path(run)).seed(seed).in_use:
         time.sleep(0.2)
     child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), *command]
-    own = os.environ | {CORES: "1"}
+    environment = os.environ | own
     with open(log, "ab") as file:
-        return subprocess.run(child, cwd=here, env=own, stdout=file, stderr=file, check=False).returncode
+        return subprocess.run(
+            child, cwd=here, env=environment, stdout=file, stderr=file, check=False
+        ).returncode
 
 
 def _client(command: list[str]) -> str:

@@ -25,6 +25,7 @@ from reweigh.checks import check_seeds
 from reweigh.datasets.load import plain_name
 from reweigh.datasets.suites import set_names
 from reweigh.errors import ConfigError
+from reweigh.runs import folder_name
 
 NAMED = Path(__file__).parent / "named"
 # They say how long a run is and how it is looked at, not which run it is.
@@ -73,7 +74,7 @@ class Sweep:
 
 
 def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep:
-    """The tasks of a sweep.
+    """The tasks of a sweep's file.
 
     Args:
         source: a `.toml` file, or the name of a shipped sweep.
@@ -94,22 +95,45 @@ def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep
             f"expected seeds and [[runs]] in {path}, but found {sorted(unknown)[0]!r}. Flags belong under "
             "[[runs]]."
         )
-    seeds = _seeds(content.get("seeds", [0]), path)
-    groups = content.get("runs")
-    if not isinstance(groups, list) or not groups or not all(isinstance(group, dict) for group in groups):
-        raise ConfigError(f"expected at least one [[runs]] in {path}, but found none.")
     folder = out or Path("sweeps") / path.stem
-    runs: dict[Path, tuple[str, ...]] = {}
-    for group in groups:
-        for run, words in _runs_of(group, folder, data, path):
-            if run in runs:
+    where = str(path) if source.endswith(".toml") else f"the shipped sweep {source}"
+    return make_sweep(content.get("runs"), content.get("seeds", [0]), folder, data=data, where=where)
+
+
+def make_sweep(
+    runs: Any, seeds: Any, folder: Path, *, data: Sequence[str] = (), where: str = "the sweep"
+) -> Sweep:
+    """The tasks of a grid, such as `[{"data": "mix.hdf5", "algorithm": ["iql", "bc"]}]`.
+
+    Args:
+        runs: the `[[runs]]` of a sweep's file, as dictionaries.
+        seeds: of each.
+        folder: of the runs.
+        data: datasets in place of the grid's own.
+        where: what messages call it.
+
+    Raises:
+        ConfigError: the grid is malformed.
+    """
+    seeds = _seeds(seeds, where)
+    if not isinstance(runs, list) or not runs or not all(isinstance(group, dict) for group in runs):
+        raise ConfigError(f"expected at least one [[runs]] in {where}, but found none.")
+    found: dict[Path, tuple[str, ...]] = {}
+    for group in runs:
+        for run, words in _runs_of(group, folder, data, where):
+            if run in found and words[0] != found[run][0]:
                 raise ConfigError(
-                    f"expected runs of different names in {path}, but two are called {run.name}. Give one of "
-                    "their groups a name = '...'."
+                    f"expected datasets of different names in {where}, but {found[run][0]} and {words[0]} "
+                    f"are both called {run.parent.name}. Rename one of the files."
                 )
-            runs[run] = words
+            if run in found:
+                raise ConfigError(
+                    f"expected runs of different names in {where}, but two are called {run.name}. Give one "
+                    "of their groups a name = '...'."
+                )
+            found[run] = words
     # Seed after seed, so that every run has one before any has all.
-    tasks = tuple(Task(words, run, seed) for seed in seeds for run, words in runs.items())
+    tasks = tuple(Task(words, run, seed) for seed in seeds for run, words in found.items())
     return Sweep(folder, tasks)
 
 
@@ -121,19 +145,24 @@ def named_sweeps() -> dict[str, str]:
     }
 
 
-def choose(tasks: Sequence[Task], wanted: str | None) -> tuple[Task, ...]:
-    """The tasks `A:B` (from 0, B not included), or all.
+def choose(count: int, wanted: str | None) -> range:
+    """The numbers of the tasks `A:B` (from 0, B not included), or of all.
+
+    Args:
+        count: of all tasks.
+        wanted: as typed; None: all.
 
     Raises:
-        ConfigError: it is no range.
+        ConfigError: it is no range, or holds no task.
     """
-    if wanted is None:
-        return tuple(tasks)
-    found = re.fullmatch(r"(\d*):(\d*)", wanted)
+    found = re.fullmatch(r"(\d*):(\d*)", wanted or ":")
     if found is None:
         raise ConfigError(f"expected --tasks A:B, for example 5:10, but found {wanted!r}.")
     first, last = found.groups()
-    return tuple(tasks[int(first or 0) : int(last) if last else None])
+    chosen = range(count)[int(first or 0) : int(last) if last else None]
+    if not chosen:
+        raise ConfigError(f"expected tasks, but {wanted} holds none of {count}.")
+    return chosen
 
 
 def _path_of(source: str) -> Path:
@@ -147,15 +176,15 @@ def _path_of(source: str) -> Path:
     return NAMED / f"{source}.toml"
 
 
-def _seeds(given: Any, path: Path) -> list[int]:
+def _seeds(given: Any, where: str) -> list[int]:
     if not isinstance(given, list) or not all(type(seed) is int for seed in given) or not given:
-        raise ConfigError(f"expected seeds = [0, 1, ...] in {path}, but found {given!r}.")
+        raise ConfigError(f"expected seeds = [0, 1, ...] in {where}, but found {given!r}.")
     check_seeds("seeds", given)
     return given
 
 
 def _runs_of(
-    group: dict[str, Any], folder: Path, data: Sequence[str], path: Path
+    group: dict[str, Any], folder: Path, data: Sequence[str], where: str
 ) -> list[tuple[Path, tuple[str, ...]]]:
     """Folder and words of every combination of a group's choices."""
     group = dict(group)
@@ -165,11 +194,11 @@ def _runs_of(
     for key in ("data", "algorithm"):
         if not group.get(key):
             hint = " Give it with --data." if key == "data" else ""
-            raise ConfigError(f"expected {key} = [...] under [[runs]] of {path}, but found none.{hint}")
+            raise ConfigError(f"expected {key} = [...] under [[runs]] of {where}, but found none.{hint}")
     misplaced = _OF_THE_SWEEP & set(group)
     if misplaced:
         raise ConfigError(
-            f"{sorted(misplaced)[0]} belongs to the whole sweep, not under [[runs]] of {path}. Leave it out."
+            f"{sorted(misplaced)[0]} belongs to the whole sweep, not under [[runs]] of {where}. Leave it out."
         )
     group["data"] = _data_of(group["data"])
     choices = {key: value if isinstance(value, list) else [value] for key, value in group.items()}
@@ -179,8 +208,8 @@ def _runs_of(
         words = [str(chosen.pop("data"))]
         dataset = words[0]
         for flag, value in chosen.items():
-            words += _words(flag, value, path)
-        found.append((folder / _slug(plain_name(dataset)) / _name(chosen, name), tuple(words)))
+            words += _words(flag, value, where)
+        found.append((folder / folder_name(plain_name(dataset)) / _name(chosen, name), tuple(words)))
     return found
 
 
@@ -199,14 +228,14 @@ def _data_of(given: Any) -> list[Any]:
     return found
 
 
-def _words(flag: str, value: Any, path: Path) -> list[str]:
+def _words(flag: str, value: Any, where: str) -> list[str]:
     if value is True:
         return [f"--{flag}"]
     if value is False:
         return []
     parts = value if isinstance(value, list) else [value]
     if not parts or not all(isinstance(part, str | int | float) for part in parts):
-        raise ConfigError(f"expected words or numbers as {flag} in {path}, but found {value!r}.")
+        raise ConfigError(f"expected words or numbers as {flag} in {where}, but found {value!r}.")
     if flag == "set":
         return [word for part in parts for word in ("--set", str(part))]
     return [f"--{flag}", *map(str, parts)]
@@ -220,8 +249,4 @@ def _name(chosen: dict[str, Any], name: str | None) -> str:
             continue
         shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         parts.append(flag if value is True else shown)
-    return _slug("-".join(parts))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-")
+    return folder_name("-".join(parts))

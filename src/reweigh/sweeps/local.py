@@ -12,9 +12,11 @@ from reweigh.checks import check_count
 from reweigh.errors import ConfigError
 from reweigh.processes import CORES, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
+from reweigh.sweeps.progress import Standing, forget_failure, log_path, remember_failure, standing_of
+from reweigh.sweeps.record import write_record
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""What `reweigh` ends with when it was stopped and has saved its state."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,26 @@ class Event:
     """Something that happened to a task."""
 
     kind: str
-    """started, finished, failed or stopped."""
+    """queued, started, finished, failed or stopped."""
     task: Task
     error: str | None = None
 
 
-def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[Slot]:
+def slots_of(jobs: int | None, gpus: Sequence[str] = (), jobs_per_gpu: int | None = None) -> list[Slot]:
     """Places for tasks: on GPUs so many each, else one a core.
 
     Args:
         jobs: how many at a time; None: one a core.
         gpus: to be used.
-        jobs_per_gpu: at a time on each.
+        jobs_per_gpu: at a time on each; None: one.
 
     Raises:
         ConfigError: there would be none, or both ways of counting are given.
     """
+    if jobs_per_gpu is not None and not gpus:
+        raise ConfigError("--jobs-per-gpu has no meaning without --gpus. Name the GPUs.")
     if gpus:
+        jobs_per_gpu = 1 if jobs_per_gpu is None else jobs_per_gpu
         check_count("--jobs-per-gpu", jobs_per_gpu)
         if jobs is not None:
             raise ConfigError("--jobs and --gpus both say how many tasks at a time. Give one of them.")
@@ -55,6 +60,32 @@ def slots_of(jobs: int | None, gpus: Sequence[str], jobs_per_gpu: int) -> list[S
     if count < 1:
         raise ConfigError(f"expected --jobs of at least 1, but found {count}.")
     return [Slot()] * count
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    jobs: int | None = None,
+    gpus: Sequence[str] = (),
+    jobs_per_gpu: int | None = None,
+    listen: Callable[[Event], None] = lambda event: None,
+) -> list[Standing]:
+    """Train every task of a sweep that is not finished, as `reweigh sweep` does; say where each stands.
+
+    Args:
+        sweep: from `make_sweep` or `read_sweep`.
+        jobs: tasks at a time; None: one a core.
+        gpus: to be used in place of cores.
+        jobs_per_gpu: at a time on each; None: one.
+        listen: called with every event.
+
+    Raises:
+        ReweighError: the folder holds runs of other settings, or cannot be written.
+    """
+    slots = slots_of(jobs, gpus, jobs_per_gpu)
+    write_record(sweep)
+    run_locally(sweep, sweep.tasks, slots, listen)
+    return [standing_of(sweep, task) for task in sweep.tasks]
 
 
 def run_locally(
@@ -100,7 +131,7 @@ def run_locally(
                 free.append(slot)
                 if code == 0:
                     listen(Event("finished", task))
-                elif code == _INTERRUPTED or (asked and code < 0):
+                elif code == INTERRUPTED or (asked and code < 0):
                     listen(Event("stopped", task))
                 else:
                     listen(Event("failed", task, remember_failure(sweep, task, code)))

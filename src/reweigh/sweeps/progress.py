@@ -9,6 +9,7 @@ from typing import Literal
 from reweigh.atomic import parse_json, write_text
 from reweigh.errors import RunError
 from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.sweeps.grid import Sweep, Task
 
 State = Literal["finished", "running", "failed", "waiting"]
@@ -25,8 +26,10 @@ class Standing:
 
     task: Task
     state: State
+    update: int = 0
+    """That it has reached, as far as it has written metrics."""
     score: float | None = None
-    """Of a finished one: mean of the last ten evaluations, normalised where D4RL knows the task."""
+    """Mean of the last ten evaluations, the last one before it is finished; normalised where possible."""
     updates_per_second: float | None = None
     error: str | None = None
     """Of a failed one: its last line."""
@@ -79,17 +82,29 @@ def standing_of(sweep: Sweep, task: Task) -> Standing:
     if seed.finished:
         result = seed.result()
         score = result.get("last_ten_score", result.get("last_ten_return"))
-        return Standing(task, "finished", score, result.get("updates_per_second"))
+        updates = int(result.get("num_updates") or 0)
+        return Standing(task, "finished", updates, score, result.get("updates_per_second"))
+    update = int(seed.last_metrics().get("update", 0))
     if seed.in_use:
-        return Standing(task, "running")
+        return Standing(task, "running", update, _last_score(seed))
     failure = failure_path(sweep, task)
     if failure.exists():
         try:
             error = parse_json(failure.read_text(encoding="utf-8"))["error"]
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise RunError(f"expected a failure's record at {failure}, but it cannot be read.") from problem
-        return Standing(task, "failed", error=str(error))
-    return Standing(task, "waiting")
+        return Standing(task, "failed", update, error=str(error))
+    return Standing(task, "waiting", update, _last_score(seed))
+
+
+def _last_score(seed: SeedFolder) -> float | None:
+    """The last evaluation of a seed that is not finished, if it has been evaluated."""
+    returns = seed.load_returns()
+    if not len(returns.update):
+        return None
+    policy = seed.load_policy()
+    env = policy.meta.get("env")
+    return returns.last_score(policy.reference_in(env) if env else None)
 
 
 def hours_left(standings: Sequence[Standing]) -> float:
@@ -112,5 +127,6 @@ def hours_left(standings: Sequence[Standing]) -> float:
             known = measured.get(algorithm)
             rate = sum(known) / len(known) if known else _TYPICAL_RATE.get(algorithm, 100.0)
             published = PUBLISHED_UPDATES.get(algorithm, 1_000_000)
-            seconds += float(standing.task.flag("num-updates", str(published))) / rate
+            wanted = float(standing.task.flag("num-updates", str(published)))
+            seconds += max(wanted - standing.update, 0.0) / rate
     return seconds / 3600

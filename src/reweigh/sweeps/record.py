@@ -1,0 +1,118 @@
+"""FOLDER/tasks.json: what a sweep asks for, so that what is missing or of other settings is seen."""
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reweigh.atomic import parse_json, write_text
+from reweigh.errors import RunError
+from reweigh.sweeps.grid import Sweep
+
+_NAME = "tasks.json"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a sweep asks of one run."""
+
+    words: tuple[str, ...]
+    """Of `reweigh train`, without seed and folder."""
+    seeds: tuple[int, ...]
+
+
+def merged_record(sweep: Sweep) -> dict[str, Asked]:
+    """Everything that a sweep's folder is known to be asked for, this sweep's tasks included.
+
+    Args:
+        sweep: as its file is now.
+
+    Returns:
+        What is asked of each run, by the run's path in the folder.
+
+    Raises:
+        RunError: the record is damaged, or says other settings of a run, whose finished seeds would be taken
+            for this sweep's.
+    """
+    known = read_record(sweep.folder)
+    for task in sweep.tasks:
+        run = str(task.run.relative_to(sweep.folder))
+        before = known.get(run, Asked(task.words, ()))
+        if before.words != task.words:
+            raise RunError(
+                f"expected {run} in {sweep.folder} to be asked for as before ({shlex.join(before.words)}), "
+                f"but found {shlex.join(task.words)}. Choose another --out, or give the group another name."
+            )
+        known[run] = Asked(task.words, tuple(sorted({*before.seeds, task.seed})))
+    return known
+
+
+def write_record(sweep: Sweep) -> None:
+    """Write down what a sweep asks for, beside what was asked for before in its folder.
+
+    Args:
+        sweep: as its file is now.
+
+    Raises:
+        RunError: the record says other settings of a run, or cannot be read or written.
+    """
+    asked = merged_record(sweep)
+    if asked == read_record(sweep.folder):
+        return
+    plain = {run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in asked.items()}
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        write_text(sweep.folder / _NAME, json.dumps({"runs": plain}, indent=2) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write in {sweep.folder} ({error.strerror}). Choose another --out.") from error
+
+
+def read_record(folder: Path) -> dict[str, Asked]:
+    """What was asked for in a folder; empty where no sweep has.
+
+    Args:
+        folder: of a sweep.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    path = folder / _NAME
+    if not os.path.exists(path):
+        return {}
+    try:
+        runs: Any = parse_json(path.read_text(encoding="utf-8"))["runs"]
+        for one in runs.values():
+            words_are_text = all(type(word) is str for word in one["words"])
+            if not (words_are_text and all(type(seed) is int for seed in one["seeds"])):
+                raise ValueError("words must be text, seeds numbers")
+        return {run: Asked(tuple(one["words"]), tuple(one["seeds"])) for run, one in runs.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"expected what a sweep asks for at {path}, but it cannot be read. Remove it, and start the "
+            "sweep again."
+        ) from error
+
+
+def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """The seeds that sweeps ask for at or below some folders, by the run's real path.
+
+    Args:
+        roots: folders of sweeps, or folders that hold some at any depth.
+
+    Raises:
+        RunError: a record is damaged.
+    """
+    asked = {}
+    for root in roots:
+        for place, folders, files in os.walk(root):
+            if _NAME in files:
+                asked |= {
+                    os.path.realpath(os.path.join(place, run)): one.seeds
+                    for run, one in read_record(Path(place)).items()
+                }
+            if _NAME in files or "config.json" in files:
+                folders.clear()
+    return asked
