@@ -234,6 +234,23 @@ def test_a_seed_that_a_command_asks_for_and_nobody_started_is_unfinished(tmp_pat
     assert "up to 0 of" in errors[0]
 
 
+def test_learned_density_ratios_are_shown_and_a_collapse_is_said(tmp_path, capsys):
+    made = config() | {"batch_size": 256}
+    made["rebalance"] = {"type": "density-ratio", "weights": UNIFORM, "ratio": {"divergence": 0.2},
+                         "evaluation": True, "improvement": True, "constraint": True}  # fmt: skip
+    folder = make_run(tmp_path / "runs" / "dw", {0: 1, 1: 2}, made)
+    for seed, ess in ((0, 0.5), (1, 0.01)):
+        names = {"ratio/ess": 0.9, "ratio/largest": 3.0, "ratio/clipped": 0.25, "ratio/data_ess": 0.4}
+        folder.seed(seed).append_metrics(110, names)
+        folder.seed(seed).append_metrics(120, names | {"ratio/ess": ess})
+    make_run(tmp_path / "runs" / "uniform", {0: 1, 1: 2})
+    assert report(capsys, tmp_path / "runs", "--out", tmp_path / "out")[0] == 0
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "0.255 (0.01 to 0.5) | 3 (3 to 3) | 0.25 (0.25 to 0.25) | 0.4 (0.4 to 0.4) | –" in page
+    assert page.count("have collapsed: a batch of 256 counts as 2.6 rows") == 1
+    assert "the weights of seed 1 have collapsed" in page
+
+
 def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp_path, capsys):
     make_run(tmp_path / "sweep" / "d" / "r", {0: 1})
     make_run(tmp_path / "elsewhere", {3: 1})

@@ -669,6 +669,7 @@ def test_a_weights_file_of_a_newer_format_is_refused(tmp_path):
     path, data = tmp_path / "w.npz", make_data([1, 2], [2, 2])
     write_weights(path, weights_of(np.full(4, 0.25), data, {}))
     assert read_weights(path).meta["format_version"] == 1
+    assert read_weights(path).meta["made_by"] == f"reweigh {reweigh.__version__}"
     columns = dict(np.load(path))
     meta = json.loads(str(columns["meta"])) | {"format_version": 2}
     np.savez(path, **columns | {"meta": np.array(json.dumps(meta))})

@@ -13,17 +13,14 @@ from reweigh.experiment import claim, stage_lengths, train_jobs
 from reweigh.preparation import check_data, check_weights_files, compute_weights
 from reweigh.priorities.oper_a import OperA
 from reweigh.progress import run_jobs
+from reweigh.report.ratios import ratio_note
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
 from reweigh.transitions import Transitions
 from reweigh.value_runs import ValueJob, is_being_learned, is_learned, learning_folder
 
-# Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
-_FEWEST_ROWS = 4.0
 # Of three value seeds, learned the fast way: worth a word where ten times as many are about to begin.
 _FAST_UPDATES = 90_000
-# The largest weight of a batch this close to 1 moves no loss that anybody could measure.
-_UNIFORM = 1e-3
 
 
 def launch(
@@ -90,23 +87,8 @@ def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> l
     """
     if not isinstance(config.rebalance, DensityRatio):
         return []
-    notes = []
-    for seed in seeds:
-        last = folder.seed(seed).last_metrics()
-        if "ratio/ess" not in last:  # somebody took metrics.csv away
-            continue
-        count, largest = last["ratio/ess"] * config.batch_size, last["ratio/largest"]
-        if count < _FEWEST_ROWS:
-            notes.append(
-                f"the weights of seed {seed} have collapsed: a batch of {config.batch_size} counts as "
-                f"{count:.1f} rows. Raise ratio.divergence or ratio.temperature."
-            )
-        elif largest < 1 + _UNIFORM:
-            notes.append(
-                f"the weights of seed {seed} are uniform to rounding (the largest is {largest:.6f}): this is "
-                "training without weights. Lower ratio.divergence or ratio.flow."
-            )
-    return notes
+    said = [ratio_note(seed, folder.seed(seed).last_metrics(), config.batch_size) for seed in seeds]
+    return [words for words in said if words]
 
 
 def learned_methods(weights: Weights) -> list[OperA]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from reweigh import __version__
 from reweigh.atomic import atomic_path, parse_json, read_npz
 from reweigh.errors import WeightsError
 from reweigh.transitions import Transitions
@@ -56,6 +57,7 @@ def weights_of(
         priority=priority,
         meta={
             "format_version": FORMAT_VERSION,
+            "made_by": f"reweigh {__version__}",
             "dataset": info.spec,
             "dataset_digest": info.digest,
             "row_rule": info.row_rule,

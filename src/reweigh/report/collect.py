@@ -1,7 +1,7 @@
 """Run folders -> groups of seeds that differ in nothing but their seed, by dataset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Seed:
     result: dict[str, Any]
     """Empty where it is not finished."""
     ended: str | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last row, of density ratios alone."""
 
     @property
     def reached(self) -> int:
@@ -109,6 +111,11 @@ class Group:
         return weights_name(self.settings) == "uniform"
 
     @property
+    def learns_ratios(self) -> bool:
+        """Its weights are density ratios."""
+        return self.settings["rebalance.type"] == "density-ratio"
+
+    @property
     def is_control(self) -> bool:
         """Weights that nobody could use: shuffled, or knowing the sources."""
         return self.settings["rebalance.weights.type"] in ("shuffled", "oracle")
@@ -160,7 +167,12 @@ def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
     _check_config(config, folder.path)
     environment = folder.environment()
     started = folder.seeds()
+    settings = settings_of(config)
     seeds = tuple(_read_seed(seed, folder.path) for seed in started)
+    if settings["rebalance.type"] == "density-ratio":
+        seeds = tuple(
+            replace(seed, metrics=own.last_metrics()) for seed, own in zip(seeds, started, strict=True)
+        )
     env = config["data"].get("env")
     for seed, where in zip(seeds, started, strict=True):
         if env is None and seed.finished:
@@ -170,7 +182,7 @@ def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
     return Run(
         path=folder.path,
         config=config,
-        settings=settings_of(config),
+        settings=settings,
         environment=environment,
         started=folder.started(),
         env=env,

@@ -24,6 +24,7 @@ from reweigh.report.document import (
     to_markdown,
 )
 from reweigh.report.provenance_sections import cost_section, provenance_section, settings_section
+from reweigh.report.ratios import ratio_blocks
 from reweigh.report.scores import Help, Summary, did_it_help, summarize_scores
 from reweigh.report.sections import (
     CSV_HEADER,
@@ -85,7 +86,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     for number, part in enumerate(parts, 1):
         pictures = _pictures(part, out / "figures", number)
         about = about_dataset(part.dataset, part.groups)
-        blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables]
+        blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables, *ratio_blocks(part.groups)]
     blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
     tables = [table for part in parts for table in part.tables]
     rows = [row for part in parts

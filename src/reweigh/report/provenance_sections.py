@@ -30,7 +30,7 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
                 group.label,
                 f"{updates}",
                 _range(rates),
-                _range([updates / rate for rate in rates]),
+                f"{updates / median(rates):.0f}" if rates else "not recorded",
                 weights_cost(group.settings),
             )
         )
@@ -39,9 +39,9 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
         "cost of the weights",
     )  # fmt: skip
     note = (
-        "Median over seeds (least to most). Updates per second leave compilation and evaluation out and "
-        "depend on what else the machine was doing; seconds of updates are computed from them. Earlier "
-        "stages of an algorithm that has several are not counted."
+        "Updates per second: median over seeds (least to most), each since its last start, without "
+        "compilation and evaluation; they depend on what else the machine was doing. Seconds of updates are "
+        "computed from the median. Earlier stages of an algorithm that has several are not counted."
     )
     table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 5), notes=(note,))
     return [Heading("Cost"), table]

@@ -1,0 +1,79 @@
+"""What a report says of learned density ratios: how uneven they are, and whether they tell sources apart."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from reweigh.report.collect import Group
+from reweigh.report.document import Block, Table, Text
+
+# Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
+_FEWEST_ROWS = 4.0
+# The largest weight of a batch this close to 1 moves no loss that anybody could measure.
+_UNIFORM = 1e-3
+
+
+def ratio_note(seed: int, metrics: Mapping[str, float], batch_size: int) -> str | None:
+    """What there is to say of density ratios that have collapsed, or that do nothing.
+
+    Args:
+        seed: whose.
+        metrics: its last row of metrics.csv.
+        batch_size: `B`.
+    """
+    if "ratio/ess" not in metrics:  # somebody took metrics.csv away
+        return None
+    count = metrics["ratio/ess"] * batch_size
+    if count < _FEWEST_ROWS:
+        return (
+            f"the weights of seed {seed} have collapsed: a batch of {batch_size} counts as {count:.1f} rows. "
+            "Raise ratio.divergence or ratio.temperature."
+        )
+    largest = metrics["ratio/largest"]
+    if largest < 1 + _UNIFORM:
+        return (
+            f"the weights of seed {seed} are uniform to rounding (the largest is {largest:.6f}): this is "
+            "training without weights. Lower ratio.divergence, ratio.flow or ratio.temperature."
+        )
+    return None
+
+
+def ratio_blocks(groups: Sequence[Group]) -> list[Block]:
+    """The learned ratios of a dataset's groups at the end of training; empty where none were learned.
+
+    Args:
+        groups: of one dataset.
+    """
+    learned = [group for group in groups if group.learns_ratios and group.finished]
+    if not learned:
+        return []
+    columns = {
+        "ratio/ess": "effective share of a batch",
+        "ratio/largest": "largest weight in a batch",
+        "ratio/clipped": "share of logits clipped",
+        "ratio/data_ess": "ESS/N of the dataset",
+        "ratio/auc": "AUC",
+    }
+    rows = [(group.label, *(_shown(group, name) for name in columns)) for group in learned]
+    note = (
+        "Median over seeds (least to most) of the last row of metrics.csv, which averages batches over the "
+        "log interval. Weights have mean 1 in a batch. The AUC asks how well the ratio tells the good "
+        "source's rows from the others, where a dataset knows its sources."
+    )
+    table = Table(
+        "Learned density ratios", ("group", *columns.values()), tuple(rows), words=(0,), notes=(note,)
+    )
+    said = [
+        f"{group.label}: {words}"
+        for group in learned
+        for seed in group.finished
+        if (words := ratio_note(seed.number, seed.metrics, group.settings["batch_size"]))
+    ]
+    return [table, *(Text(words, warning=True) for words in said)]
+
+
+def _shown(group: Group, name: str) -> str:
+    values = [seed.metrics[name] for seed in group.finished if name in seed.metrics]
+    if not values:
+        return "–"
+    span = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
+    return f"{median(values):.3g}{span}"
