@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from reweigh.datasets.d4rl import domain_of
 from reweigh.datasets.load import load_record, plain_name
@@ -27,18 +27,11 @@ from reweigh.priorities.defaults import BY_DOMAIN, IQL_CODE, as_paper, published
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.published import OperAFile
 from reweigh.priorities.weigh import Scaling
+from reweigh.terms import TERMS, parse_terms, terms_word
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
-    from reweigh.rebalance.static import ResampleTerms
 
-_TERMS = ("evaluation", "improvement", "constraint")
-# The terms that two batches can tell apart, and the word for them.
-_RESAMPLED: dict[frozenset[str], "ResampleTerms"] = {
-    frozenset(_TERMS): "all",
-    frozenset(_TERMS[1:]): "policy",
-    frozenset(_TERMS[:1]): "evaluation",
-}
 _MOST_SHARES = 100
 # Interval in updates and episodes each time: AntMaze's returns are 0 or 1, so that ten of them say little.
 _EVALUATIONS = {None: (5_000, 10), "antmaze": (100_000, 100)}
@@ -187,7 +180,7 @@ def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: meth
         default: a method as this library sets it -> as it is before `key=value` changes it.
 
     Raises:
-        ConfigError: none of them.
+        ConfigError: it is none of these, or a setting has no meaning.
     """
     from reweigh.config import Mixture, WeightsPath
 
@@ -257,6 +250,7 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
     from reweigh.config import DensityRatio, Resample, Reweight
     from reweigh.presets import weights_of_paper
     from reweigh.rebalance.density_ratio import CONVENTIONS
+    from reweigh.rebalance.static import ResampleTerms
     from reweigh.samplers import convention_of
 
     if arguments.sampler:
@@ -265,8 +259,8 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
         weights_of_paper(arguments.paper) if arguments.weights is None else arguments.weights,
         partial(published_defaults, domain=domain, algorithm=arguments.algorithm, paper=arguments.paper),
     )
-    weighted = _weighted_terms(arguments.terms or "all")
-    switches = [name in weighted for name in _TERMS]
+    weighted = parse_terms(arguments.terms or "all")
+    switches = [name in weighted for name in TERMS]
     of_ratios = (arguments.paper or "").startswith("dw-")
     if of_ratios and arguments.rebalance not in (None, "density-ratio"):
         raise ConfigError(f"--paper {arguments.paper} is about density-ratio weights. Leave out --rebalance.")
@@ -277,12 +271,13 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
         raise ConfigError("--convention belongs to density-ratio weights. Add --rebalance density-ratio.")
     if arguments.rebalance == "reweight":
         return Reweight(weights, *switches)
-    if weighted not in _RESAMPLED:
+    word = terms_word(weighted)
+    if word not in get_args(ResampleTerms):
         raise ConfigError(
             "expected --terms all, policy or evaluation for resampling, which draws at most two batches, "
             f"but found {arguments.terms!r}. Single terms can be weighted with --rebalance reweight."
         )
-    return Resample(weights, _RESAMPLED[weighted])
+    return Resample(weights, cast("ResampleTerms", word))
 
 
 def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
@@ -300,18 +295,8 @@ def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
     return replace(parsed, weights=map_weights(parsed.weights, published))
 
 
-def _weighted_terms(text: str) -> frozenset[str]:
-    """The terms that `--terms` names, in words or one by one."""
-    words = {word: terms for terms, word in _RESAMPLED.items()}
-    terms = words.get(text) or frozenset(text.split(","))
-    if terms - set(_TERMS):
-        raise ConfigError(f"expected --terms all, policy, or some of {','.join(_TERMS)}, but found {text!r}.")
-    return terms
-
-
 def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     """The folder of a run whose flags name none."""
-    from reweigh.config import Resample
     from reweigh.presets import weights_of_paper
     from reweigh.runs import folder_name
 
@@ -323,11 +308,7 @@ def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
         weights = Path(weights).stem
     weights = folder_name(weights.replace("=", ""))
     rebalance = config.rebalance
-    if isinstance(rebalance, Resample):
-        terms = rebalance.terms
-    else:
-        weighted = [name for name in _TERMS if getattr(rebalance, name)]
-        terms = "all" if len(weighted) == len(_TERMS) else "-".join(weighted)
+    terms = folder_name(rebalance.weighted_terms)
     return f"runs/{data}-{arguments.algorithm}-{weights}-{rebalance.kind}-{terms}"
 
 

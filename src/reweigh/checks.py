@@ -73,7 +73,7 @@ def check_choices(settings: Any) -> None:
         settings: a dataclass.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: a field has such a value.
     """
     for name, kind in typing.get_type_hints(type(settings)).items():
         union = typing.get_origin(kind) in (types.UnionType, typing.Union)
@@ -129,7 +129,7 @@ def check_seeds(name: str, seeds: Sequence[int]) -> None:
         seeds: what was given.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: there is none, one appears twice, or one lies outside 0 to 2^32 - 1.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise ConfigError(f"expected different {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

@@ -22,6 +22,7 @@ from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.density_ratio import RatioSettings
 from reweigh.rebalance.static import ResampleTerms
+from reweigh.terms import TERMS, terms_word
 from reweigh.transitions import DatasetInfo
 
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
@@ -109,6 +110,11 @@ class Resample:
         check_choices(self)
         _check_progressive(self.progressive_updates)
 
+    @property
+    def weighted_terms(self) -> str:
+        """What the weights act on, as `--terms` says it."""
+        return self.terms
+
 
 @dataclass(frozen=True)
 class Reweight:
@@ -132,6 +138,11 @@ class Reweight:
         _check_progressive(self.progressive_updates)
         _check_any_term(self)
 
+    @property
+    def weighted_terms(self) -> str:
+        """What the weights act on, as `--terms` says it."""
+        return _switched_on(self)
+
 
 @dataclass(frozen=True)
 class DensityRatio:
@@ -153,8 +164,17 @@ class DensityRatio:
         """Refuse what has no meaning."""
         _check_any_term(self)
 
+    @property
+    def weighted_terms(self) -> str:
+        """What the weights act on, as `--terms` says it."""
+        return _switched_on(self)
+
 
 RebalanceConfig = Resample | Reweight | DensityRatio
+
+
+def _switched_on(method: Reweight | DensityRatio) -> str:
+    return terms_word([term for term in TERMS if getattr(method, term)])
 
 
 def _check_any_term(method: Reweight | DensityRatio) -> None:

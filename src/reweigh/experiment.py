@@ -94,7 +94,7 @@ def train(
         should_stop: asked about once a second; true saves the state and raises `Interrupted`.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: data, weights or folder cannot be used, or training has diverged.
         Interrupted: `should_stop` said so.
     """
     folder = RunFolder(out)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.config import DataConfig, DensityRatio, Resample, RunConfig, Weights, parts_of
+from reweigh.config import DataConfig, DensityRatio, RunConfig, Weights, parts_of
 from reweigh.experiment import claim, stage_lengths, train_jobs
 from reweigh.preparation import check_data, check_weights_files, compute_weights
 from reweigh.priorities.oper_a import OperA
@@ -43,7 +43,7 @@ def launch(
         domain: whose settings the run was given, to be said.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: data, weights or folder cannot be used, or a training failed.
     """
     folder = RunFolder(out)
     before = [seed for seed in seeds if folder.seed(seed).finished]
@@ -106,7 +106,7 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
         quiet: no progress bar.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: a training failed.
     """
     folder = learning_folder(transitions, method.learning)
     missing = [seed for seed in method.value_seeds if not is_learned(folder, method.learning, seed)]
@@ -132,11 +132,8 @@ def _description(config: RunConfig, transitions: Transitions, domain: str | None
     how = f"{method.kind} by {weights.method}" if weights.method != "uniform" else "uniform"
     if isinstance(method, DensityRatio):
         how = f"density-ratio weights, batches drawn {weights.method}"
-    if not isinstance(method, Resample):
-        terms = [name for name in ("evaluation", "improvement", "constraint") if getattr(method, name)]
-        how += f" on {', '.join(terms)}" if len(terms) < 3 else ""
-    elif method.terms != "all" and weights.method != "uniform":
-        how += f" for {method.terms}"
+    if method.weighted_terms != "all" and how != "uniform":
+        how += f" on {method.weighted_terms}"
     scored = f"scored in {transitions.info.env}"
     if not config.evaluation.enabled:
         scored = "not scored: no environment is known, or evaluation is off"

@@ -32,11 +32,6 @@ class Job(Protocol):
         ...
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """What it trains side by side."""
-        ...
-
-    @property
     def num_updates(self) -> int:
         """Of each seed."""
         ...
@@ -48,7 +43,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """From a worker: `progress` (a `Progress`), `stopped` (update), `failed` (text), `done`."""
+    """From a worker: `progress` (with a `Progress`), `failed` (with a text), `stopped` or `done`."""
 
     job: int
     """Its place in the list of jobs."""
@@ -56,7 +51,7 @@ class Message:
     content: Any = None
 
 
-def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> list[Message]:
+def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> bool:
     """Train each job in a process of its own, as many at a time as there are cores.
 
     Args:
@@ -64,7 +59,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
         listen: called with every message.
 
     Returns:
-        The `stopped` messages, empty when all jobs are done.
+        Whether a signal stopped some, with their state saved.
 
     Raises:
         RunError: a worker failed; the others are stopped first, with their state saved.
@@ -75,7 +70,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     stop = context.Event()
     cores, waiting = usable_cores(), list(range(len(jobs)))
     running: dict[int, Any] = {}
-    stopped: list[Message] = []
+    stopped = False
     failure: str | None = None
 
     def ask_to_stop(number: int, frame: Any) -> None:
@@ -93,8 +88,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                 running[number] = process
             with contextlib.suppress(queue.Empty):
                 message = messages.get(timeout=0.2)
-                if message.kind == "stopped":
-                    stopped.append(message)
+                stopped = stopped or message.kind == "stopped"
                 if message.kind == "failed":
                     failure = failure or message.content
                     stop.set()
@@ -110,14 +104,13 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                         stop.set()
     while not messages.empty():
         message = messages.get()
-        if message.kind == "stopped":
-            stopped.append(message)
-        elif message.kind == "failed":
+        stopped = stopped or message.kind == "stopped"
+        if message.kind == "failed":
             failure = failure or message.content
         listen(message)
     if failure is not None:
         raise RunError(failure)
-    return [*stopped, *(Message(number, "stopped", 0) for number in waiting)]
+    return stopped or bool(waiting)
 
 
 def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
@@ -138,8 +131,8 @@ def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
     try:
         job.run(report, orphaned)
         messages.put(Message(number, "done"))
-    except Interrupted as interrupted:
-        messages.put(Message(number, "stopped", interrupted.update))
+    except Interrupted:
+        messages.put(Message(number, "stopped"))
     except ReweighError as error:
         messages.put(Message(number, "failed", str(error)))
     except Exception as error:  # a fault of ours: the traceback is for whoever mends it

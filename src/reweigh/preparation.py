@@ -45,7 +45,6 @@ class Prepared:
     shapes: Shapes
     normalizer: Normalizer
     identity: str
-    notes: tuple[str, ...]
 
 
 def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
@@ -117,9 +116,9 @@ def prepare(config: RunConfig) -> Prepared:
         config: the run.
 
     Raises:
-        ReweighError: the data, the weights or the environment do not do.
+        ReweighError: the data, the weights or the environment cannot be used.
     """
-    transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
+    transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
     weights = config.rebalance.weights
     weighting = compute_weights(transitions, weights)
     trained_on = transform_reward(transitions, config.reward)
@@ -142,7 +141,6 @@ def prepare(config: RunConfig) -> Prepared:
         shapes=Shapes(transitions.observation_size, transitions.action_size),
         normalizer=normalizer,
         identity=identity(config, transitions.info),
-        notes=notes + weighting.notes,
     )
 
 

@@ -23,11 +23,11 @@ def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
         quiet: no progress bar.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: a job failed.
     """
     with _Bars(jobs, quiet) as bars:
         if jax.default_backend() == "cpu":
-            return bool(train_in_processes(jobs, bars.listen))
+            return train_in_processes(jobs, bars.listen)
         return any(_stopped_here(number, job, bars.listen) for number, job in enumerate(jobs))
 
 

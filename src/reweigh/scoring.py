@@ -26,7 +26,7 @@ def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarra
 def evaluate_policy(
     policy: Policy, seed: int, env: str, episodes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a policy: returns, and normalised scores where D4RL has a reference.
+    """Fresh episodes of a policy: returns, and normalised scores where there is a reference.
 
     Args:
         policy: acts greedily.

@@ -28,7 +28,7 @@ def launch_family(config: FamilyConfig, out: Path, history: str, *, quiet: bool,
         as_json: print the table as JSON.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: a training failed, or the folder cannot be written.
     """
     claim_family(config, out)
     if finished_family(config, out) is not None:
@@ -70,7 +70,7 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
         as_json: print the table as JSON.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: a training failed, or the folder cannot be written.
     """
     transitions = quickstart.load_shipped()
     data = quickstart.data_scores(transitions)
@@ -110,7 +110,7 @@ def launch_bandit(
         as_json: print the numbers as JSON.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: a training failed, or the folder cannot be written.
     """
     transitions = bandit.load_bandit(data_seed)
     make_folder(out)

@@ -196,11 +196,6 @@ class ValueJob:
         return f"value seed {self.seed}"
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """The one seed."""
-        return (self.seed,)
-
-    @property
     def num_updates(self) -> int:
         """Of all stages."""
         return self.learning.num_updates

@@ -94,7 +94,7 @@ def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> None:
     """What a training would refuse before it has read its dataset ends here, not in the middle of the night.
 
     Raises:
-        ConfigError: a flag or a value of one of the runs does not do, or a dataset's file is not there.
+        ConfigError: `train` would refuse a flag or a value of a run, or a dataset's file is not there.
     """
     for words in dict.fromkeys(task.words for task in found.tasks):
         parsed = arguments.parse(["train", *words])

@@ -128,7 +128,7 @@ def check_shares(shares: Sequence[float]) -> None:
         shares: of all sources.
 
     Raises:
-        ConfigError: they are.
+        ConfigError: one is not in (0, 1], or they do not add up to 1.
     """
     if not all(0 < share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise ConfigError(

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+# A dimension that never changes stays finite.
+_FLOOR = 1e-3
+
 
 @dataclass(frozen=True)
 class Normalizer:
@@ -18,15 +21,14 @@ class Normalizer:
         return (observation - self.mean) / self.scale
 
 
-def fit_normalizer(observation: Float32[np.ndarray, "N S"], *, floor: float = 1e-3) -> Normalizer:
-    """Mean and population standard deviation plus a floor (Section 5 of TD3+BC, arXiv 2106.06860).
+def fit_normalizer(observation: Float32[np.ndarray, "N S"]) -> Normalizer:
+    """Mean and population standard deviation plus 1e-3 (Section 5 of TD3+BC, arXiv 2106.06860).
 
     Args:
         observation: `s` of every transition.
-        floor: added to the standard deviation, so that a constant dimension stays finite.
     """
     mean = observation.mean(axis=0, dtype=np.float64)
-    scale = observation.std(axis=0, dtype=np.float64) + floor
+    scale = observation.std(axis=0, dtype=np.float64) + _FLOOR
     return Normalizer(mean=mean.astype(np.float32), scale=scale.astype(np.float32))
 
 

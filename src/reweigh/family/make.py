@@ -48,11 +48,6 @@ class FamilyJob:
         return self.config.env
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """The one that it trains."""
-        return (self.config.seed,)
-
-    @property
     def num_updates(self) -> int:
         """Environment steps: an update each, after the first ones."""
         return self.config.num_steps
@@ -126,7 +121,7 @@ def make_family(
         should_stop: asked every few steps; true saves the state and raises `Interrupted`.
 
     Raises:
-        ReweighError: something does not do.
+        ReweighError: the environment or the folder cannot be used, or training has diverged.
         Interrupted: `should_stop` said so.
     """
     claim_family(config, out)

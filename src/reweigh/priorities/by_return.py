@@ -356,7 +356,7 @@ def softmax(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
     """Softmax with the maximum subtracted.
 
     Raises:
-        WeightsError: it is not finite.
+        WeightsError: a probability would not be finite.
     """
     exponential = np.exp(x - x.max())
     total = exponential.sum()

@@ -63,7 +63,7 @@ def check_bounds(eps: float | None, eps_max: float | None) -> None:
         eps_max: largest weight.
 
     Raises:
-        ConfigError: they do.
+        ConfigError: `eps_max` is not above `eps` and 0.
     """
     if eps_max is not None and not eps_max > (eps or 0):
         raise ConfigError(f"expected eps_max above eps and 0, but found eps={eps} and eps_max={eps_max}.")

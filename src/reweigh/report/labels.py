@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reweigh.terms import TERMS, terms_word
+
 Settings = Mapping[str, Any]
 """A run's config by dotted names, without what changes no number and without fields that are None."""
 
@@ -16,7 +18,6 @@ _WEIGHTS = {
     "oper-a": "OPER-A",
     "oper-a-file": "OPER-A (published)",
 }
-_TERMS = ("evaluation", "improvement", "constraint")
 _CHANGE_NOTHING = ("identity", "data", "log_interval", "checkpoint_interval")
 
 
@@ -29,8 +30,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: value for name, value in config.items() if name not in _CHANGE_NOTHING}
     rebalance = dict(plain["rebalance"])
     if "terms" not in rebalance:  # said as --terms says it
-        weighed = [term for term in _TERMS if rebalance.pop(term, False)]
-        rebalance["terms"] = "all" if len(weighed) == len(_TERMS) else ",".join(weighed)
+        rebalance["terms"] = terms_word([term for term in TERMS if rebalance.pop(term, False)])
     return _flat({**plain, "rebalance": rebalance}, "")
 
 

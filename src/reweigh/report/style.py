@@ -38,7 +38,7 @@ def save(figure: Any, path: Path) -> None:
     """Write a figure, whole or not at all, in the format of its ending.
 
     Raises:
-        RunError: the ending or the folder does not do.
+        RunError: it is no picture's ending, or the folder cannot be written.
     """
     if path.suffix not in ENDINGS:
         raise RunError(f"expected a figure ending in .png, .pdf or .svg, but found {str(path)!r}.")

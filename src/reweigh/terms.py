@@ -1,0 +1,39 @@
+"""The terms of an algorithm's losses that weights may act on, and the words for them."""
+
+from collections.abc import Collection
+
+from reweigh.errors import ConfigError
+
+TERMS = ("evaluation", "improvement", "constraint")
+"""Fitting values; seeking value; staying near the data."""
+_WORDS = {
+    frozenset(TERMS): "all",
+    frozenset(("improvement", "constraint")): "policy",
+    frozenset(("evaluation",)): "evaluation",
+}
+
+
+def terms_word(weighted: Collection[str]) -> str:
+    """`all`, `policy`, or the terms one by one.
+
+    Args:
+        weighted: some of `TERMS`.
+    """
+    named = [term for term in TERMS if term in weighted]
+    return _WORDS.get(frozenset(named), ",".join(named))
+
+
+def parse_terms(text: str) -> frozenset[str]:
+    """The terms that `--terms` names, in words or one by one.
+
+    Args:
+        text: as typed.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    words = {word: terms for terms, word in _WORDS.items()}
+    terms = words.get(text) or frozenset(text.split(","))
+    if terms - set(TERMS):
+        raise ConfigError(f"expected --terms all, policy, or some of {','.join(TERMS)}, but found {text!r}.")
+    return terms
