@@ -35,7 +35,8 @@ def main() -> None:
     transitions = load(arguments.data)
     reference = reference_of_env(transitions.info.env or "")
     assert reference is not None
-    lines = [f"# {arguments.title or describe_mix(transitions.info.attributes)}", ""]
+    attributes = transitions.info.attributes
+    lines = [f"# {arguments.title or describe_mix(attributes)}", "", *mix_command(attributes)]
     found = describe(transitions)
     returns = found["episode return"]
     own = [returns["mean"], found["top-decile return"], returns["max"]]
@@ -77,6 +78,19 @@ def describe_mix(attributes: dict) -> str:
         f"{attributes['mix_good']} at {share:g} % in {attributes['mix_bad']}, {attributes['mix_size']} rows, "
         f"{attributes['mix_kind']}, seed {attributes['mix_seed']}"
     )
+
+
+def mix_command(attributes: dict) -> list[str]:
+    """How such a file is made; nothing of a dataset that is no mix."""
+    if "mix_good" not in attributes:
+        return []
+    kind = "" if attributes["mix_kind"] == "trajectories" else f" --kind {attributes['mix_kind']}"
+    return [
+        f"Made by `reweigh mix --good {attributes['mix_good']} --bad {attributes['mix_bad']} --ratio "
+        f"{float(attributes['mix_ratio']):g} --size {attributes['mix_size']} --seed {attributes['mix_seed']}"
+        f"{kind}`.",
+        "",
+    ]
 
 
 def commits(environments: list[dict]) -> str:

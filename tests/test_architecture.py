@@ -13,11 +13,11 @@ ROOT = Path(reweigh.__file__).parent
 ORDER = [
     "errors", "checks", "terms", "atomic", "cache", "digests", "processes", "jax_setup", "transitions",
     "datasets", "types", "networks", "losses", "optim", "sampling", "rebalance", "algorithms", "training",
-    "priorities", "config", "settings", "samplers", "presets", "policy", "environments", "evaluation", "loading",
-    "collection", "seed_folder", "runs", "statistics", "scoring", "sweeps", "provenance", "session",
-    "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment", "family",
-    "parallel", "quickstart", "bandit", "report", "doctor", "progress", "launch", "studies", "arguments",
-    "commands", "flags", "cli", "__main__",
+    "priorities", "config", "settings", "samplers", "presets", "policy", "environments", "evaluation",
+    "loading", "collection", "seed_folder", "runs", "statistics", "scoring", "sweeps", "provenance",
+    "session", "value_runs", "preparation", "verification", "onestep_runs", "ratio_weights", "experiment",
+    "family", "parallel", "quickstart", "bandit", "report", "doctor", "progress", "launch", "studies",
+    "arguments", "commands", "flags", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "checks", "terms", "atomic", "digests", "processes", "transitions", "datasets",
                "priorities", "policy", "environments", "evaluation", "loading", "collection", "seed_folder",
