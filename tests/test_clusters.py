@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from conftest import SHARED
+from reweigh.errors import RunError
 from reweigh.runs import RunFolder
 from reweigh.sweeps.backends import run_on_ray
 from reweigh.sweeps.grid import Sweep, read_sweep
@@ -112,6 +113,15 @@ def test_ray_goes_on_when_a_node_is_lost_and_ends_with_the_numbers_of_one_machin
     here = read_sweep(str(path), tmp_path / "here")
     run_locally(here, here.tasks, slots_of(2), lambda event: None)
     assert_same_numbers(sweep, here)
+
+
+@pytest.mark.parametrize(("address", "said"), [("127.0.0.1:1", "nobody answers"), ("auto", "there is none")])
+def test_a_ray_cluster_that_is_not_there_is_said_in_one_line(address, said, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'reweigh[ray]'")
+    sweep = read_sweep(str(small_sweep(tmp_path, seeds=1, updates=100)), tmp_path / "ray")
+    with pytest.raises(RunError, match=said) as caught:
+        run_on_ray(sweep, sweep.tasks, lambda event: None, address=address)
+    assert "\n" not in str(caught.value)
 
 
 def lose_slurm_node(name: str, spool: Path) -> None:
