@@ -510,11 +510,15 @@ BAD_WEIGH = [
     ),
     (
         "weigh small.hdf5 --method uniform --paper oper --out out/w.npz",
-        "--paper has no meaning for --method uniform",
+        "--paper oper has no meaning for --method uniform",
     ),
     (
         "weigh small.hdf5 --method reward --paper oper --out out/w.npz",
-        "--paper has no meaning for --method reward",
+        "--paper oper has no meaning for --method reward",
+    ),
+    (
+        "weigh small.hdf5 --method oper-a --paper aw-iql --out out/w.npz",
+        "--paper aw-iql has no meaning for --method oper-a",
     ),
     (
         "weigh small.hdf5 --method reward --by-length --out out/w.npz",

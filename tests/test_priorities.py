@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reweigh
 from goldens import FOLDER, golden
 from reweigh import (
     AW,
