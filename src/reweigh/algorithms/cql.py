@@ -29,7 +29,7 @@ from reweigh.networks import (
     values_of_actions,
 )
 from reweigh.optim import Trained, polyak, step, trained, value_and_grad_by_parts
-from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
+from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes, TermWeight
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_MULTIPLIER_START, MULTIPLIER_MAX = 1.0, 1e6
@@ -180,6 +180,112 @@ def q_of_actions(
     )
 
 
+def soft_target(
+    state: CQLState, batch: Batch, mean: Array, log_std: Array, noise: Array, config: CQLConfig
+) -> Float[Array, " B"]:
+    """`y = r + γ (1-d) min_k Q'_k(s', a')`, `a'` of the policy at `s'`; with the config's variants."""
+    action, log_likelihood = sampled(mean, log_std, noise)
+    if config.max_target_backup:
+        q = jnp.minimum(*q_of_actions(state.target_critic, batch.next_observation, action))
+        best = jnp.argmax(q, axis=1, keepdims=True)
+        q = jnp.take_along_axis(q, best, axis=1)[:, 0]
+        log_likelihood = jnp.take_along_axis(log_likelihood, best, axis=1)[:, 0]
+    else:
+        q = jnp.minimum(*state.target_critic(batch.next_observation, action))
+    if config.backup_entropy:
+        q = q - jnp.exp(state.log_alpha.model) * log_likelihood
+    return td_target(batch.reward, batch.discount, q)
+
+
+def actor_objective(
+    policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise, config: CQLConfig
+) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy's mean, deviation and density."""
+    batch = minibatch.policy_batch
+    mean, log_std = policy(batch.observation)
+    action, log_likelihood = sampled(mean, log_std, noise.policy)
+    alpha = jnp.exp(state.log_alpha.model)
+    sought = jnp.minimum(*state.critic.model(batch.observation, action))
+    if config.warmup_updates:
+        raw = jnp.arctanh(jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT))
+        copied = tanh_normal_log_likelihood(raw, (raw - mean) / jnp.exp(log_std), log_std)
+        sought = jnp.where(state.update < config.warmup_updates, copied, sought)
+    loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
+    return loss, (mean, log_std, log_likelihood)
+
+
+def alpha_objective(
+    log_alpha: Float[Array, ""],
+    log_likelihood: Float[Array, " B"],
+    weight: Float[Array, " B"],
+    action_size: int,
+    config: CQLConfig,
+) -> Float[Array, ""]:
+    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `-H`."""
+    target = -float(action_size) if config.target_entropy is None else config.target_entropy
+    return weighted_mean(weight, -log_alpha * (log_likelihood + target))
+
+
+def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
+    """`α'` of the Lagrange form."""
+    return jnp.clip(jnp.exp(log_multiplier), 0, MULTIPLIER_MAX)
+
+
+def multiplier_objective(
+    log_multiplier: Float[Array, ""], excess: Float[Array, ""], config: CQLConfig
+) -> Float[Array, ""]:
+    """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`."""
+    return -multiplier_of(log_multiplier) * config.min_q_weight * excess / 2
+
+
+def critic_terms(
+    q: Float[Array, "B M"],
+    q_evaluated: Float[Array, " B"],
+    target: Float[Array, " B"],
+    log_density: Float[Array, "B K"] | None,
+    weight: TermWeight,
+    config: CQLConfig,
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """One critic's squared error, its gap's excess over the target gap, and the gap itself.
+
+    Args:
+        q: of the data's action, then of the sampled ones.
+        q_evaluated: of the data's action in the batch of evaluation.
+        target: `y`.
+        log_density: of the sampled actions.
+        weight: of the terms.
+        config: settings of the gap.
+    """
+    gap = conservative_gap(q[:, 0], q[:, 1:], log_density, config)
+    td_loss = weighted_mean(weight.evaluation, squared_error(q_evaluated, target))
+    return td_loss, weighted_mean(weight.constraint, gap - (config.gap_target or 0.0)), gap.mean()
+
+
+def critic_objective(
+    critic: TwinQ,
+    multiplier: Float[Array, ""] | float,
+    minibatch: Minibatch,
+    target: Float[Array, " B"],
+    action: Float[Array, "B K A"],
+    log_density: Float[Array, "B K"] | None,
+    config: CQLConfig,
+) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
+    """Squared errors of both critics, and the gap's excess times `α' min_q_weight`."""
+    batch, weight = minibatch.policy_batch, minibatch.weight
+    # The data's action and the sampled ones in one call a network.
+    together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
+    q1, q2 = q_of_actions(critic, batch.observation, together)
+    evaluated = q1[:, 0], q2[:, 0]
+    if minibatch.policy is not None:
+        evaluated = critic(minibatch.evaluation.observation, minibatch.evaluation.action)
+    td_loss, excess, gap = critic_terms(q1, evaluated[0], target, log_density, weight, config)
+    other_td_loss, other_excess, _ = critic_terms(q2, evaluated[1], target, log_density, weight, config)
+    excess += other_excess
+    loss = td_loss + other_td_loss + multiplier * config.min_q_weight * excess
+    metrics = {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()}
+    return loss, (excess, metrics)
+
+
 def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = False) -> Algorithm:
     """CQL as pure functions; every gradient is taken at the parameters before the update.
 
@@ -221,87 +327,12 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
             jax.random.uniform(keys[4], several, minval=-1.0, maxval=1.0),
         )
 
-    def target_of(
-        state: CQLState, batch: Batch, mean: Array, log_std: Array, noise: Array
-    ) -> Float[Array, " B"]:
-        action, log_likelihood = sampled(mean, log_std, noise)
-        if config.max_target_backup:
-            q = jnp.minimum(*q_of_actions(state.target_critic, batch.next_observation, action))
-            best = jnp.argmax(q, axis=1, keepdims=True)
-            q = jnp.take_along_axis(q, best, axis=1)[:, 0]
-            log_likelihood = jnp.take_along_axis(log_likelihood, best, axis=1)[:, 0]
-        else:
-            q = jnp.minimum(*state.target_critic(batch.next_observation, action))
-        if config.backup_entropy:
-            q = q - jnp.exp(state.log_alpha.model) * log_likelihood
-        return td_target(batch.reward, batch.discount, q)
-
-    def policy_objective(
-        policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise
-    ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-        batch = minibatch.policy_batch
-        mean, log_std = policy(batch.observation)
-        action, log_likelihood = sampled(mean, log_std, noise.policy)
-        alpha = jnp.exp(state.log_alpha.model)
-        sought = jnp.minimum(*state.critic.model(batch.observation, action))
-        if config.warmup_updates:
-            raw = jnp.arctanh(jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT))
-            copied = tanh_normal_log_likelihood(raw, (raw - mean) / jnp.exp(log_std), log_std)
-            sought = jnp.where(state.update < config.warmup_updates, copied, sought)
-        loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
-        return loss, (mean, log_std, log_likelihood)
-
-    def alpha_objective(
-        log_alpha: Float[Array, ""],
-        log_likelihood: Float[Array, " B"],
-        weight: Float[Array, " B"],
-        actions: int,
-    ) -> Float[Array, ""]:
-        target = -float(actions) if config.target_entropy is None else config.target_entropy
-        return weighted_mean(weight, -log_alpha * (log_likelihood + target))
-
-    def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
-        return jnp.clip(jnp.exp(log_multiplier), 0, MULTIPLIER_MAX)
-
-    def multiplier_objective(log_multiplier: Float[Array, ""], excess: Float[Array, ""]) -> Float[Array, ""]:
-        """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`."""
-        return -multiplier_of(log_multiplier) * config.min_q_weight * excess / 2
-
-    def critic_objective(
-        critic: TwinQ,
-        multiplier: Float[Array, ""] | float,
-        minibatch: Minibatch,
-        target: Float[Array, " B"],
-        action: Float[Array, "B K A"],
-        log_density: Float[Array, "B K"] | None,
-    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
-        batch, weight = minibatch.policy_batch, minibatch.weight
-
-        def parts_of(q: Float[Array, "B M"], q_evaluated: Float[Array, " B"]) -> tuple[Array, Array, Array]:
-            """One critic's squared error, its gap's excess over the target, and the gap itself."""
-            gap = conservative_gap(q[:, 0], q[:, 1:], log_density, config)
-            td_loss = weighted_mean(weight.evaluation, squared_error(q_evaluated, target))
-            return td_loss, weighted_mean(weight.constraint, gap - (config.gap_target or 0.0)), gap.mean()
-
-        # The data's action and the sampled ones in one call a network.
-        together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
-        q1, q2 = q_of_actions(critic, batch.observation, together)
-        evaluated = q1[:, 0], q2[:, 0]
-        if minibatch.policy is not None:
-            evaluated = critic(minibatch.evaluation.observation, minibatch.evaluation.action)
-        td_loss, excess, gap = parts_of(q1, evaluated[0])
-        other_td_loss, other_excess, _ = parts_of(q2, evaluated[1])
-        excess += other_excess
-        loss = td_loss + other_td_loss + multiplier * config.min_q_weight * excess
-        metrics = {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()}
-        return loss, (excess, metrics)
-
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
         policy = state.actor.model
         (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
-            policy_objective, has_aux=True
-        )(policy, state, minibatch, noise)
+            actor_objective, has_aux=True
+        )(policy, state, minibatch, noise, config)
         next_state = batch.next_observation
         if not ignore_terminals:
             next_state = jnp.where((batch.discount > 0)[:, None], next_state, batch.observation)
@@ -309,7 +340,7 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
         target_mean, target_log_std = next_mean, next_log_std
         if minibatch.policy is not None:
             target_mean, target_log_std = policy(evaluation.next_observation)
-        target = target_of(state, evaluation, target_mean, target_log_std, noise.target)
+        target = soft_target(state, evaluation, target_mean, target_log_std, noise.target, config)
         current, current_density = sampled(mean, log_std, noise.current)
         # Drawn at s', judged at s, as published.
         next_action, next_density = sampled(next_mean, next_log_std, noise.following)
@@ -321,18 +352,22 @@ def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = Fa
         log_multiplier = state.log_multiplier
         multiplier = 1.0 if log_multiplier is None else multiplier_of(log_multiplier.model)
         (critic_loss, (excess, metrics)), critic_gradient = value_and_grad_by_parts(
-            lambda critic, rows: critic_objective(critic, multiplier, *rows),
+            lambda critic, rows: critic_objective(critic, multiplier, *rows, config=config),
             state.critic.model,
             (minibatch, target, action, log_density),
             rows_at_once=STATES_AT_ONCE,
         )
         alpha_loss, alpha_gradient = jax.value_and_grad(alpha_objective)(
-            state.log_alpha.model, log_likelihood, minibatch.weight.improvement, batch.action.shape[-1]
+            state.log_alpha.model,
+            log_likelihood,
+            minibatch.weight.improvement,
+            batch.action.shape[-1],
+            config,
         )
         critic = step(optimizer, state.critic, critic_gradient)
         if log_multiplier is not None:
             metrics |= {"multiplier/alpha": multiplier_of(log_multiplier.model)}
-            gradient = jax.grad(multiplier_objective)(log_multiplier.model, excess)
+            gradient = jax.grad(multiplier_objective)(log_multiplier.model, excess, config)
             log_multiplier = step(optimizer, log_multiplier, gradient)
         metrics |= {
             "actor/loss": policy_loss,
