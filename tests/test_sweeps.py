@@ -300,6 +300,28 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
     assert hours_left(standings) == pytest.approx(1.0)
 
 
+def test_a_dry_run_counts_what_tasks_share_once(tmp_path, capsys):
+    path = write(tmp_path, f"""
+seeds = [0, 1]
+[[runs]]
+data = "{data_file(tmp_path)}"
+algorithm = ["bc", "td3-bc"]
+weights = ["uniform", "oper-a"]
+num-updates = 6120
+[[runs]]
+data = "{data_file(tmp_path)}"
+algorithm = "td3-bc"
+rebalance = "density-ratio"
+num-updates = 10030
+""")  # fmt: skip
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    # 2 seeds x 2 weights x 6120 updates at 25/s and at 170/s, and 2 x 10030 at 100/s: 1323 s.
+    assert "about 0.4 core-hours left" in said
+    # 3 value seeds x 5 stages of a million, at 210/s.
+    assert "about 19.8 core-hours more" in said
+
+
 def test_a_process_killed_by_a_signal_says_which(tmp_path):
     sweep = fake_sweep(tmp_path, 0)
     (tmp_path / "logs").mkdir()

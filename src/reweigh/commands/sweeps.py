@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reweigh import __version__
 from reweigh.arguments import described_run
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
+from reweigh.priorities.oper_a import OperA
 from reweigh.sweeps.backends import (
     as_commands,
     as_docker,
@@ -26,8 +27,11 @@ from reweigh.sweeps.backends import (
 )
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
-from reweigh.sweeps.progress import Standing, hours_left, standing_of
+from reweigh.sweeps.progress import TYPICAL_RATE, Standing, hours_left, standing_of
 from reweigh.sweeps.record import merged_record, write_record
+
+if TYPE_CHECKING:
+    from reweigh.config import RunConfig
 
 # Where flags have a meaning.
 _BELONGS = {
@@ -53,12 +57,12 @@ def sweep(arguments: argparse.Namespace) -> int:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
     _refuse_strangers(arguments)
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
-    _check_tasks(arguments, found)
+    configs = _check_tasks(arguments, found)
     numbers = choose(len(found.tasks), arguments.tasks)
     standings = [standing_of(found, found.tasks[number]) for number in numbers]
     if arguments.dry_run:
         merged_record(found)
-        _print_plan(found, standings)
+        _print_plan(found, standings, [(configs[s.task.words], s.task.seed) for s in standings])
         if arguments.launch == "slurm":
             print(f"\n{_slurm_script(arguments, found, numbers)}", end="")
         return 0
@@ -90,12 +94,15 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
         slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
 
 
-def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> None:
-    """What a training would refuse before it has read its dataset ends here, not in the middle of the night.
+def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
+    """The run that each task's words describe.
+
+    What a training would refuse before it has read its dataset ends here, not in the middle of the night.
 
     Raises:
         ConfigError: `train` would refuse a flag or a value of a run, or a dataset's file is not there.
     """
+    configs = {}
     for words in dict.fromkeys(task.words for task in found.tasks):
         parsed = arguments.parse(["train", *words])
         if ":" not in parsed.data and not os.path.exists(parsed.data):
@@ -103,7 +110,8 @@ def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> None:
                 f"expected a dataset at {parsed.data}, but there is no such file. Paths start from here, not "
                 "from the sweep's file."
             )
-        described_run(parsed, parsed.env)
+        configs[words] = described_run(parsed, parsed.env)
+    return configs
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -209,15 +217,40 @@ def _given_count(flag: str, value: int | None, default: Any) -> Any:
     return value
 
 
-def _print_plan(found: Sweep, standings: Sequence[Standing]) -> None:
+def _print_plan(
+    found: Sweep, standings: Sequence[Standing], planned: Sequence[tuple["RunConfig", int]]
+) -> None:
     for standing in standings:
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
     runs = len({standing.task.run for standing in standings})
     print(
         f"\n{len(standings)} tasks, runs: {runs}, in {found.folder}: {_counts(standings)}; about "
-        f"{hours_left(standings):.1f} core-hours left; evaluations, OPER-A's values and "
-        "Onestep's first stages not counted."
+        f"{hours_left(standings):.1f} core-hours left, evaluations not counted."
     )
+    shared = _hours_shared(planned)
+    if shared:
+        print(
+            f"OPER-A's values and Onestep's first stages are shared: at most about {shared:.1f} core-hours "
+            "more, as far as they are not in the cache."
+        )
+
+
+def _hours_shared(planned: Sequence[tuple["RunConfig", int]]) -> float:
+    """Core-hours of what runs with the same data learn once."""
+    from reweigh.config import parts_of
+    from reweigh.experiment import stage_lengths
+
+    seconds: dict[Any, float] = {}
+    for config, run_seed in planned:
+        for part in parts_of(config.rebalance.weights):
+            for seed in part.value_seeds if isinstance(part, OperA) else ():
+                key = config.data.spec, part.learning, seed
+                seconds[key] = part.learning.num_updates / TYPICAL_RATE["value"]
+        if config.algorithm.name == "onestep":
+            clone, value, _ = stage_lengths(config)
+            key = config.data.spec, clone, value, run_seed
+            seconds[key] = clone / TYPICAL_RATE["clone"] + value / TYPICAL_RATE["sarsa"]
+    return sum(seconds.values()) / 3600
 
 
 def _counts(standings: Sequence[Standing]) -> str:

@@ -14,8 +14,14 @@ from reweigh.sweeps.grid import Sweep, Task
 
 State = Literal["finished", "running", "failed", "waiting"]
 
-# Updates per second on one core where nothing has been measured yet: docs/results/speed.md.
-_TYPICAL_RATE = {"td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 25.0, "onestep": 4.0}
+TYPICAL_RATE = {
+    "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 25.0, "onestep": 4.0,
+    "value": 210.0, "clone": 20.0, "sarsa": 14.0,
+}  # fmt: skip
+"""Updates per second on one core where nothing has been measured yet: docs/results/speed.md."""
+# Of it, where density ratios are learned as well.
+_WITH_RATIOS = {"cql": 0.88}
+_WITH_RATIOS_ELSE = 0.59
 # Of the last stage, where a task names none; of the other algorithms a million.
 PUBLISHED_UPDATES = {"bc": 500_000, "onestep": 100_000}
 
@@ -110,7 +116,7 @@ def _last_score(seed: SeedFolder) -> float | None:
 def hours_left(standings: Sequence[Standing]) -> float:
     """Core-hours of what is not finished, by rates measured in this sweep or else typical ones.
 
-    Evaluations, OPER-A's values and Onestep's first two stages are not counted.
+    Evaluations are not counted, nor what several tasks share: OPER-A's values, Onestep's first two stages.
 
     Args:
         standings: of all tasks.
@@ -125,8 +131,15 @@ def hours_left(standings: Sequence[Standing]) -> float:
         if standing.state != "finished":
             algorithm = standing.task.flag("algorithm", "iql")
             known = measured.get(algorithm)
-            rate = sum(known) / len(known) if known else _TYPICAL_RATE.get(algorithm, 100.0)
+            rate = sum(known) / len(known) if known else _typical_rate(standing.task)
             published = PUBLISHED_UPDATES.get(algorithm, 1_000_000)
             wanted = float(standing.task.flag("num-updates", str(published)))
             seconds += max(wanted - standing.update, 0.0) / rate
     return seconds / 3600
+
+
+def _typical_rate(task: Task) -> float:
+    algorithm = task.flag("algorithm", "iql")
+    rate = TYPICAL_RATE.get(algorithm, 100.0)
+    learned = "density-ratio" in task.words or "DRW" in task.flag("sampler", "")
+    return rate * _WITH_RATIOS.get(algorithm, _WITH_RATIOS_ELSE) if learned else rate
