@@ -458,6 +458,7 @@ def test_a_containers_line_mounts_what_its_task_names(tmp_path, monkeypatch):
     [
         "--gpus 0 --launch slurm",
         "--chunk 2",
+        "--jobs 0 --launch script",
         "--image x --launch script",
         "--retry-failed --launch docker",
         "--sbatch=--qos=x --launch ray",

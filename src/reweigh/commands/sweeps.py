@@ -62,7 +62,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     standings = [standing_of(found, found.tasks[number]) for number in numbers]
     if arguments.dry_run:
         merged_record(found)
-        _print_plan(found, standings, [(configs[s.task.words], s.task.seed) for s in standings])
+        _print_plan(found, standings, configs)
         if arguments.launch == "slurm":
             print(f"\n{_slurm_script(arguments, found, numbers)}", end="")
         return 0
@@ -71,7 +71,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.launch in ("script", "docker"):
         tasks = [standing.task for standing in unfinished]
         image = arguments.image or f"reweigh:{__version__}"
-        print(*(as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks)), sep="\n")
+        for line in as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks):
+            print(line)
         return 0
     if arguments.launch in ("slurm", "screen"):
         return _start_elsewhere(arguments, found, numbers)
@@ -85,7 +86,9 @@ def sweep(arguments: argparse.Namespace) -> int:
 def _refuse_strangers(arguments: argparse.Namespace) -> None:
     """Refuse flags that the chosen place does not know, or that mean nothing there."""
     for name, places in _BELONGS.items():
-        if getattr(arguments, name) and arguments.launch not in places:
+        value = getattr(arguments, name)
+        given = value is not None and value is not False and value != []
+        if given and arguments.launch not in places:
             raise ConfigError(
                 f"--{name.replace('_', '-')} belongs to --launch {' or '.join(places)}. Leave it out with "
                 f"{arguments.launch}."
@@ -218,7 +221,7 @@ def _given_count(flag: str, value: int | None, default: Any) -> Any:
 
 
 def _print_plan(
-    found: Sweep, standings: Sequence[Standing], planned: Sequence[tuple["RunConfig", int]]
+    found: Sweep, standings: Sequence[Standing], configs: dict[tuple[str, ...], "RunConfig"]
 ) -> None:
     for standing in standings:
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
@@ -227,7 +230,8 @@ def _print_plan(
         f"\n{len(standings)} tasks, runs: {runs}, in {found.folder}: {_counts(standings)}; about "
         f"{hours_left(standings):.1f} core-hours left, evaluations not counted."
     )
-    shared = _hours_shared(planned)
+    unfinished = [standing.task for standing in standings if standing.state != "finished"]
+    shared = _hours_shared([(configs[task.words], task.seed) for task in unfinished])
     if shared:
         print(
             f"OPER-A's values and Onestep's first stages are shared: at most about {shared:.1f} core-hours "
