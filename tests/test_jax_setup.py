@@ -19,7 +19,7 @@ OURS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS
 
 def train(out: Path, cache: Path, words: str = TRAIN) -> str:
     """What a training in a process of its own says on standard error."""
-    environment = {name: value for name, value in os.environ.items() if name not in OURS}
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "NPROC")}
     environment |= {"REWEIGH_CACHE": str(cache)}
     command = [sys.executable, "-m", "reweigh", *words.split(), "--out", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
@@ -62,18 +62,40 @@ def test_a_damaged_program_is_compiled_again(first, tmp_path):
     assert_same_end(first / "run", tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """A finished run of a size at which threads would matter."""
+    folder = tmp_path_factory.mktemp("large")
+    train(folder / "run", folder / "cache", LARGE)
+    return folder / "run"
+
+
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores"
 )
-def test_a_run_ends_with_the_same_bits_on_one_core_and_on_all(tmp_path):
+def test_a_run_ends_with_the_same_bits_on_one_core_and_on_all(large, tmp_path):
     cores = os.sched_getaffinity(0)
-    train(tmp_path / "all", tmp_path / "cache", LARGE)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        train(tmp_path / "one", tmp_path / "other cache", LARGE)
+        train(tmp_path / "one", tmp_path / "cache", LARGE)
     finally:
         os.sched_setaffinity(0, cores)
-    assert_same_end(tmp_path / "all", tmp_path / "one")
+    assert_same_end(large, tmp_path / "one")
+
+
+def test_a_program_that_sets_jax_up_ends_with_the_same_bits_as_the_command(large, tmp_path):
+    program = f"""
+import reweigh
+reweigh.set_up_jax()
+from pathlib import Path
+from reweigh.arguments import run_config
+from reweigh.cli import make_parser
+reweigh.train(run_config(make_parser().parse_args({LARGE.split()!r})), [0], Path({str(tmp_path / "run")!r}))
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "NPROC")}
+    environment |= {"REWEIGH_CACHE": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=300, check=True)
+    assert_same_end(large, tmp_path / "run")
 
 
 def test_without_a_place_for_programs_each_process_compiles_for_itself(first, tmp_path):

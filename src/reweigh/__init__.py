@@ -41,6 +41,7 @@ _PUBLIC = {
     "RatioSettings": "reweigh.rebalance.density_ratio",
     "parse_sampler": "reweigh.samplers",
     "with_defaults": "reweigh.presets",
+    "set_up_jax": "reweigh.jax_setup",
     "train": "reweigh.experiment",
     "make_sweep": "reweigh.sweeps.grid",
     "read_sweep": "reweigh.sweeps.grid",

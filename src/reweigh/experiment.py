@@ -86,6 +86,8 @@ def train(
 ) -> None:
     """Train seeds that are not finished, side by side in one program where there are several.
 
+    On a CPU the numbers are those of `reweigh train` if `set_up_jax` was called before JAX was imported.
+
     Args:
         config: the run.
         seeds: which; finished ones are left alone.
