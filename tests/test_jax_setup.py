@@ -50,7 +50,10 @@ def test_a_second_process_takes_the_programs_of_the_first_and_ends_with_the_same
     kept = programs(first / "cache")
     assert any(name.startswith("jit_run") for name in kept)
     train(tmp_path / "run", first / "cache")
-    assert programs(first / "cache") == kept
+    # On a busy machine a small program may now have taken long enough to be worth a file.
+    found = programs(first / "cache")
+    assert kept.items() <= found.items()
+    assert not any(name.startswith("jit_run") for name in found.keys() - kept.keys())
     assert_same_end(first / "run", tmp_path / "run")
 
 
