@@ -93,6 +93,13 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')} belongs to --launch {' or '.join(places)}. Leave it out with "
                 f"{arguments.launch}."
             )
+    for flag, value in (
+        ("--jobs", arguments.jobs),
+        ("--jobs-per-gpu", arguments.jobs_per_gpu),
+        ("--chunk", arguments.chunk),
+    ):
+        if value is not None:
+            check_count(flag, value)
     if arguments.launch == "local":
         slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
 
@@ -146,8 +153,9 @@ def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task
             print(f"{far} {event.kind} {event.task.label}{error}", file=sys.stderr, flush=True)
 
     if arguments.launch == "ray":
-        per_gpu = _given_count("--jobs-per-gpu", arguments.jobs_per_gpu, None)
-        stopped = run_on_ray(found, wanted, listen, address=arguments.address, jobs_per_gpu=per_gpu)
+        stopped = run_on_ray(
+            found, wanted, listen, address=arguments.address, jobs_per_gpu=arguments.jobs_per_gpu
+        )
     else:
         slots = slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
         stopped = run_locally(found, wanted, slots, listen)
@@ -179,8 +187,8 @@ def _start_elsewhere(arguments: argparse.Namespace, found: Sweep, numbers: range
         print(submit_to_slurm(found, script, template, shlex.split(arguments.sbatch or "")))
         print(f"script: {found.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
     else:
-        screens = _given_count("--jobs", arguments.jobs, 1)
-        for name in start_screens(found, numbers, _again(arguments, found), screens=screens):
+        again = _again(arguments, found)
+        for name in start_screens(found, numbers, again, screens=arguments.jobs or 1):
             print(f"screen -r {name}")
     print(f"follow it with: {shlex.join(['reweigh', 'status', *_source(arguments, found)])}")
     return 0
@@ -191,8 +199,8 @@ def _slurm_script(arguments: argparse.Namespace, found: Sweep, numbers: range) -
         found,
         numbers,
         _again(arguments, found),
-        chunk=_given_count("--chunk", arguments.chunk, 1),
-        jobs=_given_count("--jobs", arguments.jobs, 1),
+        chunk=arguments.chunk or 1,
+        jobs=arguments.jobs or 1,
         template=slurm_template(found, _template(arguments)),
     )
 
@@ -211,13 +219,6 @@ def _source(arguments: argparse.Namespace, found: Sweep) -> list[str]:
     """What names this sweep."""
     data = [word for spec in arguments.data for word in ("--data", spec)]
     return [arguments.sweep, "--out", str(found.folder), *data]
-
-
-def _given_count(flag: str, value: int | None, default: Any) -> Any:
-    if value is None:
-        return default
-    check_count(flag, value)
-    return value
 
 
 def _print_plan(
