@@ -98,6 +98,19 @@ def test_three_kinds_of_score_are_kept_apart(tmp_path):
     assert found["last"].interval.low == pytest.approx(10)
 
 
+def test_every_evaluation_of_finished_seeds_is_in_a_file(tmp_path, capsys):
+    make_run(tmp_path / "a", {0: 10, 1: 20})
+    make_run(tmp_path / "a", {2: 30}, finished=False)
+    assert report(capsys, tmp_path, "--out", tmp_path / "out", "--allow-unfinished")[0] == 0
+    with open(tmp_path / "out/curves.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    assert {row["label"] for row in rows} == {"IQL, uniform"}
+    assert [(row["seed"], row["update"]) for row in rows[11:13]] == [("0", "120"), ("1", "10")]
+    assert [float(row["score"]) for row in rows[9:13]] == pytest.approx([0, 0, 10, 90], abs=1e-6)
+    assert float(rows[11]["mean_return"]) == pytest.approx(as_returns(10))
+
+
 def test_one_seed_has_no_interval_and_no_deviation(tmp_path):
     make_run(tmp_path / "a", {0: 10})
     (found,) = summarize_scores(groups_of(tmp_path))

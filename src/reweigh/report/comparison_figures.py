@@ -1,11 +1,13 @@
 """A dataset's runs in pictures: learning curves and profiles by algorithm, intervals of final scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
+from reweigh.report.across import Across
 from reweigh.report.collect import Dataset, Group
 from reweigh.report.curves import draw_curve
 from reweigh.report.scores import HONEST, KINDS, Summary, seed_scores
@@ -31,14 +33,15 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     algorithms = list(dict.fromkeys(group.algorithm for group in groups))
     size = (max(6.5, 4.3 * len(algorithms)), 6.6)
     figure, axes = plt.subplots(2, len(algorithms), figsize=size, squeeze=False, sharey="row")
-    styles = _styles(groups)
+    styles = _styles({group.short: group.is_uniform for group in groups})
     for (above, below), algorithm in zip(axes.T, algorithms, strict=True):
         own = [group for group in groups if group.algorithm == algorithm]
         for group in own:
             draw_curve(above, *group.curve(), label=group.short, **styles[group.short])
         _draw_dataset(above.axhline, dataset)
         above.set(title=f"{algorithm} ({_counted([len(group.finished) for group in own])})", xlabel="updates")
-        _draw_profiles(below, own, styles)
+        profiles = {group.short: seed_scores(group)[HONEST[0]][:, None] for group in own}
+        _draw_profiles(below, profiles, styles)
         below.set(xlabel=f"{dataset.unit} (τ)", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel(f"{dataset.unit}:\nIQM over seeds, 95 % interval")
     axes[1, 0].set_ylabel(f"share of seeds above τ\n({KINDS[HONEST[0]]})")
@@ -67,7 +70,7 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
     dataset = groups[0].dataset
     height = 1.5 + 0.3 * len(groups)
     figure, axes = plt.subplots(1, len(HONEST), figsize=(10, height), sharey=True, sharex=True)
-    styles = _styles(groups)
+    styles = _styles({group.short: group.is_uniform for group in groups})
     rows = np.arange(len(groups))[::-1]
     colors = np.array([styles[group.short]["color"] for group in groups])
     counts = [len(group.finished) for group in groups]
@@ -89,29 +92,60 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
     save(figure, path)
 
 
-def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """A colour and a line for each kind of weights, the same under every algorithm."""
+def plot_across(across: Across, path: Path) -> None:
+    """An algorithm on the datasets that all of its weights have: IQM with its interval, and profiles.
+
+    Args:
+        across: with a column that has as many seeds on every dataset.
+        path: of the figure.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    plt = pyplot()
+    shown = [(column, column.iqm) for column in across.columns if column.iqm]
+    styles = _styles({column.label: column.is_uniform for column, _ in shown})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, max(3.2, 1.4 + 0.3 * len(shown))))
+    rows = np.arange(len(shown))[::-1]
+    colors = [styles[column.label]["color"] for column, _ in shown]
+    low, high = [found.low for _, found in shown], [found.high for _, found in shown]
+    left.hlines(rows, low, high, colors=colors, linewidth=5, alpha=0.35)
+    left.scatter([found.estimate for _, found in shown], rows, marker="|", s=200, linewidths=2, c=colors)
+    left.set(title="IQM over datasets and seeds, 95 % interval", xlabel="normalised score")
+    left.set_ylim(-0.6, len(shown) - 0.4)
+    left.set_yticks(rows, [column.label for column, _ in shown])
+    left.grid(visible=False, axis="y")
+    profiles = {column.label: column.scores for column, _ in shown if column.scores is not None}
+    _draw_profiles(right, profiles, styles)
+    right.set(title="performance profile", xlabel="normalised score (τ)", ylim=(-0.02, 1.02))
+    right.set_ylabel("share of seeds above τ")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(shown)))
+    figure.suptitle(f"{across.algorithm} on {len(across.datasets)} datasets ({KINDS[HONEST[0]]})")
+    save(figure, path)
+
+
+def _styles(uniform: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
+    """A colour and a line for each name, by whether it weighs nothing; the same under every algorithm."""
     styles: dict[str, dict[str, Any]] = {}
     used = 0
-    for group in groups:
-        if group.short in styles:
-            continue
-        if group.is_uniform:
+    for name, weighs_nothing in uniform.items():
+        if weighs_nothing:
             color, line = _UNIFORM, _LINES[sum(s["color"] == _UNIFORM for s in styles.values()) % len(_LINES)]
         else:
             color, line = _OTHERS[used % len(_OTHERS)], _LINES[used // len(_OTHERS) % len(_LINES)]
             used += 1
-        styles[group.short] = {"color": color, "linestyle": line}
+        styles[name] = {"color": color, "linestyle": line}
     return styles
 
 
-def _draw_profiles(axis: Any, groups: Sequence[Group], styles: dict[str, dict[str, Any]]) -> None:
-    scores = [seed_scores(group)[HONEST[0]] for group in groups]
-    low, high = min(map(np.min, scores)), max(map(np.max, scores))
+def _draw_profiles(
+    axis: Any, scores: Mapping[str, Float64[np.ndarray, "R T"]], styles: dict[str, dict[str, Any]]
+) -> None:
+    low, high = min(map(np.min, scores.values())), max(map(np.max, scores.values()))
     margin = 0.05 * (high - low) or 1.0
     tau = np.linspace(low - margin, high + margin, 401)
-    for group, own in zip(groups, scores, strict=True):
-        axis.step(tau, performance_profile(own[:, None], tau), where="post", **styles[group.short])
+    for name, own in scores.items():
+        axis.step(tau, performance_profile(own, tau), where="post", label=name, **styles[name])
 
 
 def _draw_dataset(line: Any, dataset: Dataset) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from reweigh.atomic import write_text
 from reweigh.errors import RunError
+from reweigh.report.across import Across, across_table, compare_across
 from reweigh.report.collect import Dataset, Group, group_runs, read_run
-from reweigh.report.comparison_figures import plot_curves, plot_intervals
+from reweigh.report.comparison_figures import plot_across, plot_curves, plot_intervals
 from reweigh.report.document import (
     Block,
     Heading,
@@ -28,8 +29,10 @@ from reweigh.report.ratios import ratio_blocks
 from reweigh.report.scores import Help, Summary, did_it_help, summarize_scores
 from reweigh.report.sections import (
     CSV_HEADER,
+    CURVES_HEADER,
     about_dataset,
     csv_rows,
+    curve_rows,
     help_table,
     how_to_read,
     score_tables,
@@ -57,7 +60,7 @@ class _Part:
 
 
 def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = False) -> list[Group]:
-    """Write `report.html`, `report.md`, `tables.{md,tex,csv}` and `figures/`.
+    """Write `report.html`, `report.md`, `tables.{md,tex,csv}`, `curves.csv` and `figures/`.
 
     Args:
         roots: run folders, or folders that hold some.
@@ -82,19 +85,22 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
         _refuse_unfinished(groups, absent)
     parts = _parts(groups)
     make_folder(out / "figures")
-    blocks = [*_opening(groups, absent), how_to_read()]
+    together = compare_across(groups)
+    blocks = [*_opening(groups, absent), how_to_read(), *_together(together, out / "figures")]
     for number, part in enumerate(parts, 1):
         pictures = _pictures(part, out / "figures", number)
         about = about_dataset(part.dataset, part.groups)
         blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables, *ratio_blocks(part.groups)]
     blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
-    tables = [table for part in parts for table in part.tables]
+    tables = [across_table(across) for across in together]
+    tables += [table for part in parts for table in part.tables]
     rows = [row for part in parts
             for pair in zip(part.groups, part.summaries, strict=True) for row in csv_rows(*pair)]  # fmt: skip
     for name, text in (
         ("tables.md", to_markdown(tables, out)),
         ("tables.tex", to_latex(tables)),
         ("tables.csv", to_csv(CSV_HEADER, rows)),
+        ("curves.csv", to_csv(CURVES_HEADER, [row for group in groups for row in curve_rows(group)])),
         ("report.md", to_markdown(blocks, out)),
         ("report.html", to_html(_TITLE, blocks)),
     ):
@@ -133,13 +139,29 @@ def _parts(groups: Sequence[Group]) -> list[_Part]:
     return parts
 
 
+def _together(found: Sequence[Across], folder: Path) -> list[Block]:
+    """What datasets say together, before each alone; nothing where every dataset has weights of its own."""
+    blocks: list[Block] = [Heading("All datasets together")] if found else []
+    for number, across in enumerate(found, 1):
+        if any(column.iqm for column in across.columns):
+            path = folder / f"all-{number:02d}-{_file_name(across.algorithm)}.png"
+            plot_across(across, path)
+            blocks.append(Picture(path, f"{across.algorithm}: IQM over datasets and seeds, and profiles"))
+        blocks.append(across_table(across))
+    return blocks
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")
+
+
 def _pictures(part: _Part, folder: Path, number: int) -> list[Block]:
     """A dataset's figures; none where nothing was evaluated."""
     scored = [i for i, group in enumerate(part.groups) if group.scored]
     if not scored:
         return []
     groups = [part.groups[i] for i in scored]
-    name = f"{number:02d}-{re.sub(r'[^A-Za-z0-9]+', '-', part.dataset.label).strip('-')}"
+    name = f"{number:02d}-{_file_name(part.dataset.label)}"
     curves, spans = folder / f"{name}-curves.png", folder / f"{name}-scores.png"
     plot_curves(groups, curves)
     plot_intervals(groups, [part.summaries[i] for i in scored], spans)

@@ -61,7 +61,8 @@ def weights_name(settings: Settings) -> str:
 def _one_name(settings: Settings, prefix: str) -> str:
     kind = str(settings[f"{prefix}type"])
     if kind == "file":
-        return f"file {Path(str(settings.get(f'{prefix}path', ''))).stem}"
+        path = settings.get(f"{prefix}path")  # of several datasets' files there is no one path
+        return f"file {Path(str(path)).stem}" if path else "file"
     if kind == "mixture":
         first, second = (_one_name(settings, f"{prefix}{part}.") for part in ("first", "second"))
         return f"{settings.get(f'{prefix}share')} {first} + {second}"

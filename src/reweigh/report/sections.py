@@ -27,6 +27,8 @@ CSV_HEADER = (
     "dataset_mean", "dataset_top_decile", "dataset_best",
 )  # fmt: skip
 
+CURVES_HEADER = ("dataset", "label", "seed", "update", "mean_return", "score")
+
 
 def own_scores(dataset: Dataset) -> tuple[float, ...] | None:
     """Mean, top decile and best of a dataset's episodes, in the unit of its scores."""
@@ -215,6 +217,21 @@ def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
             )
         )  # fmt: skip
     return rows
+
+
+def curve_rows(group: Group) -> list[tuple[str, ...]]:
+    """A row an evaluation of every finished seed, in the columns of `CURVES_HEADER`.
+
+    Args:
+        group: whose.
+    """
+    return [
+        (group.dataset.label, group.label, str(seed.number), str(update), _full(mean), _full(score))
+        for seed in group.finished
+        for update, mean, score in zip(
+            seed.update, seed.mean_return, group.dataset.score(seed.mean_return), strict=True
+        )
+    ]
 
 
 def _full(value: float | None) -> str:

@@ -1,0 +1,194 @@
+"""Several datasets together: a column a choice of weights, a row a dataset, below what all of them say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from reweigh.report.collect import Dataset, Group
+from reweigh.report.document import Table
+from reweigh.report.labels import Settings, labels, nearest
+from reweigh.report.scores import HONEST, IMPROVEMENT_RESAMPLES, KINDS, seed_scores
+from reweigh.statistics import Interval, improvement_interval, interval, iqm
+
+_NONE = "–"
+_KIND = HONEST[0]
+_RESAMPLES = IMPROVEMENT_RESAMPLES
+
+
+@dataclass(frozen=True)
+class Column:
+    """An algorithm's runs with one choice of weights."""
+
+    label: str
+    """Without the algorithm."""
+    groups: tuple[Group, ...]
+    """One a dataset."""
+    scores: Float64[np.ndarray, "R T"] | None
+    """None: the datasets differ in their number of seeds."""
+    iqm: Interval | None
+    """Of these scores."""
+    over_uniform: Interval | None
+    """Probability that a seed beats one of uniform weights; None: nothing is comparable."""
+
+    @property
+    def is_uniform(self) -> bool:
+        """Weighs nothing."""
+        return self.groups[0].is_uniform
+
+    @property
+    def complete(self) -> bool:
+        """Every seed on every dataset is finished."""
+        return all(group.complete for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Across:
+    """One algorithm on several datasets, with the weights that all of them have."""
+
+    algorithm: str
+    datasets: tuple[Dataset, ...]
+    columns: tuple[Column, ...]
+
+
+def compare_across(groups: Sequence[Group]) -> list[Across]:
+    """Each algorithm's weights on the datasets whose scores are normalised; returns have no common scale.
+
+    Weights that not every dataset has are compared apart, on the datasets that have them, with all others
+    that these have: no comparison has a gap.
+
+    Args:
+        groups: of any datasets, in the order of `group_runs`. Weights from files are alike if nothing but
+            their paths differ, since every dataset needs a file of its own.
+
+    Returns:
+        By algorithm, those of the most datasets first; without those that have the same weights on no two
+        datasets.
+    """
+    scored = [group for group in groups if group.scored and group.dataset.reference]
+    found = []
+    for algorithm in dict.fromkeys(group.algorithm for group in scored):
+        found += _across(algorithm, _alike([group for group in scored if group.algorithm == algorithm]))
+    return found
+
+
+def _alike(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups by their settings, no dataset twice in one list."""
+    found = []
+    for same in _by_settings(groups, paths=False):
+        once = len({id(group.dataset) for group in same}) == len(same)
+        found += [same] if once else _by_settings(same, paths=True)
+    return found
+
+
+def _by_settings(groups: Sequence[Group], *, paths: bool) -> list[list[Group]]:
+    found: dict[tuple[object, ...], list[Group]] = {}
+    for group in groups:
+        settings = group.settings if paths else _pathless(group.settings)
+        found.setdefault(tuple(sorted(settings.items())), []).append(group)
+    return list(found.values())
+
+
+def _pathless(settings: Settings) -> Settings:
+    return {name: value for name, value in settings.items() if not name.endswith(".path")}
+
+
+def _across(algorithm: str, alike: Sequence[Sequence[Group]]) -> list[Across]:
+    alike = [same for same in alike if len(same) > 1]
+    names = [label.removeprefix(f"{algorithm}, ") for label in labels([_shared(same) for same in alike])]
+    having = [frozenset(id(group.dataset) for group in same) for same in alike]
+    found = []
+    for places in sorted(dict.fromkeys(having), key=len, reverse=True):
+        inside = {
+            name: [group for group in same if id(group.dataset) in places]
+            for name, same, own in zip(names, alike, having, strict=True)
+            if own >= places
+        }
+        # A column alone is worth showing where there is nothing else to show.
+        if len(inside) > 1 or len(alike) == 1:
+            datasets = tuple(group.dataset for group in next(iter(inside.values())))
+            found.append(Across(algorithm, datasets, _columns(inside)))
+    return found
+
+
+def _shared(groups: Sequence[Group]) -> Settings:
+    """What all of them are set to."""
+    return groups[0].settings if len(_by_settings(groups, paths=True)) == 1 else _pathless(groups[0].settings)
+
+
+def _columns(inside: Mapping[str, Sequence[Group]]) -> tuple[Column, ...]:
+    scores = {name: _scores(groups) for name, groups in inside.items()}
+    settings = {name: _shared(groups) for name, groups in inside.items()}
+    uniform = [name for name, groups in inside.items() if groups[0].is_uniform]
+    columns = []
+    for name, own in scores.items():
+        base = nearest(settings[name], [settings[other] for other in uniform])
+        over = None if base is None or uniform[base] == name else scores[uniform[base]]
+        columns.append(
+            Column(
+                label=name,
+                groups=tuple(inside[name]),
+                scores=own,
+                iqm=None if own is None else interval(own, "iqm", seed=0, num_resamples=_RESAMPLES),
+                over_uniform=None
+                if own is None or over is None
+                else improvement_interval(own, over, seed=0, num_resamples=_RESAMPLES),
+            )
+        )
+    return tuple(columns)
+
+
+def _scores(groups: Sequence[Group]) -> Float64[np.ndarray, "R T"] | None:
+    found = [seed_scores(group)[_KIND] for group in groups]
+    return np.stack(found, axis=1) if len({len(own) for own in found}) == 1 else None
+
+
+def across_table(across: Across) -> Table:
+    """A row a dataset, and below what they say together.
+
+    Args:
+        across: of one algorithm.
+    """
+    columns = across.columns
+    names = [column.label + ("" if column.complete else " (unfinished)") for column in columns]
+    cells = np.array(
+        [[iqm(seed_scores(group)[_KIND][:, None]) for group in column.groups] for column in columns]
+    )
+    uneven = [column.label for column in columns if column.scores is None]
+    notes = [
+        "Intervals resample the seeds of every dataset, and no datasets: they are about other seeds of these "
+        "datasets, not about other datasets."
+    ]
+    if uneven:
+        notes.append(f"Without an interval, for their datasets differ in seeds: {', '.join(uneven)}.")
+    return Table(
+        title=f"{across.algorithm} on {len(across.datasets)} datasets: normalised score, {KINDS[_KIND]}, "
+        "IQM over seeds",
+        header=("dataset", *names),
+        rows=(
+            *(
+                (dataset.label, *map(_score, row))
+                for dataset, row in zip(across.datasets, cells.T, strict=True)
+            ),
+            ("mean of these", *map(_score, cells.mean(axis=1))),
+            ("IQM over datasets and seeds [95 %]", *(_said(column, column.iqm, 1) for column in columns)),
+            (
+                "probability that a seed beats one of uniform weights [95 %]",
+                *(_said(column, column.over_uniform, 2) for column in columns),
+            ),
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _score(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _said(column: Column, found: Interval | None, digits: int) -> str:
+    """An estimate with its interval, which one seed has not."""
+    if found is None or column.scores is None:
+        return _NONE
+    span = f" [{found.low:.{digits}f} to {found.high:.{digits}f}]" if len(column.scores) > 1 else ""
+    return f"{found.estimate:.{digits}f}{span}"
