@@ -1,12 +1,15 @@
 """A table of finished runs on one dataset: every seed, IQM with interval, the dataset's own returns.
 
 python benchmarks/results_table.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --out mix.md
+
+A page that is there keeps the rows of runs that are not named again, so that it grows as runs finish.
 """
 
 import argparse
 import csv
 import datetime
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from reweigh.seed_folder import SeedFolder
 from reweigh.statistics import interval
 
 SEEDS = (0, 1, 2)
+ALGORITHMS = ("bc", "td3-bc", "iql", "cql", "onestep")
 RATIO_UPDATES = (1_000, 10_000, 50_000, 100_000)
 BOOTSTRAP = {"num_resamples": 50_000, "seed": 0}
 
@@ -53,7 +57,10 @@ def main() -> None:
         "|---|---|--:|--:|---|--:|---|",
     ]
     folders = [RunFolder(path) for path in arguments.runs]
-    lines += [row(folder) for folder in folders]
+    old = arguments.out.read_text() if arguments.out.exists() else ""
+    rows = {name_of(line): line for line in map(row, folders)}
+    rows = rows | {name: line for name, line in rows_of(old).items() if name not in rows}
+    lines += sorted(rows.values(), key=lambda line: ALGORITHMS.index(name_of(line)[0]))
     ratios = [folder for folder in folders if folder.config()["rebalance"]["type"] == "density-ratio"]
     if ratios:
         lines += ["", *ratio_table(ratios)]
@@ -61,7 +68,7 @@ def main() -> None:
     environment, versions = environments[0], environments[0]["versions"]
     lines += [
         "",
-        f"{datetime.date.today()}; {commits(environments)}; {environment['machine']}, one core a seed; "
+        f"{datetime.date.today()}; {commits(environments, old)}; {environment['machine']}, one core a seed; "
         f"jax {versions['jax']}, gymnasium {versions['gymnasium']}, mujoco {versions['mujoco']}. "
         f"Intervals: percentile bootstrap over seeds, {BOOTSTRAP['num_resamples']} resamples, seed 0; with "
         "three seeds the IQM is their mean, and the interval their range. "
@@ -93,10 +100,22 @@ def mix_command(attributes: dict) -> list[str]:
     ]
 
 
-def commits(environments: list[dict]) -> str:
-    """The commits that runs were made at, and how many have none on record."""
+def name_of(line: str) -> tuple[str, ...]:
+    """What tells a row of the table from the others: algorithm, weights and updates."""
+    return tuple(cell.strip() for cell in line.split("|")[1:4])
+
+
+def rows_of(page: str) -> dict[tuple[str, ...], str]:
+    """The rows of a page that was written before."""
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    return {name_of(line): line for line in lines if name_of(line)[0] in ALGORITHMS and line.count("|") == 8}
+
+
+def commits(environments: list[dict], page: str) -> str:
+    """The commits that runs were made at, those of rows written before, and how many have none on record."""
     found = [environment["commit"] for environment in environments]
-    parts = [f"commit {commit[:12]}" for commit in sorted({commit for commit in found if commit})]
+    known = {commit[:12] for commit in found if commit} | set(re.findall(r"commit ([0-9a-f]{12})", page))
+    parts = [f"commit {commit}" for commit in sorted(known)]
     if None in found:
         parts.append(f"{found.count(None)} of {len(found)} runs without a commit on record")
     return ", ".join(parts)
