@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
 from reweigh.transitions import Transitions
 
+Method = ReturnMethod | OperA | OperAFile
+
 # What OPER-A's settings say of learning values.
 _OF_LEARNING = ("value_seeds", "learning")
 
@@ -35,7 +37,7 @@ def weigh(arguments: argparse.Namespace) -> int:
         return weigh_suite(arguments, _weigh_unless_there)
     if arguments.data is None:
         raise ConfigError("expected a dataset, or several with --suite, but found none. Name one.")
-    meta = _weigh(arguments, unless_there=False)
+    meta = _make(_asked(arguments))
     if meta is None:
         return 130
     for note in meta["notes"]:
@@ -49,28 +51,53 @@ def weigh(arguments: argparse.Namespace) -> int:
 
 
 def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
-    meta = _weigh(arguments, unless_there=True)
+    asked = _asked(arguments)
+    if is_there(asked.out, asked.transitions, asked.record):
+        return "there"
+    meta = _make(asked)
     if meta is None:
         return None
-    for note in meta.get("notes", ()):
+    for note in meta["notes"]:
         print(f"note: {arguments.data}: {note}", file=sys.stderr)
-    return "made" if meta else "there"
+    return "made"
 
 
-def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, Any] | None:
-    """Compute and write the weights of one dataset: what is recorded of them, nothing where they are there.
+@dataclass(frozen=True)
+class _Asked:
+    """The weights of one dataset that a command asks for."""
 
-    None: interrupted.
-    """
-    asked_method, scaling = weigh_method(arguments)
-    method = asked_method
+    arguments: argparse.Namespace
+    method: Method
+    scaling: Scaling
+    out: Path
+    transitions: Transitions
+    notes: tuple[str, ...]
+    """Of the dataset."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the flags say, as it comes back from JSON: equal for the same weights of the same dataset."""
+        record = {
+            "method": self.arguments.method,
+            "settings": asdict(self.method),
+            "scaling": asdict(self.scaling),
+            "paper": self.arguments.paper,
+        }
+        return json.loads(json.dumps(record))
+
+
+def _asked(arguments: argparse.Namespace) -> _Asked:
+    method, scaling = weigh_method(arguments)
     out = _weights_out(arguments, method)
     fetch_all([arguments.data], quiet=arguments.quiet)
     transitions, notes = load_data(data_asked(arguments))
-    asked = _asked(arguments, method, scaling)
-    if unless_there and is_there(out, transitions, asked):
-        return {}
-    priority = None
+    return _Asked(arguments, method, scaling, out, transitions, notes)
+
+
+def _make(asked: _Asked) -> dict[str, Any] | None:
+    """Compute and write weights: what is recorded of them; None: interrupted."""
+    arguments, transitions = asked.arguments, asked.transitions
+    method, priority = asked.method, None
     if isinstance(method, OperA):
         priority = _learned(arguments, transitions, method)
         if priority is None:
@@ -78,9 +105,9 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
         method = method.scaling(priority.shape[1])
-    weighting, settings = compute(transitions, method, scaling, priority)
-    if isinstance(asked_method, OperAFile):  # which learned nothing
-        settings = asdict(asked_method) | {k: v for k, v in settings.items() if k not in _OF_LEARNING}
+    weighting, settings = compute(transitions, method, asked.scaling, priority)
+    if isinstance(asked.method, OperAFile):  # which learned nothing
+        settings = asdict(asked.method) | {k: v for k, v in settings.items() if k not in _OF_LEARNING}
     summary = summarize(weighting.probability, transitions)
     if priority is not None:
         summary |= summarize_stages(priority)
@@ -89,30 +116,17 @@ def _weigh(arguments: argparse.Namespace, *, unless_there: bool) -> dict[str, An
         "settings": settings,
         "summary": summary,
         # Weights from returns alone do not ask what actions are scaled by.
-        "notes": [*weighting.notes, *(notes if priority is not None else ())],
-        "asked": asked,
+        "notes": [*weighting.notes, *(asked.notes if priority is not None else ())],
+        "asked": asked.record,
     }
     if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
         _write_published(arguments.out, method, priority)
     else:
-        write_weights(out, weights_of(weighting.probability, transitions, meta, priority))
+        write_weights(asked.out, weights_of(weighting.probability, transitions, meta, priority))
     return meta
 
 
-def _asked(
-    arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile, scaling: Scaling
-) -> dict[str, Any]:
-    """What the flags ask for, as it comes back from JSON: equal for the same weights of the same dataset."""
-    asked = {
-        "method": arguments.method,
-        "settings": asdict(method),
-        "scaling": asdict(scaling),
-        "paper": arguments.paper,
-    }
-    return json.loads(json.dumps(asked))
-
-
-def _weights_out(arguments: argparse.Namespace, method: ReturnMethod | OperA | OperAFile) -> Path:
+def _weights_out(arguments: argparse.Namespace, method: Method) -> Path:
     """The file of the weights; in the authors' format a pattern of files."""
     if arguments.format == "reweigh":
         return out_path(arguments.out, (".npz", ".parquet"), [arguments.data])
