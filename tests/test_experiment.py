@@ -179,6 +179,8 @@ def test_a_run_goes_on_with_as_many_episodes_an_evaluation_as_it_began_with(conf
     info = load(config.data.spec).info
     with pytest.raises(RunError, match=f"Give --eval-episodes {episodes}"):
         claim([(other, tmp_path / "run")], [0], info)
+    never = dataclasses.replace(other, evaluation=dataclasses.replace(other.evaluation, enabled=False))
+    claim([(never, tmp_path / "run")], [0], info)
 
 
 def test_seeds_with_and_without_evaluation_are_told_of_alike(config, tmp_path, capsys):

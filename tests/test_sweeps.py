@@ -401,12 +401,15 @@ def test_a_dry_run_shows_the_slurm_script_and_writes_nothing(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_template_that_names_something_else_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize("there", [True, False])
+def test_a_template_that_is_wrong_or_missing_is_refused_before_anything_is_written(there, tmp_path, capsys):
     path = small_sweep(tmp_path, updates=50)
     wrong = Path(write(tmp_path, "#!/bin/bash\necho ${SLURM_JOB_ID} {nothing}\n", "t.sbatch"))
-    words = ["sweep", path, "--out", str(tmp_path / "out"), "--launch", "slurm", "--template", str(wrong)]
+    template = wrong if there else tmp_path / "gone.sbatch"
+    words = ["sweep", path, "--out", str(tmp_path / "out"), "--launch", "slurm", "--template", str(template)]
     assert main(words) == 1
-    assert "in braces" in capsys.readouterr().err
+    assert ("in braces" if there else "cannot be read") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(shutil.which("screen") is None, reason="screen is not installed")

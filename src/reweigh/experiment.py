@@ -146,8 +146,9 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
     """
     for config, out in runs:
         RunFolder(out).refuse_other(identity(config, info))
+        episodes = config.evaluation.episodes if config.evaluation.enabled else None
         for seed in map(RunFolder(out).seed, seeds):
-            seed.check(stage_lengths(config)[-1], config.evaluation.episodes)
+            seed.check(stage_lengths(config)[-1], episodes)
     for config, out in runs:
         RunFolder(out).claim(to_dict(config), identity(config, info), _record(info), seeds)
 

@@ -288,12 +288,12 @@ class SeedFolder:
         """When the result was written, by the file's own date; None: it is not."""
         return file_date(self.path / "result.json")
 
-    def check(self, num_updates: int, episodes: int) -> None:
+    def check(self, num_updates: int, episodes: int | None) -> None:
         """Refuse what training would stumble over, before it starts.
 
         Args:
             num_updates: of the whole training.
-            episodes: of each evaluation to come.
+            episodes: of each evaluation to come; None: there will be none.
 
         Raises:
             RunError: the result, the checkpoint or the evaluations are damaged, or evaluations so far have
@@ -311,7 +311,7 @@ class SeedFolder:
                     f"{checkpoint.update}. Remove the folder to start again."
                 )
             before = self.load_returns().episode_return
-            if len(before) and before.shape[1] != episodes:
+            if episodes and len(before) and before.shape[1] != episodes:
                 raise RunError(
                     f"expected {before.shape[1]} episodes an evaluation, as before in {self.path}, but found "
                     f"{episodes}. Give --eval-episodes {before.shape[1]}."

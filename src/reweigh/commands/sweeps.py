@@ -60,11 +60,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     configs = _check_tasks(arguments, found)
     numbers = choose(len(found.tasks), arguments.tasks)
     standings = [standing_of(found, found.tasks[number]) for number in numbers]
+    script = _slurm_script(arguments, found, numbers) if arguments.launch == "slurm" else ""
     if arguments.dry_run:
         merged_record(found)
         _print_plan(found, standings, configs)
-        if arguments.launch == "slurm":
-            print(f"\n{_slurm_script(arguments, found, numbers)}", end="")
+        print(f"\n{script}" if script else "", end="")
         return 0
     write_record(found)
     unfinished = [standing for standing in standings if standing.state != "finished"]
@@ -74,8 +74,16 @@ def sweep(arguments: argparse.Namespace) -> int:
         for line in as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks):
             print(line)
         return 0
-    if arguments.launch in ("slurm", "screen"):
-        return _start_elsewhere(arguments, found, numbers)
+    if arguments.launch == "slurm":
+        template = slurm_template(found, _template(arguments))
+        print(submit_to_slurm(found, script, template, shlex.split(arguments.sbatch or "")))
+        print(f"script: {found.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
+        return _say_where_to_follow(arguments, found)
+    if arguments.launch == "screen":
+        again = _again(arguments, found)
+        for name in start_screens(found, numbers, again, screens=arguments.jobs or 1):
+            print(f"screen -r {name}")
+        return _say_where_to_follow(arguments, found)
     failed = [standing for standing in unfinished if standing.state == "failed"]
     passed_over = [] if arguments.retry_failed else failed
     wanted = [standing.task for standing in unfinished if standing not in passed_over]
@@ -180,16 +188,7 @@ def _conclude(found: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standin
     )
 
 
-def _start_elsewhere(arguments: argparse.Namespace, found: Sweep, numbers: range) -> int:
-    if arguments.launch == "slurm":
-        script = _slurm_script(arguments, found, numbers)
-        template = slurm_template(found, _template(arguments))
-        print(submit_to_slurm(found, script, template, shlex.split(arguments.sbatch or "")))
-        print(f"script: {found.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
-    else:
-        again = _again(arguments, found)
-        for name in start_screens(found, numbers, again, screens=arguments.jobs or 1):
-            print(f"screen -r {name}")
+def _say_where_to_follow(arguments: argparse.Namespace, found: Sweep) -> int:
     print(f"follow it with: {shlex.join(['reweigh', 'status', *_source(arguments, found)])}")
     return 0
 
