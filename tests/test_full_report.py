@@ -318,7 +318,7 @@ def test_a_page_needs_nothing_beside_itself_and_says_what_markdown_says(tmp_path
     assert not re.search(r"https?:|//|<link|<script|url\(|@import", re.sub(r"base64,[^\"]*", "", page))
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)', page))
     assert "<b>" not in page
-    assert page.count("<img") == text.count("![") == len(list((out / "figures").glob("*.png"))) == 2
+    assert page.count("<img") == text.count("![") == len(list((out / "figures").glob("*.png"))) == 3
     for said in ("optimistic", "did it help", "Cost", "Provenance", "c0ffee", "40 (40 to 40)", "0.75"):
         assert said in page
         assert said in text

@@ -11,7 +11,7 @@ from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.runs import RunFolder
-from reweigh.statistics import intervals
+from reweigh.statistics import Interval, intervals
 
 _RESAMPLES = 2000
 
@@ -70,7 +70,27 @@ def draw_curve(
         scores: of each seed.
         style: of the line: `color`, and what else `axis.plot` takes.
     """
-    found = intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
+    draw_spans(axis, update, spans_over_seeds(scores), **style)
+
+
+def spans_over_seeds(scores: Float[np.ndarray, "V seeds"]) -> list[Interval]:
+    """IQM at every evaluation, with its interval.
+
+    Args:
+        scores: of each seed.
+    """
+    return intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
+
+
+def draw_spans(axis: Any, update: Int[np.ndarray, " V"], found: Sequence[Interval], **style: Any) -> None:
+    """A line with a band.
+
+    Args:
+        axis: to draw on.
+        update: of each evaluation.
+        found: at each.
+        style: as for `draw_curve`.
+    """
     mark = "." if len(update) == 1 else ""
     axis.plot(update, [one.estimate for one in found], marker=mark, **style)
     low, high = [one.low for one in found], [one.high for one in found]

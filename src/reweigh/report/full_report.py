@@ -12,7 +12,7 @@ from reweigh.atomic import write_text
 from reweigh.errors import RunError
 from reweigh.report.across import Across, across_table, compare_across
 from reweigh.report.collect import Dataset, Group, group_runs, read_run
-from reweigh.report.comparison_figures import plot_across, plot_curves, plot_intervals
+from reweigh.report.comparison_figures import plot_across, plot_curves, plot_intervals, plot_profiles
 from reweigh.report.document import (
     Block,
     Heading,
@@ -162,13 +162,15 @@ def _pictures(part: _Part, folder: Path, number: int) -> list[Block]:
         return []
     groups = [part.groups[i] for i in scored]
     name = f"{number:02d}-{_file_name(part.dataset.label)}"
-    curves, spans = folder / f"{name}-curves.png", folder / f"{name}-scores.png"
+    curves, spans, profiles = (folder / f"{name}-{what}.png" for what in ("curves", "scores", "profiles"))
     plot_curves(groups, curves)
     plot_intervals(groups, [part.summaries[i] for i in scored], spans)
+    plot_profiles(groups, profiles)
     label = part.dataset.label
     return [
-        Picture(curves, f"{label}: learning curves and performance profiles by algorithm"),
+        Picture(curves, f"{label}: learning curves, each beside that of uniform weights"),
         Picture(spans, f"{label}: scores of every group with intervals over seeds"),
+        Picture(profiles, f"{label}: performance profiles by algorithm"),
     ]
 
 

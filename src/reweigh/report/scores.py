@@ -115,8 +115,8 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
         shuffled = [g for g in beside if g.settings["rebalance.weights.type"] == "shuffled"]
         for group in beside:
             if not group.is_uniform:
-                control = None if group in shuffled else _comparable(group, shuffled)
-                base = _comparable(group, uniform)
+                control = None if group in shuffled else comparable(group, shuffled)
+                base = comparable(group, uniform)
                 found.append(
                     Help(
                         group=group,
@@ -129,7 +129,13 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
     return found
 
 
-def _comparable(group: Group, others: Sequence[Group]) -> Group | None:
+def comparable(group: Group, others: Sequence[Group]) -> Group | None:
+    """The group that differs in its weights alone; None: there is none, or several.
+
+    Args:
+        group: whose weights are compared.
+        others: of the same dataset and algorithm.
+    """
     place = nearest(group.settings, [other.settings for other in others])
     return None if place is None else others[place]
 
