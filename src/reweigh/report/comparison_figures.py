@@ -96,8 +96,8 @@ def _rows(groups: Sequence[Group]) -> list[list[tuple[Group, Group | None]]]:
         own = [group for group in groups if group.algorithm == algorithm]
         uniform = [group for group in own if group.is_uniform]
         pairs = [(group, comparable(group, uniform)) for group in own if not group.is_uniform]
-        shown = [base for _, base in pairs]
-        pairs = [(group, None) for group in uniform if group not in shown] + pairs
+        shown = {id(base) for _, base in pairs}
+        pairs = [(group, None) for group in uniform if id(group) not in shown] + pairs
         rows += [pairs[start : start + _ACROSS] for start in range(0, len(pairs), _ACROSS)]
     return rows
 
