@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Dataset:
     recorded: tuple[float, float] | None = None
     """Random and expert return that the dataset itself says, of that environment."""
 
-    @property
+    @cached_property
     def reference(self) -> tuple[float, float] | None:
         """Random and expert return: the dataset's own, or else D4RL's of the environment."""
         return self.recorded or (reference_of_env(self.env) if self.env else None)

@@ -16,6 +16,7 @@ from reweigh.report.style import COLORS, pyplot, save
 from reweigh.statistics import performance_profile
 
 _ACROSS = 5
+_WIDTH = 0.86  # of a panel, in distances between panels
 _LINES = ("-", "--", ":", "-.")
 _UNIFORM, _OTHERS = COLORS[6], COLORS[:6]
 
@@ -31,51 +32,50 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
         RunError: it cannot be written.
     """
     plt = pyplot()
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
     dataset, styles = groups[0].dataset, _styles({group.short: group.is_uniform for group in groups})
-    rows = _rows(groups)
-    figure, axes = _panels(plt, len(rows), max(map(len, rows)))
-    scores = _score_range(groups)
+    rows, scores = _rows(groups), _score_range(groups)
     spans = {id(group): spans_over_seeds(group.curve()[1]) for group in groups}
-    for row, beside in zip(rows, axes, strict=True):
+    across = max(map(len, rows))
+    width, height = 0.9 + 2.2 * across, 0.9 + 1.9 * len(rows)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(width, height), squeeze=False, layout="none")
+    figure.subplots_adjust(0.8 / width, 0.7 / height, 1, 1 - 0.6 / height, hspace=0.4)
+    for row, axis in zip(rows, axes[:, 0], strict=True):
         algorithm, counts = row[0][0].algorithm, {len(group.finished) for group, _ in row}
         last = max(group.curve()[0][-1] for group in groups if group.algorithm == algorithm)
-        for axis in beside[len(row) :]:
-            axis.set_axis_off()
-        for (group, base), axis in zip(row, beside, strict=False):
+        for place, (group, base) in enumerate(row):
             if base:
                 style = {**styles[base.short], "label": "uniform weights"}
-                draw_spans(axis, base.curve()[0], spans[id(base)], **style)
-            draw_spans(axis, group.curve()[0], spans[id(group)], **styles[group.short])
-            _draw_dataset(axis.axhline, dataset)
+                draw_spans(axis, place + _WIDTH * base.curve()[0] / last, spans[id(base)], **style)
+            draw_spans(
+                axis, place + _WIDTH * group.curve()[0] / last, spans[id(group)], **styles[group.short]
+            )
             seeds = f" ({_counted([len(group.finished)])})" if len(counts) > 1 else ""
-            axis.set_title(textwrap.fill(group.short + seeds, 32), fontsize=8)
-            axis.set(xlim=(0, 1.03 * last), ylim=scores)
-            axis.xaxis.set_major_locator(MaxNLocator(3))
-            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axis.yaxis.set_tick_params(labelleft=axis is beside[0])
+            title = textwrap.fill(group.short + seeds, 32)
+            at = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
+            axis.text(place + _WIDTH / 2, 1.02, title, **at)
+        _draw_dataset(axis.axhline, dataset)
+        _divide(axis, len(row), across, float(last))
         same = f" ({_counted(list(counts))})" if len(counts) == 1 else ""
-        beside[0].set_ylabel(f"{algorithm}{same}\n{dataset.unit}")
-    top = 1 - 0.1 / figure.get_figheight()
+        axis.set(xlim=(0, across), ylim=scores, ylabel=f"{algorithm}{same}\n{dataset.unit}")
+    top = 1 - 0.1 / height
     figure.suptitle("IQM over seeds at each number of updates, 95 % interval", y=top, fontsize=10)
-    figure.legend(*_handles(axes.flat), loc="lower center", ncols=3)
+    figure.legend(*_handles(axes[:, 0]), loc="lower center", ncols=3)
     save(figure, path)
 
 
-def _panels(plt: Any, rows: int, across: int) -> tuple[Any, Any]:
-    """Axes at fixed places, none sharing another's: matplotlib's own layout of fifty takes half a minute."""
-    width, height = 0.9 + 2.2 * across, 0.9 + 1.95 * rows
-    figure, axes = plt.subplots(rows, across, figsize=(width, height), squeeze=False, layout="none")
-    figure.subplots_adjust(
-        left=0.75 / width,
-        right=1 - 0.1 / width,
-        bottom=0.65 / height,
-        top=1 - 0.6 / height,
-        wspace=0.1,
-        hspace=0.42,
+def _divide(axis: Any, panels: int, across: int, last: float) -> None:
+    """Make one axis look like several beside one another, of updates up to the last (real ones are slow)."""
+    from matplotlib.ticker import EngFormatter
+
+    shown, shares = EngFormatter(sep=""), (0.0, 0.5, 1.0)
+    for place in range(across):
+        axis.axvspan(place + (_WIDTH if place < panels else 0), place + 1, color="white", zorder=3)
+    axis.vlines(
+        range(panels), 0, 1, transform=axis.get_xaxis_transform(), colors="black", linewidth=0.8, zorder=4
     )
-    return figure, axes
+    ticks = [place + _WIDTH * share for place in range(panels) for share in shares]
+    axis.set_xticks(ticks, [shown(share * last) for share in shares] * panels)
+    axis.spines[["left", "bottom"]].set_visible(False)
 
 
 def _score_range(groups: Sequence[Group]) -> tuple[float, float]:

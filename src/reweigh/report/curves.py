@@ -82,19 +82,21 @@ def spans_over_seeds(scores: Float[np.ndarray, "V seeds"]) -> list[Interval]:
     return intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
 
 
-def draw_spans(axis: Any, update: Int[np.ndarray, " V"], found: Sequence[Interval], **style: Any) -> None:
+def draw_spans(
+    axis: Any, x: Float[np.ndarray, " V"] | Int[np.ndarray, " V"], found: Sequence[Interval], **style: Any
+) -> None:
     """A line with a band.
 
     Args:
         axis: to draw on.
-        update: of each evaluation.
+        x: where each evaluation stands.
         found: at each.
         style: as for `draw_curve`.
     """
-    mark = "." if len(update) == 1 else ""
-    axis.plot(update, [one.estimate for one in found], marker=mark, **style)
+    mark = "." if len(x) == 1 else ""
+    axis.plot(x, [one.estimate for one in found], marker=mark, **style)
     low, high = [one.low for one in found], [one.high for one in found]
-    axis.fill_between(update, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def seeds_label(label: str, scores: Float[np.ndarray, "V seeds"]) -> str:

@@ -88,7 +88,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     together = compare_across(groups)
     blocks = [*_opening(groups, absent), how_to_read(), *_together(together, out / "figures")]
     for number, part in enumerate(parts, 1):
-        pictures = _pictures(part, out / "figures", number)
+        pictures = _pictures(part, out / "figures", number, profiles=not together)
         about = about_dataset(part.dataset, part.groups)
         blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables, *ratio_blocks(part.groups)]
     blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
@@ -155,23 +155,25 @@ def _file_name(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")
 
 
-def _pictures(part: _Part, folder: Path, number: int) -> list[Block]:
+def _pictures(part: _Part, folder: Path, number: int, *, profiles: bool) -> list[Block]:
     """A dataset's figures; none where nothing was evaluated."""
     scored = [i for i, group in enumerate(part.groups) if group.scored]
     if not scored:
         return []
     groups = [part.groups[i] for i in scored]
     name = f"{number:02d}-{_file_name(part.dataset.label)}"
-    curves, spans, profiles = (folder / f"{name}-{what}.png" for what in ("curves", "scores", "profiles"))
+    curves, spans, shares = (folder / f"{name}-{what}.png" for what in ("curves", "scores", "profiles"))
     plot_curves(groups, curves)
     plot_intervals(groups, [part.summaries[i] for i in scored], spans)
-    plot_profiles(groups, profiles)
     label = part.dataset.label
-    return [
+    found: list[Block] = [
         Picture(curves, f"{label}: learning curves, each beside that of uniform weights"),
         Picture(spans, f"{label}: scores of every group with intervals over seeds"),
-        Picture(profiles, f"{label}: performance profiles by algorithm"),
     ]
+    if profiles:
+        plot_profiles(groups, shares)
+        found.append(Picture(shares, f"{label}: performance profiles by algorithm"))
+    return found
 
 
 def _opening(groups: Sequence[Group], absent: Sequence[str]) -> list[Block]:
