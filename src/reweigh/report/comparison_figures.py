@@ -36,7 +36,8 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     rows, scores = _rows(groups), _score_range(groups)
     spans = {id(group): spans_over_seeds(group.curve()[1]) for group in groups}
     across = max(map(len, rows))
-    width, height = 0.9 + 2.2 * across, 0.9 + 1.9 * len(rows)
+    # As wide as the title and the legend at least.
+    width, height = 0.9 + max(2.2 * across, 6.2), 0.9 + 1.9 * len(rows)
     figure, axes = plt.subplots(len(rows), 1, figsize=(width, height), squeeze=False, layout="none")
     figure.subplots_adjust(0.8 / width, 0.7 / height, 1, 1 - 0.6 / height, hspace=0.4)
     for row, axis in zip(rows, axes[:, 0], strict=True):
