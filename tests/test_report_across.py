@@ -98,9 +98,15 @@ def test_a_report_of_several_datasets_opens_with_all_of_them(tmp_path, capsys):
     assert text.index("## All datasets together") < text.index("## a.hdf5")
     assert (tmp_path / "out/figures/all-01-IQL.png").exists()
     assert "IQL on 2 datasets" in (tmp_path / "out/tables.tex").read_text()
+    assert not list((tmp_path / "out/figures").glob("*-profiles.png"))
     capsys.readouterr()
     assert main(["report", str(tmp_path / "0-0"), "--out", str(tmp_path / "one")]) == 0
     assert "All datasets" not in (tmp_path / "one/report.md").read_text()
+    make_runs(tmp_path, {"type": "rw"}, {"b": [1, 2]})
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "more")]) == 0
+    assert [path.name for path in (tmp_path / "more/figures").glob("*-profiles.png")] == [
+        "02-b-hdf5-profiles.png"
+    ]
 
 
 def test_an_across_interval_agrees_with_a_slow_bootstrap(tmp_path):

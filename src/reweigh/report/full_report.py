@@ -87,8 +87,10 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     make_folder(out / "figures")
     together = compare_across(groups)
     blocks = [*_opening(groups, absent), how_to_read(), *_together(together, out / "figures")]
+    profiled = {id(group) for a in together for column in a.columns if column.iqm for group in column.groups}
     for number, part in enumerate(parts, 1):
-        pictures = _pictures(part, out / "figures", number, profiles=not together)
+        profiles = any(id(group) not in profiled for group in part.groups)
+        pictures = _pictures(part, out / "figures", number, profiles=profiles)
         about = about_dataset(part.dataset, part.groups)
         blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables, *ratio_blocks(part.groups)]
     blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
