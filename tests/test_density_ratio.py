@@ -34,7 +34,7 @@ from reweigh.rebalance.density_ratio import (
 from reweigh.training import make_trainer, run_keys
 from reweigh.types import Batch, Minibatch, Shapes, Stage, TermWeight
 
-# K, F, G, T, C of the manifest.
+# K, F, G, T, C behind the golden numbers.
 NUMBERS = {
     "published": (0.2, 1.0, 1.0, 1.0, 0.2),
     "noflow": (0.2, 0.0, 1.0, 1.0, 0.2),

@@ -78,7 +78,10 @@ def _versions() -> list[Finding]:
             remedy = f"pip install --upgrade '{package}>={lowest}'"
             findings.append(Finding(package, "problem", f"{version}, older than {lowest}", remedy))
         elif differs is not None and _numbers(version) >= _numbers(differs):
-            remedy = f"pip install '{package}>={lowest},<{differs}' (scores on either side do not compare)"
+            remedy = (
+                f"pip install '{package}>={lowest},<{differs}', with Python below 3.14 (scores on either "
+                "side do not compare)"
+            )
             findings.append(
                 Finding(package, "note", f"{version}, other physics than below {differs}", remedy)
             )

@@ -170,7 +170,7 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--preset",
         choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
-        help="oper-r, oper-a: settings of a D4RL domain (default: with d4rl:NAME its own, else none)",
+        help="oper-r, oper-a: settings of a D4RL domain (default: that of a d4rl: or suite: name, else none)",
     )
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(
@@ -237,7 +237,7 @@ def _add_train(commands: Any) -> None:
         "--rebalance",
         choices=("resample", "reweight", "density-ratio"),
         help="how they act; density-ratio: learned with the agent, on batches drawn by them (default: "
-        "resample)",
+        "resample, or the paper's with --paper; with oper-a and a domain's settings as published)",
     )
     weights.add_argument(
         "--convention",
@@ -255,13 +255,13 @@ def _add_train(commands: Any) -> None:
         type=_name,
         metavar="TERMS",
         help="which loss terms see them: all, policy, or some of evaluation,improvement,constraint (default: "
-        "all; with oper-a and --preset, as published)",
+        "all; with oper-a and a domain's settings, as published)",
     )
     settings = parser.add_argument_group("settings")
     settings.add_argument(
         "--preset",
         choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
-        help="settings of a D4RL domain (default: with d4rl:NAME its own, else none)",
+        help="settings of a D4RL domain (default: that of a d4rl: or suite: name, else none)",
     )
     settings.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
     settings.add_argument(
@@ -552,7 +552,7 @@ def _add_report(commands: Any) -> None:
         type=_name,
         required=True,
         metavar="DIR",
-        help="folder of report.html, report.md, tables.md, tables.tex, tables.csv and figures",
+        help="folder of report.html, report.md, tables.md, tables.tex, tables.csv, curves.csv and figures",
     )
     parser.add_argument(
         "--allow-unfinished",

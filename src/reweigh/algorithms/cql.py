@@ -221,7 +221,7 @@ def alpha_objective(
     action_size: int,
     config: CQLConfig,
 ) -> Float[Array, ""]:
-    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `-H`."""
+    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `H`."""
     target = -float(action_size) if config.target_entropy is None else config.target_entropy
     return weighted_mean(weight, -log_alpha * (log_likelihood + target))
 

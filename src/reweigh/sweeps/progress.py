@@ -15,10 +15,11 @@ from reweigh.sweeps.grid import Sweep, Task
 State = Literal["finished", "running", "failed", "waiting"]
 
 TYPICAL_RATE = {
-    "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 25.0, "onestep": 4.0,
+    "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 20.0, "onestep": 4.0,
     "value": 210.0, "clone": 20.0, "sarsa": 14.0,
 }  # fmt: skip
-"""Updates per second on one core where nothing has been measured yet: docs/results/speed.md."""
+"""Updates per second on one core where nothing has been measured yet (docs/results/speed.md; BC is as large
+as Onestep's clone)."""
 # Of it, where density ratios are learned as well.
 _WITH_RATIOS = {"cql": 0.88}
 _WITH_RATIOS_ELSE = 0.59
