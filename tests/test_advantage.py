@@ -56,6 +56,11 @@ def test_more_steps_than_an_episode_has_give_its_discounted_rest():
     np.testing.assert_array_equal(rest.discount, 0)
 
 
+def test_the_number_of_steps_may_be_any():
+    data = small(**HAND)
+    np.testing.assert_array_equal(n_step_view(data, 10**12, 0.5).reward, n_step_view(data, 9, 0.5).reward)
+
+
 def test_the_published_form_ends_at_time_outs_and_keeps_the_power():
     data = small(**HAND)
     ended = n_step_view(data, 2, 0.5, timeouts_end=True)

@@ -11,6 +11,7 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.algorithms.value import ValueConfig
 from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import ConfigError
+from reweigh.priorities.by_return import AW, RW, OperR, Shuffled, Top
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling
 from reweigh.rebalance.density_ratio import RatioSettings
@@ -53,6 +54,13 @@ def test_a_misspelled_choice_is_refused_with_the_choices(settings, name, value):
 def test_no_rate_or_divisor_is_infinite_nan_or_negative(kind, name, number):
     with pytest.raises(ConfigError, match=f"expected {name} above 0, but found {number}"):
         kind(**{name: number})
+
+
+@pytest.mark.parametrize("kind", [OperR, RW, AW, Top, Shuffled])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e300])
+def test_no_method_of_returns_shifts_rewards_beyond_reason(kind, number):
+    with pytest.raises(ConfigError, match="expected reward_shift from -1e"):
+        kind(reward_shift=number)
 
 
 @pytest.mark.parametrize("name", ["gap_min", "gap_max", "gap_target", "target_entropy"])

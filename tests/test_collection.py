@@ -1,5 +1,7 @@
 import hashlib
 import math
+import shlex
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +12,7 @@ import scipy.stats
 
 import reweigh
 from reweigh.collection import collect, episode_seed
+from reweigh.commands.common import history
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError, DatasetError, RunError
@@ -159,6 +162,12 @@ def test_the_mean_return_of_a_single_cut_episode_is_its_own():
 
 
 # Policies.
+
+
+def test_a_word_longer_than_a_files_name_may_be_is_part_of_the_history():
+    maze = f'PointMaze_UMaze-v3 {{"maze_map": {[[1] * 200]}}}'
+    arguments = Namespace(argv=["collect", "--env", maze])
+    assert history(arguments, []) == shlex.join(["reweigh", "collect", "--env", maze])
 
 
 def test_random_actions_are_uniform_between_the_bounds():

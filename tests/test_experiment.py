@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fakes import differ
+from reweigh import launch
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
@@ -19,6 +20,7 @@ from reweigh.experiment import claim, train
 from reweigh.loading import load
 from reweigh.priorities.by_return import RW
 from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.session import Interrupted
 
 
@@ -220,6 +222,26 @@ def test_every_episode_of_every_evaluation_is_kept(config, tmp_path):
     assert result["final_return"] == returns.episode_return[-1].mean()
     with open(tmp_path / "run" / "seed-0" / "metrics.csv") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == [10, 20, 30, 40, 50, 60]
+
+
+def test_an_evaluation_is_on_record_only_when_its_policy_is_too(config, tmp_path, monkeypatch):
+    def killed(folder, policy):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SeedFolder, "save_policy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, [0], tmp_path / "run")
+    # `status` and `sweep` ask the policy of a seed with evaluations how they are scored.
+    assert not len(RunFolder(tmp_path / "run").seed(0).load_returns().update)
+
+
+def test_seeds_that_are_finished_start_no_process(config, tmp_path, monkeypatch, capsys):
+    train(config, [0], tmp_path / "run")
+    started = []
+    monkeypatch.setattr(launch, "run_jobs", lambda jobs, quiet: started.extend(jobs))
+    assert launch.launch(config, [0], tmp_path / "run", quiet=True, as_json=False) == 0
+    assert not started
+    assert "all seeds" in capsys.readouterr().err
 
 
 def test_actions_are_held_in_the_unit_box_and_scaled_back_by_the_policy(config, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from reweigh.algorithms.bc import BCConfig
 from reweigh.cli import main
 from reweigh.config import DataConfig, RunConfig
+from reweigh.datasets import d4rl
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import reference_of_env
 from reweigh.errors import RunError
@@ -16,11 +17,12 @@ from reweigh.experiment import claim
 from reweigh.report.collect import group_runs, read_run
 from reweigh.report.document import Table, to_latex
 from reweigh.report.labels import labels, nearest, settings_of
+from reweigh.report.own_scores import read_own_scores
 from reweigh.report.scores import did_it_help, summarize_scores
 from reweigh.runs import RunFolder, find_runs
 from reweigh.seed_folder import Returns
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.record import write_record
+from reweigh.sweeps.record import write_asked
 
 UNIFORM = {"type": "uniform"}
 AW = {"type": "aw", "temperature": 0.1}
@@ -269,7 +271,7 @@ def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp
     make_run(tmp_path / "elsewhere", {3: 1})
     tasks = [Task(("D", "--algorithm", "iql"), tmp_path / "sweep/d" / run, seed)
              for run, seed in (("r", 0), ("r", 4), ("other", 0), ("other", 1))]  # fmt: skip
-    write_record(Sweep(tmp_path / "sweep", tuple(tasks)))
+    write_asked(Sweep(tmp_path / "sweep", tuple(tasks)))
     status, (error,) = report(capsys, tmp_path, "--out", tmp_path / "out")
     assert status == 1
     assert "seed 4" in error
@@ -360,6 +362,20 @@ def write_dataset(path, rewards):
         "actions": np.zeros((n, 1)),
     }
     np.savez(path, rewards=rewards, terminals=np.ones(n, bool), timeouts=np.zeros(n, bool), **same)
+
+
+def test_a_report_downloads_no_dataset(tmp_path, monkeypatch):
+    def fetched(*arguments):
+        raise AssertionError("a report went to the network")
+
+    monkeypatch.setattr(d4rl, "download", fetched)
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REWEIGH_D4RL", raising=False)
+    specs = ("d4rl:hopper-medium-v2", "suite:hopper-random-expert-0.1-v2")
+    own, _ = read_own_scores([(config(spec=spec)["data"], {}) for spec in specs])
+    assert [why.partition(" is ")[::2] for why in own.values()] == [
+        (spec, "not here (it would have to be downloaded)") for spec in specs
+    ]
 
 
 def test_runs_that_were_never_evaluated_are_listed_without_scores(tmp_path, capsys):

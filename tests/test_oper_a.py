@@ -9,7 +9,7 @@ import pytest
 from reweigh.cli import main
 from reweigh.config import DataConfig
 from reweigh.datasets.load import load
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, RunError
 from reweigh.priorities.by_advantage import ValueProblem
 from reweigh.priorities.file import read_weights
 from reweigh.priorities.oper_a import (
@@ -120,6 +120,13 @@ def test_learning_that_is_stopped_and_resumed_ends_in_the_same_bits(cache, monke
     np.testing.assert_array_equal(learned_weights(learning_folder(data, QUICK), QUICK, 0), whole)
 
 
+def test_a_cache_that_cannot_be_written_is_named_by_its_variable(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(RunError, match="Set REWEIGH_CACHE to a writable folder"):
+        learn_weights(load(chain()), QUICK, 0)
+
+
 def test_what_is_learned_is_not_learned_again():
     data = load(chain())
     method = OperA(value_seeds=(0, 1), learning=QUICK)
@@ -224,6 +231,7 @@ def test_ranks_share_ties_and_agreement_is_spearmans():
     assert seed_agreement(np.stack([rising, rising**3])) == pytest.approx(1)
     assert seed_agreement(np.stack([rising, -rising])) == pytest.approx(-1)
     assert seed_agreement(rising[None]) is None
+    assert seed_agreement(np.stack([rising, np.ones(8)])) is None
 
 
 def test_weights_that_are_mostly_noise_are_said_to_be():

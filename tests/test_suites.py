@@ -55,6 +55,12 @@ def run(line: str) -> int:
     return main(shlex.split(line))
 
 
+def test_a_mix_that_is_left_without_bad_rows_is_pointed_out(d4rl, capsys):
+    sources = "--good d4rl/hopper-expert-v2.hdf5 --bad d4rl/hopper-random-v2.hdf5"
+    assert run(f"mix {sources} --ratio 0.95 --size 1000 --out all-good.hdf5") == 0
+    assert "note: 1 of the rows are good instead of 0.95" in capsys.readouterr().err
+
+
 def test_the_authors_scripts_list_96_names_and_each_has_a_recipe_over_d4rl():
     names = suite_names()
     assert len(set(names)) == len(names) == 96

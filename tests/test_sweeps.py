@@ -25,7 +25,7 @@ from reweigh.sweeps.backends import as_commands, as_docker, slurm_script, start_
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
-from reweigh.sweeps.record import read_record, write_record
+from reweigh.sweeps.record import read_asked, write_asked
 
 GRID = """
 seeds = [0, 1]
@@ -498,13 +498,13 @@ def test_finished_runs_of_other_settings_are_not_taken_for_the_sweeps_own(tmp_pa
 
 def test_a_sweep_remembers_what_was_asked_before(tmp_path):
     sweep = fake_sweep(tmp_path, 0)
-    write_record(sweep)
-    write_record(fake_sweep(tmp_path, 3))
-    (asked,) = read_record(tmp_path).values()
+    write_asked(sweep)
+    write_asked(fake_sweep(tmp_path, 3))
+    (asked,) = read_asked(tmp_path).values()
     assert asked.seeds == (0, 3)
     (tmp_path / "tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
     with pytest.raises(RunError, match="cannot be read"):
-        write_record(sweep)
+        write_asked(sweep)
 
 
 def test_a_sweep_can_be_made_and_run_in_python(tmp_path):
@@ -512,7 +512,7 @@ def test_a_sweep_can_be_made_and_run_in_python(tmp_path):
     sweep = reweigh.make_sweep(runs, [0], tmp_path)
     (standing,) = reweigh.run_sweep(sweep, jobs=1)
     assert (standing.state, standing.update) == ("finished", 20)
-    assert read_record(tmp_path)
+    assert read_asked(tmp_path)
 
 
 def test_a_missing_or_refusing_client_is_said_in_one_line(tmp_path, monkeypatch):

@@ -260,8 +260,8 @@ class _Tried:
         seeds = episode_seeds(folder.seed, update, self.config.evaluation.episodes)
         found = evaluate(self.environment, policy, seeds)
         record = returns.with_evaluation(update, found.episode_return, found.episode_length)
+        folder.save_policy(policy)  # first: whoever finds an evaluation may ask for its policy
         folder.save_returns(record)
-        folder.save_policy(policy)
         return record
 
     def score(self, returns: Returns) -> float | None:

@@ -46,7 +46,7 @@ def launch(
         ReweighError: data, weights or folder cannot be used, or a training failed.
     """
     folder = RunFolder(out)
-    before = [seed for seed in seeds if folder.seed(seed).finished]
+    unfinished = [seed for seed in seeds if not folder.seed(seed).finished]
     transitions, notes = check_data(config)
     check_weights_files(transitions, config.rebalance.weights)
     claim([(config, out)], seeds, transitions.info)
@@ -58,11 +58,10 @@ def launch(
     if not quiet:
         print(_description(config, transitions, domain), file=sys.stderr)
     del transitions
-    stopped = run_jobs(train_jobs(config, seeds, out), quiet=quiet)
-    if stopped:
+    if unfinished and run_jobs(train_jobs(config, unfinished, out), quiet=quiet):
         print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
         return 130
-    if len(before) == len(seeds):
+    if not unfinished:
         print(f"Nothing to do: all seeds in {out} are finished.", file=sys.stderr)
     for note in ratio_notes(config, folder, seeds):
         print(f"note: {note}", file=sys.stderr)

@@ -76,6 +76,7 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
     """
     info = prepared.transitions.info
     rebalance, record = _evaluation_side(config)
+    weighted = prepared.probability if record else None
     common = {
         "dataset": info.digest,
         "action_bounds": [info.action_low.tolist(), info.action_high.tolist()],
@@ -92,7 +93,7 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
         stage=Stage("behavior", clone, rebalance, algorithm.behavior_updates),
         shapes=prepared.shapes,
         batch_size=config.batch_size,
-        tables=_tables(config, prepared.probability if record else None),
+        tables=_tables(config, weighted),
         data=prepared.data,
         log_interval=_LOG_INTERVAL,
         checkpoint_interval=_CHECKPOINT_INTERVAL,
@@ -106,7 +107,7 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
             "expected rows with a next action or a terminal, from which onestep learns a value, but found "
             f"none in {info.spec}. Use a dataset of longer episodes."
         )
-    probability = prepared.probability[kept] if prepared.probability is not None and record else None
+    probability = None if weighted is None else weighted[kept]
     if probability is not None and not probability.sum() > 0:
         raise DatasetError(
             "expected a row of positive weight with a next action or a terminal, but found none. Use other "

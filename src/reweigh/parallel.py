@@ -78,6 +78,18 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
             raise KeyboardInterrupt  # the second time is heard at once
         stop.set()
 
+    def fail(why: str) -> None:
+        nonlocal failure
+        failure = failure or why
+        stop.set()
+
+    def hear(message: Message) -> None:
+        nonlocal stopped
+        stopped = stopped or message.kind == "stopped"
+        if message.kind == "failed":
+            fail(message.content)
+        listen(message)
+
     with signals_heard(ask_to_stop):
         while running or (waiting and not stop.is_set()):
             while len(running) < cores and waiting and not stop.is_set():
@@ -87,27 +99,17 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                 process.start()
                 running[number] = process
             with contextlib.suppress(queue.Empty):
-                message = messages.get(timeout=0.2)
-                stopped = stopped or message.kind == "stopped"
-                if message.kind == "failed":
-                    failure = failure or message.content
-                    stop.set()
-                listen(message)
+                hear(messages.get(timeout=0.2))
             for number, process in list(running.items()):
                 if not process.is_alive():
                     del running[number]
-                    if process.exitcode != 0 and failure is None:
-                        failure = (
+                    if process.exitcode != 0:
+                        fail(
                             f"the process of {jobs[number].label} ended with code {process.exitcode} "
                             "(killed, or out of memory?). Run the same command again to go on."
                         )
-                        stop.set()
     while not messages.empty():
-        message = messages.get()
-        stopped = stopped or message.kind == "stopped"
-        if message.kind == "failed":
-            failure = failure or message.content
-        listen(message)
+        hear(messages.get())
     if failure is not None:
         raise RunError(failure)
     return stopped or bool(waiting)

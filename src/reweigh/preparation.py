@@ -65,8 +65,7 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
     if isinstance(weights, OperA):
         return weighting_by_advantage(learned_priority(transitions, weights), weights)
     if isinstance(weights, OperAFile):
-        priority = read_published(weights.paths, len(transitions))
-        return weighting_by_advantage(priority, weights.scaling(priority.shape[1]))
+        return weighting_by_advantage(read_published(weights.paths, len(transitions)), weights)
     if isinstance(weights, Mixture):
         first, second = (compute_weights(transitions, part) for part in (weights.first, weights.second))
         return Weighting(

@@ -8,8 +8,7 @@ from reweigh.algorithms.iql import IQLConfig
 from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, map_weights, parts_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
-from reweigh.priorities.oper_a import OperA
-from reweigh.priorities.published import OperAFile
+from reweigh.priorities.oper_a import FromAdvantages, OperA
 
 # Environments whose rewards the IQL code scales, by their names without a version.
 _LOCOMOTION = ("Hopper", "HalfCheetah", "Walker2d", "Ant")
@@ -32,7 +31,7 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
         stage = 3
 
     def of_stage(method: Any) -> Any:
-        if not isinstance(method, OperA | OperAFile) or method.iteration is not None:
+        if not isinstance(method, FromAdvantages) or method.iteration is not None:
             return method
         last = method.learning.stages if isinstance(method, OperA) else stage
         return replace(method, iteration=min(stage, last))
@@ -66,7 +65,7 @@ def for_domain(
         config = replace(config, reward="minus-one")
     elif domain == "mujoco" and env is None:
         config = replace(config, reward=config.algorithm.defaults.locomotion_reward)
-    learned = any(isinstance(part, OperA | OperAFile) for part in parts_of(config.rebalance.weights))
+    learned = any(isinstance(part, FromAdvantages) for part in parts_of(config.rebalance.weights))
     if learned and published_terms and isinstance(config.rebalance, Resample):
         config = replace(config, rebalance=_published_rebalance(config, domain))
     if isinstance(config.algorithm, CQLConfig) and domain == "kitchen":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.atomic import write_text
+from reweigh.cache import elsewhere
 from reweigh.errors import RunError
 from reweigh.seed_folder import SeedFolder, file_date, read_record
 
@@ -55,7 +56,7 @@ class RunFolder:
                 self.seed(seed).path.mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"cannot write in {self.path} ({error.strerror}). Choose another --out."
+                f"cannot write in {self.path} ({error.strerror}). {elsewhere(self.path)}"
             ) from error
 
     def refuse_other(self, identity: str) -> None:

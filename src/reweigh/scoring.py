@@ -5,22 +5,6 @@ import numpy as np
 from reweigh.datasets.scores import normalized_score
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.policy import Policy
-from reweigh.seed_folder import SeedFolder
-
-
-def evaluate_run(folder: SeedFolder, env: str, episodes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a seed's last policy: returns, and normalised scores where there is a reference.
-
-    Args:
-        folder: of the seed.
-        env: as for `reweigh.evaluation.make_environment`.
-        episodes: how many.
-
-    Raises:
-        RunError: there is no policy.
-        ConfigError: the environment cannot be made, or is not the policy's.
-    """
-    return evaluate_policy(folder.load_policy(), folder.seed, env, episodes)
 
 
 def evaluate_policy(

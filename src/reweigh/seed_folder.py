@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from reweigh.atomic import parse_json, read_npz, write_npz, write_text
+from reweigh.cache import elsewhere
 from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
@@ -111,7 +112,7 @@ class SeedFolder:
             file = open(self.path / "lock", "a+")  # noqa: SIM115 - held until the block ends
         except OSError as error:
             raise RunError(
-                f"cannot write in {self.path} ({error.strerror}). Choose another --out."
+                f"cannot write in {self.path} ({error.strerror}). {elsewhere(self.path)}"
             ) from error
         with file:
             deadline = time.monotonic() + _LOCK_PATIENCE_S

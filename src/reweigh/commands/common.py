@@ -34,10 +34,10 @@ def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
 
 def _without_folder(word: str) -> str:
     """A word of a command line; of a file, perhaps with a share after a colon, the name alone."""
-    if Path(word).exists():
+    if os.path.exists(word):  # unlike pathlib, it takes a name that is too long for an absent one
         return Path(word).name
     path, colon, share = word.rpartition(":")
-    return f"{Path(path).name}:{share}" if colon and Path(path).exists() else word
+    return f"{Path(path).name}:{share}" if colon and os.path.exists(path) else word
 
 
 def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:

@@ -157,7 +157,8 @@ def _episodes(rows: Rows) -> int:
 
 def _say_missed_ratio(made: dict[str, Any]) -> None:
     wanted, reached = made["mix_ratio"], made["mix_ratio_reached"]
-    if abs(reached / wanted - 1) > _RATIO_TOLERANCE:
+    # Measured against the rarer side, good or bad.
+    if abs(reached - wanted) > _RATIO_TOLERANCE * min(wanted, 1 - wanted):
         things = "episodes" if made.get("mix_unit") == "episodes" else "rows"
         print(
             f"note: {reached:.3g} of the {things} are good instead of {wanted:g}, because episodes are "

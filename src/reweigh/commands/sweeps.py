@@ -28,7 +28,7 @@ from reweigh.sweeps.backends import (
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
 from reweigh.sweeps.progress import TYPICAL_RATE, Standing, hours_left, standing_of
-from reweigh.sweeps.record import merged_record, write_record
+from reweigh.sweeps.record import merged_asked, write_asked
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
@@ -62,11 +62,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     standings = [standing_of(found, found.tasks[number]) for number in numbers]
     script = _slurm_script(arguments, found, numbers) if arguments.launch == "slurm" else ""
     if arguments.dry_run:
-        merged_record(found)
+        merged_asked(found)
         _print_plan(found, standings, configs)
         print(f"\n{script}" if script else "", end="")
         return 0
-    write_record(found)
+    write_asked(found)
     unfinished = [standing for standing in standings if standing.state != "finished"]
     if arguments.launch in ("script", "docker"):
         tasks = [standing.task for standing in unfinished]
@@ -135,7 +135,7 @@ def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str,
 def status(arguments: argparse.Namespace) -> int:
     """Say how far a sweep is."""
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
-    merged_record(found)
+    merged_asked(found)
     standings = [standing_of(found, task) for task in found.tasks]
     if arguments.json:
         print(json.dumps({"folder": str(found.folder), "tasks": [_as_json(s) for s in standings]}, indent=2))

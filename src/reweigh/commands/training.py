@@ -64,16 +64,17 @@ def _file_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _run_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from reweigh.runs import RunFolder
-    from reweigh.scoring import evaluate_run
+    from reweigh.scoring import evaluate_policy
 
     folder = RunFolder(Path(arguments.run))
     config = folder.config()
     results = []
     for seed in folder.seeds():
-        env = arguments.env or seed.load_policy().meta.get("env") or env_of(config)
+        policy = seed.load_policy()
+        env = arguments.env or policy.meta.get("env") or env_of(config)
         if env is None:
             raise ConfigError(f"expected an environment for {arguments.run}, but it names none. Give --env.")
-        returns, scores = evaluate_run(seed, env, arguments.episodes)
+        returns, scores = evaluate_policy(policy, seed.seed, env, arguments.episodes)
         results.append({"seed": seed.seed, "env": env, "return": float(returns.mean())})
         if scores is not None:
             results[-1]["normalized_score"] = float(scores.mean())

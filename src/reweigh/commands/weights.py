@@ -26,9 +26,6 @@ from reweigh.transitions import Transitions
 
 Method = ReturnMethod | OperA | OperAFile
 
-# What OPER-A's settings say of learning values.
-_OF_LEARNING = ("value_seeds", "learning")
-
 
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them, of one dataset or of a suite."""
@@ -104,10 +101,7 @@ def _make(asked: _Asked) -> dict[str, Any] | None:
             return None
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
-        method = method.scaling(priority.shape[1])
     weighting, settings = compute(transitions, method, asked.scaling, priority)
-    if isinstance(asked.method, OperAFile):  # which learned nothing
-        settings = asdict(asked.method) | {k: v for k, v in settings.items() if k not in _OF_LEARNING}
     summary = summarize(weighting.probability, transitions)
     if priority is not None:
         summary |= summarize_stages(priority)

@@ -80,9 +80,9 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
     """
     entry = entry_of(name)
     place = os.environ.get(VARIABLE) or BASE_URL
-    if not re.match("https?://", place):
+    if not _is_url(place):
         return _in_folder(entry, place)
-    path = cache_folder() / "d4rl" / entry.file
+    path = _cached(entry)
     if path.is_file():
         return path
     source = Source(
@@ -104,6 +104,19 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
             "to a folder that holds the file."
         ) from error
     return path
+
+
+def is_at_hand(name: str) -> bool:
+    """Whether `fetch` would download nothing.
+
+    Args:
+        name: for example `hopper-medium-v2`.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    place = os.environ.get(VARIABLE) or BASE_URL
+    return not _is_url(place) or _cached(entry_of(name)).is_file()
 
 
 def d4rl_rows(name: str) -> Rows:
@@ -139,6 +152,14 @@ def d4rl_rows(name: str) -> Rows:
             _write_record(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.env)
+
+
+def _is_url(place: str) -> bool:
+    return re.match("https?://", place) is not None
+
+
+def _cached(entry: Reference) -> Path:
+    return cache_folder() / "d4rl" / entry.file
 
 
 def _in_folder(entry: Reference, place: str) -> Path:

@@ -86,26 +86,20 @@ def return_to_go(
 
 def transitions_from_rows(
     rows: Rows,
+    info: DatasetInfo,
     *,
-    spec: str,
     keep_all: bool,
-    digest: str,
-    row_rule: str,
     episode_ends: EpisodeEnds,
     max_episode_steps: int | None,
-    action_bounds: tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]],
 ) -> Transitions:
     """Apply a row rule to recorded rows.
 
     Args:
         rows: checked rows with actions in [-1, 1].
-        spec: what the user asked for.
+        info: of the dataset, the rule's words included.
         keep_all: the `all` rule; false: D4RL's rule.
-        digest: of the rows and the rule.
-        row_rule: its words.
         episode_ends: `flags` trusts terminals and time-outs, `discontinuity` compares states.
         max_episode_steps: the limit where the record has no `timeouts`.
-        action_bounds: what -1 and 1 stand for.
 
     Raises:
         DatasetError: nothing is left.
@@ -122,7 +116,7 @@ def transitions_from_rows(
     index = np.flatnonzero(kept)
     if not len(index):
         raise DatasetError(
-            f"expected at least one transition, but every row of {spec} is a time-out or the last row."
+            f"expected at least one transition, but every row of {info.spec} is a time-out or the last row."
         )
     if keep_all:
         assert rows.next_observation is not None
@@ -159,17 +153,7 @@ def transitions_from_rows(
         step=step,
         source=source[index],
         episodes=episodes,
-        info=DatasetInfo(
-            spec=spec,
-            row_rule=row_rule,
-            digest=digest,
-            num_rows=len(rows),
-            action_low=action_bounds[0],
-            action_high=action_bounds[1],
-            env=rows.env,
-            reference=rows.reference,
-            attributes=rows.attributes,
-        ),
+        info=info,
     )
 
 

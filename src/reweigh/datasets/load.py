@@ -10,15 +10,15 @@ import numpy as np
 
 from reweigh.checks import check_choices, check_count
 from reweigh.datasets.bandit import bandit_rows
-from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
+from reweigh.datasets.d4rl import d4rl_rows, is_at_hand, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
-from reweigh.datasets.minari import is_minari, minari_rows
+from reweigh.datasets.minari import MINARI, is_minari, minari_folder, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
-from reweigh.datasets.suites import is_suite, suite_rows
+from reweigh.datasets.suites import d4rl_names, is_suite, suite_rows
 from reweigh.errors import DatasetError
-from reweigh.transitions import Transitions
+from reweigh.transitions import DatasetInfo, Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.
 SHIPPED = {"hopper-random-expert": Path(__file__).parent / "hopper-random-expert.hdf5"}
@@ -96,7 +96,7 @@ def load(
         low, high = bounds_of(rows.env)
     # The digest is of the record, so that weights fit whichever environment scales its actions.
     recorded = rows
-    rows, bounds = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
+    rows, (action_low, action_high) = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
     keep_all = rows.next_observation is not None and not record.always_d4rl
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
@@ -118,15 +118,19 @@ def load(
     row_rule = f"{'all' if keep_all else 'd4rl'}, episodes by {episode_ends}"
     if rows.timeout is None and not keep_all:
         row_rule += f", limit {limit}"
-    return transitions_from_rows(
-        rows,
+    info = DatasetInfo(
         spec=spec,
-        keep_all=keep_all,
-        digest=rows_digest(recorded, row_rule),
         row_rule=row_rule,
-        episode_ends=episode_ends,
-        max_episode_steps=limit,
-        action_bounds=bounds,
+        digest=rows_digest(recorded, row_rule),
+        num_rows=len(rows),
+        action_low=action_low,
+        action_high=action_high,
+        env=rows.env,
+        reference=rows.reference,
+        attributes=rows.attributes,
+    )
+    return transitions_from_rows(
+        rows, info, keep_all=keep_all, episode_ends=episode_ends, max_episode_steps=limit
     )
 
 
@@ -140,6 +144,20 @@ def plain_name(spec: str) -> str:
     name = spec.replace("/", "-") if is_minari(spec) else spec
     name = Path(name.replace(":", "-")).name
     return next((name.removesuffix(end) for end in (".hdf5", ".h5", ".npz") if name.endswith(end)), name)
+
+
+def needs_download(spec: str) -> bool:
+    """Whether loading a dataset would download something.
+
+    Args:
+        spec: of the dataset.
+
+    Raises:
+        ReweighError: there is no such name.
+    """
+    if is_minari(spec):
+        return not os.path.isdir(minari_folder(spec.removeprefix(MINARI)) / "data")
+    return not all(map(is_at_hand, d4rl_names(spec)))
 
 
 def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:

@@ -93,7 +93,7 @@ def fetch_minari(name: str) -> Path:
         DatasetError: it is no ID, Minari is not installed, or the dataset cannot be had.
     """
     folder = minari_folder(name)
-    if not (folder / "data").is_dir():
+    if not os.path.isdir(folder / "data"):
         _check_reachable(name, folder)
         library = _library()
         try:

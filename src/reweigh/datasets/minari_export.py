@@ -26,15 +26,15 @@ def check_free(name: str) -> Path:
         DatasetError: it is no ID, Minari is not installed, or the folder is taken or cannot be written.
     """
     folder = minari_folder(name)
-    if folder.exists():
+    if os.path.exists(folder):
         raise DatasetError(
             f"cannot write {MINARI}{name}: {folder} is there already. Choose another version after -v, or "
             "remove it with 'minari delete'."
         )
     place = folder
-    while not place.exists() and place != place.parent:
+    while not os.path.exists(place) and place != place.parent:
         place = place.parent
-    if not (place.is_dir() and os.access(place, os.W_OK)):
+    if not (os.path.isdir(place) and os.access(place, os.W_OK)):
         raise DatasetError(
             f"cannot write {MINARI}{name}: {place} is no folder that can be written in. Set "
             "MINARI_DATASETS_PATH to one."

@@ -67,7 +67,7 @@ def n_step_view(
     end_row = np.flatnonzero(end)[np.cumsum(end) - end]
     steps = np.minimum(n, end_row - row + 1)
     reward = np.zeros(count)
-    for j in range(n):
+    for j in range(int(steps.max())):
         going = np.flatnonzero(steps > j)
         reward[going] += discount**j * transitions.reward[going + j].astype(np.float64)
     last = row + steps - 1

@@ -13,7 +13,8 @@ from reweigh.datasets.rewards import transform_reward
 from reweigh.datasets.views import TargetView, monte_carlo_view, n_step_view, next_observation_of
 from reweigh.priorities.advantage import advantage, next_weight, rescaled
 from reweigh.priorities.oper_a import ValueLearning
-from reweigh.rebalance.static import ResampleTables, resample, resample_tables
+from reweigh.rebalance.static import resample, resample_tables
+from reweigh.sampling import AliasTable
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Stage
 
@@ -129,7 +130,7 @@ def value_config(learning: ValueLearning) -> ValueConfig:
     )
 
 
-def stage_tables(weight: Float64[np.ndarray, " N"] | None) -> ResampleTables:
+def stage_tables(weight: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
     """What a stage draws with: the weights of the one before; None in the first: uniform."""
     return resample_tables(None if weight is None else weight / weight.sum())
 

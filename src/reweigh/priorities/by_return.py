@@ -30,11 +30,18 @@ class FromReturns:
     """How returns are taken, whatever the method makes of them."""
 
     kept_rows_only: bool = field(default=False, kw_only=True)
-    """Sum only rows that are transitions, as the authors' code does."""
+    """Sum only rows that are transitions, as OPER's code and the IQL code of AW and DW do."""
     reward_shift: float = field(default=0.0, kw_only=True)
     """Added to every reward before the sum: -1 in the AW authors' IQL code on AntMaze."""
     by_length: bool = field(default=False, kw_only=True)
     """Divide returns by episode length: for datasets of cut segments."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not abs(self.reward_shift) <= LARGEST:
+            raise ConfigError(
+                f"expected reward_shift from {-LARGEST:g} to {LARGEST:g}, but found {self.reward_shift}."
+            )
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class OperR(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         if not 0 <= self.base <= LARGEST:
             raise ConfigError(f"expected base from 0 to {LARGEST:g}, but found {self.base}.")
 
@@ -65,6 +73,7 @@ class RW(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         _check_temperature(self.temperature)
 
 
@@ -81,6 +90,7 @@ class AW(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         _check_temperature(self.temperature)
 
 
@@ -95,6 +105,7 @@ class Top(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         check_range(self, "in (0, 1]", "fraction")
 
 
@@ -127,6 +138,7 @@ class Shuffled(FromReturns):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         _check_temperature(self.temperature)
         if self.permutation_seed < 0:
             raise ConfigError(f"expected permutation_seed of at least 0, but found {self.permutation_seed}.")

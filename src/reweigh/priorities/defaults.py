@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from reweigh.priorities.by_return import AW, RW, FromReturns, OperR, Shuffled
-from reweigh.priorities.oper_a import OperA, as_published, oper_a_for
+from reweigh.priorities.oper_a import FromAdvantages, OperA, as_published, oper_a_for
 from reweigh.priorities.published import OperAFile
 
 # Its episodes lose their time-out rows, and it weighs after it has transformed the rewards; the scale that it
@@ -30,7 +30,7 @@ def published_defaults(
         method = replace(method, base=0.2)
     if isinstance(method, RW | AW | Shuffled) and algorithm == "cql":
         method = replace(method, temperature=0.2)
-    if isinstance(method, OperA | OperAFile) and domain:
+    if isinstance(method, FromAdvantages) and domain:
         method = oper_a_for(method, domain)
     return as_paper(method, paper, domain, algorithm) if paper else method
 
@@ -50,6 +50,6 @@ def as_paper(method: Any, paper: str, domain: str | None, algorithm: str | None)
         method = replace(method, kept_rows_only=True)
     if isinstance(method, FromReturns) and paper in IQL_CODE and domain == "antmaze":
         method = replace(method, reward_shift=-1.0)
-    if paper == "oper" and isinstance(method, OperA | OperAFile) and algorithm in ("td3-bc", "onestep"):
+    if paper == "oper" and isinstance(method, FromAdvantages) and algorithm in ("td3-bc", "onestep"):
         method = replace(method, clip_without_std=False)
     return as_published(method) if paper == "oper" and isinstance(method, OperA) else method

@@ -90,40 +90,63 @@ class ValueLearning:
 
 
 @dataclass(frozen=True)
-class OperA:
-    """Priorities from iterated advantages (OPER, arXiv 2306.05412)."""
+class FromAdvantages:
+    """What is made of the weights of every stage and value seed, wherever they come from."""
 
-    iteration: int | None = None
+    iteration: int | None = field(default=None, kw_only=True)
     """Which stage's weights, from 1; None: the last one. (`reweigh train`
     fills in the one that the authors train the algorithm with.)"""
-    value_seeds: tuple[int, ...] = (0, 1, 2)
-    """Value learnings whose weights are averaged."""
-    average: Literal["mean", "median"] = "mean"
-    """Over value seeds."""
-    std: float | None = 2.0
+    average: Literal["mean", "median"] = field(default="mean", kw_only=True)
+    """Over value seeds, or files."""
+    std: float | None = field(default=2.0, kw_only=True)
     """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
-    eps: float | None = 0.1
+    eps: float | None = field(default=0.1, kw_only=True)
     """Smallest weight before the last normalisation."""
-    eps_max: float | None = None
+    eps_max: float | None = field(default=None, kw_only=True)
     """Largest weight before the last normalisation."""
-    clip_without_std: bool = True
+    clip_without_std: bool = field(default=True, kw_only=True)
     """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
     Onestep code)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.iteration is not None and self.iteration < 1:
+            raise ConfigError(f"expected iteration of at least 1, but found {self.iteration}.")
+        check_choices(self)
+        check_range(self, "of at least 0", "std", "eps", "eps_max")
+        check_bounds(self.eps, self.eps_max)
+
+    def stage_of(self, stages: int) -> int:
+        """The stage whose weights are used, from 1.
+
+        Args:
+            stages: how many there are.
+
+        Raises:
+            ConfigError: there is no such stage.
+        """
+        if self.iteration is not None and self.iteration > stages:
+            raise ConfigError(
+                f"expected iteration from 1 to {stages}, the number of stages, but found {self.iteration}."
+            )
+        return stages if self.iteration is None else self.iteration
+
+
+@dataclass(frozen=True)
+class OperA(FromAdvantages):
+    """Priorities from iterated advantages (OPER, arXiv 2306.05412)."""
+
+    value_seeds: tuple[int, ...] = (0, 1, 2)
+    """Value learnings whose weights are averaged."""
     learning: ValueLearning = field(default_factory=ValueLearning)
 
     method: ClassVar[str] = "oper-a"
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if self.iteration is not None and not 1 <= self.iteration <= self.learning.stages:
-            raise ConfigError(
-                f"expected iteration from 1 to {self.learning.stages}, the number of stages, "
-                f"but found {self.iteration}."
-            )
-        check_choices(self)
+        super().__post_init__()
         check_seeds("value_seeds", self.value_seeds)
-        check_range(self, "of at least 0", "std", "eps", "eps_max")
-        check_bounds(self.eps, self.eps_max)
+        self.stage_of(self.learning.stages)
 
 
 def oper_a_for(method: Any, domain: str) -> Any:
@@ -156,7 +179,7 @@ def as_published(method: OperA) -> OperA:
 
 
 def probability_by_advantage(
-    priority: Float64[np.ndarray, "seeds stages N"], method: OperA
+    priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages
 ) -> Float64[np.ndarray, " N"]:
     """One stage's weights, averaged over value seeds and stretched.
 
@@ -174,7 +197,9 @@ def probability_by_advantage(
     )
 
 
-def weighting_by_advantage(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> Weighting:
+def weighting_by_advantage(
+    priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages
+) -> Weighting:
     """Probabilities, with a warning where value seeds disagree.
 
     Args:
@@ -184,7 +209,9 @@ def weighting_by_advantage(priority: Float64[np.ndarray, "seeds stages N"], meth
     return Weighting(probability_by_advantage(priority, method), agreement_notes(priority, method))
 
 
-def agreement_notes(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> tuple[str, ...]:
+def agreement_notes(
+    priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages
+) -> tuple[str, ...]:
     """A warning where value seeds disagree on the stage that a method uses.
 
     Args:
@@ -200,14 +227,17 @@ def agreement_notes(priority: Float64[np.ndarray, "seeds stages N"], method: Ope
     )
 
 
-def stage_index(priority: Float64[np.ndarray, "seeds stages N"], method: OperA) -> int:
+def stage_index(priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages) -> int:
     """Position of the stage that a method uses.
 
     Args:
         priority: weights of every stage and seed.
-        method: names the iteration, from 1; None: the last.
+        method: names the iteration.
+
+    Raises:
+        ConfigError: there is no such stage.
     """
-    return (priority.shape[1] if method.iteration is None else method.iteration) - 1
+    return method.stage_of(priority.shape[1]) - 1
 
 
 def average_over_seeds(
@@ -224,12 +254,14 @@ def average_over_seeds(
 
 
 def seed_agreement(weight: Float64[np.ndarray, "seeds N"]) -> float | None:
-    """Mean Spearman correlation between the weights of two value seeds; None with a single seed.
+    """Mean Spearman correlation between the weights of two value seeds; None where there is none.
+
+    That is with a single seed, or with one whose weights are all equal.
 
     Args:
         weight: of each value seed, in one stage.
     """
-    if len(weight) < 2:
+    if len(weight) < 2 or not np.ptp(weight, axis=1).all():
         return None
     correlation = np.corrcoef(np.stack([ranks(row) for row in weight]))
     return float(correlation[np.triu_indices(len(weight), 1)].mean())

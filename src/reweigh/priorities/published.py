@@ -4,54 +4,38 @@ A file is a pickled dict in `.npy`: {iter, first_eval_steps, eval_steps, 1..K ->
 a program; this reader knows only the few words that arrays, numbers, text and dicts are made of.
 """
 
-import io
+import os
 import pickle
 import pickletools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from jaxtyping import Float64
 
 from reweigh.atomic import atomic_path
 from reweigh.errors import ConfigError, WeightsError, first_line
-from reweigh.priorities.oper_a import OperA, ValueLearning
+from reweigh.priorities.oper_a import FromAdvantages
 
 
 @dataclass(frozen=True)
-class OperAFile:
+class OperAFile(FromAdvantages):
     """Published OPER-A weights (`.npy`), instead of learning them."""
 
     path: str = ""
     """With `%s` in place of the seed where there are several files."""
     file_seeds: tuple[int, ...] = (1, 2, 3)
     """What `%s` stands for."""
-    iteration: int | None = None
-    """Which stage's weights, from 1; None: the last one. (`reweigh train`
-    fills in the one that the authors train the algorithm with.)"""
-    average: Literal["mean", "median"] = "mean"
-    """Over files."""
-    std: float | None = 2.0
-    """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
-    eps: float | None = 0.1
-    """Smallest weight before the last normalisation."""
-    eps_max: float | None = None
-    """Largest weight before the last normalisation."""
-    clip_without_std: bool = True
-    """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
-    Onestep code)."""
 
     method: ClassVar[str] = "oper-a-file"
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         if not self.file_seeds:
             raise ConfigError("expected at least one of file_seeds, but found none.")
-        if self.iteration is not None and self.iteration < 1:
-            raise ConfigError(f"expected iteration of at least 1, but found {self.iteration}.")
-        self.scaling(self.iteration or 1)
 
     @property
     def paths(self) -> list[Path]:
@@ -59,25 +43,6 @@ class OperAFile:
         if "%s" not in self.path:
             return [Path(self.path)]
         return [Path(self.path.replace("%s", str(seed))) for seed in self.file_seeds]
-
-    def scaling(self, stages: int) -> OperA:
-        """How the weights are averaged and stretched, as for learned ones.
-
-        Args:
-            stages: how many the files hold.
-
-        Raises:
-            ConfigError: there is no such iteration, or a setting has no meaning.
-        """
-        return OperA(
-            iteration=self.iteration,
-            average=self.average,
-            std=self.std,
-            eps=self.eps,
-            eps_max=self.eps_max,
-            clip_without_std=self.clip_without_std,
-            learning=ValueLearning(stages=stages),
-        )
 
 
 def read_published(paths: Sequence[Path], num_transitions: int) -> Float64[np.ndarray, "seeds stages N"]:
@@ -153,7 +118,7 @@ def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]
 
 
 def _read_dict(path: Path) -> dict[Any, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
         raise WeightsError(
             f"expected published weights at {path}, but there is no such file. %s stands for file_seeds, "
             "1 2 3 where they are not named."
@@ -170,7 +135,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
                     f"expected the authors' dict of weights, but {path} holds an array of {dtype}, {shape}."
                 )
             _check_memo(file)
-            content = _Unpickler(file).load()
+            content = _Unpickler(file, encoding="latin1").load()
     except WeightsError:
         raise
     except Exception as error:  # on damaged bytes, pickle raises almost anything
@@ -228,9 +193,6 @@ _MOST_MEMO = 100_000
 
 class _Unpickler(pickle.Unpickler):
     """Arrays, numbers, text, dicts. Every other name is refused before anything of it runs."""
-
-    def __init__(self, file: BinaryIO | io.BytesIO):
-        super().__init__(file, encoding="latin1")
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         name = f"{module_name.replace('numpy._core', 'numpy.core')}.{global_name}"

@@ -19,7 +19,7 @@ from reweigh.priorities.by_return import (
     probability_by_return,
 )
 from reweigh.priorities.oper_a import (
-    OperA,
+    FromAdvantages,
     agreement_notes,
     average_over_seeds,
     stage_index,
@@ -84,7 +84,7 @@ class Scaling:
 
 def weigh(
     transitions: Transitions,
-    method: ReturnMethod | OperA,
+    method: ReturnMethod | FromAdvantages,
     scaling: Scaling | None = None,
     priority: Float64[ndarray, "seeds stages N"] | None = None,
 ) -> tuple[Weighting, dict[str, Any]]:
@@ -102,7 +102,7 @@ def weigh(
     """
     scaling = scaling or Scaling()
     settings = asdict(method)
-    if isinstance(method, OperA):
+    if isinstance(method, FromAdvantages):
         if priority is None:
             raise ConfigError("expected the learned priorities of oper-a, but found none. Learn them first.")
         settings["iteration"] = stage_index(priority, method) + 1
@@ -123,7 +123,7 @@ def weigh(
     return replace(weighting, probability=probability), settings | changed
 
 
-def _with_own_bounds(scaling: Scaling, method: OperA) -> Scaling:
+def _with_own_bounds(scaling: Scaling, method: FromAdvantages) -> Scaling:
     """OPER-A's own bounds where a target is asked for without any."""
     if scaling.target_ess is None:
         return scaling

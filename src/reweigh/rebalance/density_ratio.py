@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Float64, PRNGKeyArray
 from reweigh.checks import check_choices, check_range
 from reweigh.networks import MLP, fan_in_uniform, lecun_normal, make_mlp, orthogonal, small_uniform
 from reweigh.optim import Trained, step, trained
-from reweigh.rebalance.static import ResampleTables, resample_tables
-from reweigh.sampling import draw_indices
+from reweigh.rebalance.static import resample_tables
+from reweigh.sampling import AliasTable, draw_indices
 from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, Tables, TermWeight, rows_of
 
 
@@ -85,7 +85,7 @@ class Ratio(eqx.Module):
 class DensityRatioTables(eqx.Module):
     """What batches are drawn with, and what weights prefer."""
 
-    prioritized: ResampleTables
+    prioritized: AliasTable | None
     reward: Float[Array, " N"]
     """`r_n` of every row."""
 
@@ -101,7 +101,7 @@ class Logits(NamedTuple):
     """`f(s')`."""
 
 
-class Weights(NamedTuple):
+class BatchWeights(NamedTuple):
     """Weights of a batch; each sums to 1."""
 
     state_action: Float[Array, " B"]
@@ -122,9 +122,9 @@ def clipped_logit(
     return (_clip(state_action, limit) + _clip(state, limit)) / temperature
 
 
-def batch_weights(logits: Logits, settings: RatioSettings) -> Weights:
+def batch_weights(logits: Logits, settings: RatioSettings) -> BatchWeights:
     """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone."""
-    return Weights(
+    return BatchWeights(
         jax.nn.softmax(clipped_logit(logits.state_action, logits.state, settings)),
         jax.nn.softmax(_state_logit(logits.state, settings)),
     )
@@ -183,7 +183,7 @@ def logits_of(ratio: Ratio, batch: Batch) -> Logits:
 
 def ratio_step(
     nets: Trained, batch: Batch, reward: Float[Array, " B"], settings: RatioSettings
-) -> tuple[Trained, Weights, Metrics]:
+) -> tuple[Trained, BatchWeights, Metrics]:
     """One step of the networks, and the weights from before it.
 
     Args:
@@ -250,7 +250,7 @@ def density_ratio(
 
     def draw(key: PRNGKeyArray, tables: DensityRatioTables, data: Batch, update: Array) -> Minibatch:
         del update
-        index = draw_indices(key, tables.prioritized.prioritized, batch_size, len(data.reward))
+        index = draw_indices(key, tables.prioritized, batch_size, len(data.reward))
         ones = jnp.ones(batch_size, data.reward.dtype)
         return Minibatch(rows_of(data, index), None, TermWeight(ones, ones, ones), index)
 
@@ -292,7 +292,7 @@ def density_ratio_tables(
     return DensityRatioTables(resample_tables(probability), jnp.asarray(reward, jnp.float32))
 
 
-def _diagnostics(logits: Logits, weights: Weights, settings: RatioSettings) -> Metrics:
+def _diagnostics(logits: Logits, weights: BatchWeights, settings: RatioSettings) -> Metrics:
     """What says whether the weights have collapsed, or do nothing."""
     count, p, limit = len(weights.state_action), weights.state_action, 1 + settings.clip
     if settings.clipping == "together":

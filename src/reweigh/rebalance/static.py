@@ -19,21 +19,15 @@ ResampleTerms = Literal["all", "policy", "evaluation"]
 """Which terms see the prioritised batch: all of one batch, or one side of two batches."""
 
 
-class ResampleTables(eqx.Module):
-    """None: uniform."""
-
-    prioritized: AliasTable | None
-
-
 class ReweightTables(eqx.Module):
     """`w`, mean 1 over the data."""
 
     weight: Float[Array, " N"]
 
 
-def resample_tables(probability: Float64[np.ndarray, " N"] | None) -> ResampleTables:
+def resample_tables(probability: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
     """What `resample` draws with; None: uniform."""
-    return ResampleTables(None if probability is None else build_alias_table(probability))
+    return None if probability is None else build_alias_table(probability)
 
 
 def reweight_tables(probability: Float64[np.ndarray, " N"]) -> ReweightTables:
@@ -54,24 +48,24 @@ def resample(
             probability `min(t / M, 1)`, else from all rows alike. None: always from `p`.
     """
 
-    def draw_prioritized(key: PRNGKeyArray, tables: ResampleTables, num_rows: int, update: Array) -> Array:
+    def draw_prioritized(key: PRNGKeyArray, table: AliasTable | None, num_rows: int, update: Array) -> Array:
         if progressive_updates is None:
-            return draw_indices(key, tables.prioritized, batch_size, num_rows)
+            return draw_indices(key, table, batch_size, num_rows)
         weighted_key, uniform_key, coin_key = jax.random.split(key, 3)
-        index = draw_indices(weighted_key, tables.prioritized, batch_size, num_rows)
+        index = draw_indices(weighted_key, table, batch_size, num_rows)
         # A coin a row, instead of a table rebuilt at every update.
         weighted = jax.random.uniform(coin_key, (batch_size,)) * progressive_updates < update
         return jnp.where(weighted, index, draw_indices(uniform_key, None, batch_size, num_rows))
 
-    def draw(key: PRNGKeyArray, tables: ResampleTables, data: Batch, update: Array) -> Minibatch:
+    def draw(key: PRNGKeyArray, table: AliasTable | None, data: Batch, update: Array) -> Minibatch:
         num_rows = len(data.reward)
         ones = jnp.ones(batch_size, data.reward.dtype)
         weight = TermWeight(ones, ones, ones)
         if terms == "all":
-            index = draw_prioritized(key, tables, num_rows, update)
+            index = draw_prioritized(key, table, num_rows, update)
             return Minibatch(rows_of(data, index), None, weight)
         prioritized_key, uniform_key = jax.random.split(key)
-        prioritized = rows_of(data, draw_prioritized(prioritized_key, tables, num_rows, update))
+        prioritized = rows_of(data, draw_prioritized(prioritized_key, table, num_rows, update))
         uniform = rows_of(data, draw_indices(uniform_key, None, batch_size, num_rows))
         if terms == "policy":
             return Minibatch(uniform, prioritized, weight)

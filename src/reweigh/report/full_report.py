@@ -1,13 +1,13 @@
 """One verb: run folders -> tables, figures and a page."""
 
 import datetime
-import importlib.metadata
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reweigh import __version__
 from reweigh.atomic import write_text
 from reweigh.errors import RunError
 from reweigh.report.across import Across, across_table, compare_across
@@ -183,7 +183,7 @@ def _opening(groups: Sequence[Group], absent: Sequence[str]) -> list[Block]:
     seeds = sum(len(group.finished) for group in groups)
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     count = f"{seeds} finished seeds of {runs} runs in {len(groups)} groups"
-    made = Text(f"{count}; made by reweigh {_version()}, {today}.")
+    made = Text(f"{count}; made by reweigh {__version__}, {today}.")
     blocks: list[Block] = [Heading(_TITLE, level=1), made]
     for group in groups:
         if not group.complete:
@@ -193,10 +193,3 @@ def _opening(groups: Sequence[Group], absent: Sequence[str]) -> list[Block]:
     if absent:
         blocks.append(Text(f"Asked for by a sweep, and in no table: {'; '.join(absent)}.", warning=True))
     return blocks
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("reweigh")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

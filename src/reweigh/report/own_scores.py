@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reweigh.datasets.describe import describe
-from reweigh.datasets.load import load
+from reweigh.datasets.load import load, needs_download
 from reweigh.errors import ReweighError
 
 
@@ -66,6 +66,8 @@ def _key(data: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _read(data: Mapping[str, Any]) -> tuple[str, OwnScores] | str:
     try:
+        if needs_download(data["spec"]):
+            return f"{data['spec']} is not here (it would have to be downloaded)"
         transitions = load(
             data["spec"],
             env=data.get("env"),

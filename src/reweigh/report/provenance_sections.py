@@ -23,7 +23,8 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
     for group in groups:
         results = [seed.result for seed in group.finished]
         rates = [r["updates_per_second"] for r in results if r.get("updates_per_second")]
-        updates = group.settings["num_updates"]
+        # What was done: a last stage without training is one update, whatever was asked for.
+        updates = max((r.get("num_updates", 0) for r in results), default=0) or group.settings["num_updates"]
         rows.append(
             (
                 group.dataset.label,

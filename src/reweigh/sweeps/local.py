@@ -13,7 +13,7 @@ from reweigh.errors import ConfigError
 from reweigh.processes import CORES, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import Standing, forget_failure, log_path, remember_failure, standing_of
-from reweigh.sweeps.record import write_record
+from reweigh.sweeps.record import write_asked
 
 INTERRUPTED = 130
 """What `reweigh` ends with when it was stopped and has saved its state."""
@@ -83,7 +83,7 @@ def run_sweep(
         ReweighError: the folder holds runs of other settings, or cannot be written.
     """
     slots = slots_of(jobs, gpus, jobs_per_gpu)
-    write_record(sweep)
+    write_asked(sweep)
     run_locally(sweep, sweep.tasks, slots, listen)
     return [standing_of(sweep, task) for task in sweep.tasks]
 

@@ -24,7 +24,7 @@ class Asked:
     seeds: tuple[int, ...]
 
 
-def merged_record(sweep: Sweep) -> dict[str, Asked]:
+def merged_asked(sweep: Sweep) -> dict[str, Asked]:
     """Everything that a sweep's folder is known to be asked for, this sweep's tasks included.
 
     Args:
@@ -37,7 +37,7 @@ def merged_record(sweep: Sweep) -> dict[str, Asked]:
         RunError: the record is damaged, or says other settings of a run, whose finished seeds would be taken
             for this sweep's.
     """
-    known = read_record(sweep.folder)
+    known = read_asked(sweep.folder)
     for task in sweep.tasks:
         run = str(task.run.relative_to(sweep.folder))
         before = known.get(run, Asked(task.words, ()))
@@ -50,7 +50,7 @@ def merged_record(sweep: Sweep) -> dict[str, Asked]:
     return known
 
 
-def write_record(sweep: Sweep) -> None:
+def write_asked(sweep: Sweep) -> None:
     """Write down what a sweep asks for, beside what was asked for before in its folder.
 
     Args:
@@ -59,8 +59,8 @@ def write_record(sweep: Sweep) -> None:
     Raises:
         RunError: the record says other settings of a run, or cannot be read or written.
     """
-    asked = merged_record(sweep)
-    if asked == read_record(sweep.folder):
+    asked = merged_asked(sweep)
+    if asked == read_asked(sweep.folder):
         return
     plain = {run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in asked.items()}
     try:
@@ -70,7 +70,7 @@ def write_record(sweep: Sweep) -> None:
         raise RunError(f"cannot write in {sweep.folder} ({error.strerror}). Choose another --out.") from error
 
 
-def read_record(folder: Path) -> dict[str, Asked]:
+def read_asked(folder: Path) -> dict[str, Asked]:
     """What was asked for in a folder; empty where no sweep has.
 
     Args:
@@ -111,7 +111,7 @@ def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
             if _NAME in files:
                 asked |= {
                     os.path.realpath(os.path.join(place, run)): one.seeds
-                    for run, one in read_record(Path(place)).items()
+                    for run, one in read_asked(Path(place)).items()
                 }
             if _NAME in files or "config.json" in files:
                 folders.clear()
