@@ -23,15 +23,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs; finished ones are kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--trained-well", action="store_true", help="rate 1e-3 and normalised observations")
+    parser.add_argument("--trained-well", action="store_true", help="rate 1e-3 and normalized observations")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + 5)
-    how = ", learning rate 1e-3, normalised observations" if arguments.trained_well else ""
+    how = ", learning rate 1e-3, normalized observations" if arguments.trained_well else ""
     lines = [
         "# Quickstart's comparison on other data",
         "",
         *describe_machine("jax", "gymnasium", "mujoco"),
-        f"Behaviour cloning as in `reweigh quickstart` ({quickstart.NUM_UPDATES} updates, 64x64){how}, seeds "
+        f"Behavior cloning as in `reweigh quickstart` ({quickstart.NUM_UPDATES} updates, 64x64){how}, seeds "
         f"{seeds[0]} to {seeds[-1]}. IQM of the last evaluation and 95 % bootstrap interval; all seeds.",
         "",
         "| dataset | its mean, top decile, best | weights | IQM | seeds | ESS/N | good share |",
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def trained_well(config: RunConfig) -> RunConfig:
-    """Quickstart's settings leave behaviour cloning undertrained where several policies overlap."""
+    """Quickstart's settings leave behavior cloning undertrained where several policies overlap."""
     assert isinstance(config.algorithm, BCConfig)
     algorithm = replace(config.algorithm, learning_rate=1e-3)
     return replace(config, algorithm=algorithm, normalize_observations=True)

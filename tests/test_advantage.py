@@ -36,11 +36,11 @@ def small(rewards, terminals, timeouts=None):
     return load(arrays)
 
 
-# By hand: rewards 1, 2, 4 and a terminal; then 8, 16 and a time-out. γ = 1/2.
+# By hand: rewards 1, 2, 4 and a terminal; then 8, 16 and a timeout. γ = 1/2.
 HAND = {"rewards": [1, 2, 4, 8, 16], "terminals": [0, 0, 1, 0, 0], "timeouts": [0, 0, 0, 0, 1]}
 
 
-def test_two_steps_by_hand_end_at_a_terminal_and_value_the_state_after_a_time_out():
+def test_two_steps_by_hand_end_at_a_terminal_and_value_the_state_after_a_timeout():
     view = n_step_view(small(**HAND), 2, 0.5)
     np.testing.assert_array_equal(view.reward, [1 + 1, 2 + 2, 4, 8 + 8, 16])
     np.testing.assert_array_equal(view.discount, [0.25, 0, 0, 0.25, 0.5])
@@ -61,7 +61,7 @@ def test_the_number_of_steps_may_be_any():
     np.testing.assert_array_equal(n_step_view(data, 10**12, 0.5).reward, n_step_view(data, 9, 0.5).reward)
 
 
-def test_the_published_form_ends_at_time_outs_and_keeps_the_power():
+def test_the_published_form_ends_at_timeouts_and_keeps_the_power():
     data = small(**HAND)
     ended = n_step_view(data, 2, 0.5, timeouts_end=True)
     np.testing.assert_array_equal(ended.discount, [0.25, 0, 0, 0, 0])
@@ -69,7 +69,7 @@ def test_the_published_form_ends_at_time_outs_and_keeps_the_power():
     np.testing.assert_array_equal(powered.discount, [0.25, 0, 0, 0.25, 0.25])
 
 
-def test_one_step_bootstraps_through_time_outs_in_the_published_form_too():
+def test_one_step_bootstraps_through_timeouts_in_the_published_form_too():
     data = small(**HAND)
     np.testing.assert_array_equal(
         n_step_view(data, 1, 0.5, timeouts_end=True).discount, [0.5, 0.5, 0, 0.5, 0.5]

@@ -124,7 +124,7 @@ BROKEN = {
     ),
     "no rows": (lambda: {name: array[:0] for name, array in GOOD.items()}, "at least 2 rows, but"),
     "one row": (lambda: {name: array[:1] for name, array in GOOD.items()}, "at least 2 rows, but"),
-    "only time-outs": (with_array(timeouts=np.ones(ROWS)), "at least one transition"),
+    "only timeouts": (with_array(timeouts=np.ones(ROWS)), "at least one transition"),
 }
 
 
@@ -186,7 +186,7 @@ def test_an_action_on_the_bound_up_to_rounding_is_no_violation():
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_without_time_outs_a_limit_is_asked_for(ending, tmp_path):
+def test_without_timeouts_a_limit_is_asked_for(ending, tmp_path):
     arrays = good_arrays()
     del arrays["timeouts"]
     path = write(tmp_path / f"rows.{ending}", arrays)

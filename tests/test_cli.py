@@ -70,7 +70,7 @@ def test_inspect_counts_what_the_file_holds(small, capsys):
     assert found["transitions"] == 380
     assert found["episodes"] == 40
     assert found["ended by terminal"] == 20
-    assert found["ended by time-out"] == 20
+    assert found["ended by timeout"] == 20
 
 
 def test_weigh_then_train_then_evaluate(small, tmp_path, capsys):

@@ -20,7 +20,7 @@ from reweigh.policy import Policy, save_policy
 
 LOW, HIGH = np.array([-2, 10], np.float32), np.array([2, 14], np.float32)
 
-# Episode k has 4, 3 or 5 steps and ends in a terminal, a time-out, or both at once.
+# Episode k has 4, 3 or 5 steps and ends in a terminal, a timeout, or both at once.
 LENGTHS = (4, 3, 5)
 
 
@@ -113,9 +113,9 @@ def test_every_field_of_every_row_is_the_step_that_was_taken():
     assert rows.env == "Counting-v0"
 
 
-def test_time_outs_stand_apart_from_terminals_and_the_last_cut_is_a_time_out():
+def test_timeouts_stand_apart_from_terminals_and_the_last_cut_is_a_timeout():
     rows, _ = collect("Counting-v0", "random", 14, 0)
-    # Rows 3 (terminal), 6 (time-out), 11 (both: a terminal), 13 (cut).
+    # Rows 3 (terminal), 6 (timeout), 11 (both: a terminal), 13 (cut).
     np.testing.assert_array_equal(np.flatnonzero(rows.terminal), [3, 11])
     np.testing.assert_array_equal(np.flatnonzero(rows.timeout), [6, 13])
 
@@ -129,7 +129,7 @@ def test_an_episode_that_ends_at_the_last_step_is_not_cut(num_steps, terminal):
     assert len(Counting.made[-1].seeds) == attributes["episodes"]
 
 
-def test_the_time_limit_of_gymnasium_is_a_time_out():
+def test_the_time_limit_of_gymnasium_is_a_timeout():
     rows, attributes = collect("Limited-v0", "random", 6, 0)
     np.testing.assert_array_equal(rows.timeout, [False, True] * 3)
     assert not rows.terminal.any()
@@ -254,7 +254,7 @@ def test_a_written_file_loads_with_the_transitions_of_d4rls_rule(tmp_path, num_s
     path = tmp_path / "data.hdf5"
     write_hdf5(path, rows, attributes)
     data = reweigh.load(path)
-    # 14: time-outs in rows 6 and 13. 12: row 6, and the last row, a terminal. 7: row 6, which is the last.
+    # 14: timeouts in rows 6 and 13. 12: row 6, and the last row, a terminal. 7: row 6, which is the last.
     assert len(data) == transitions
     index = data.raw_index
     np.testing.assert_allclose(data.action, (rows.action[index] - LOW) / 2 - 1, atol=1e-6)

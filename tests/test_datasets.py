@@ -54,7 +54,7 @@ def record(terminal, timeout=None, *, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def naive_kept(terminal, timeout, limit) -> tuple[list[int], list[bool]]:
-    """D4RL's `qlearning_dataset`, one row at a time: rows that are transitions, rows that are time-outs."""
+    """D4RL's `qlearning_dataset`, one row at a time: rows that are transitions, rows that are timeouts."""
     kept, final_rows, step = [], [False] * len(terminal), 0
     for i in range(len(terminal) - 1):
         final = bool(timeout[i]) if timeout is not None else step == limit - 1
@@ -66,7 +66,7 @@ def naive_kept(terminal, timeout, limit) -> tuple[list[int], list[bool]]:
             step = 0
         kept.append(i)
         step += 1
-    i = len(terminal) - 1  # D4RL never looks at the last row; whether it ends in a time-out is our question
+    i = len(terminal) - 1  # D4RL never looks at the last row; whether it ends in a timeout is our question
     final_rows[i] = bool(timeout[i]) if timeout is not None else step == limit - 1
     return kept, final_rows
 
@@ -223,7 +223,7 @@ def test_without_timeouts_the_rows_equal_d4rls_at_a_limit_of_50(kind, tmp_path):
 
 @st.composite
 def flags(draw, min_size: int = 2, max_size: int = 40):
-    """Terminals and time-outs, both often set, in every combination."""
+    """Terminals and timeouts, both often set, in every combination."""
     count = draw(st.integers(min_size, max_size))
     share = draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
     other = draw(st.sampled_from([0.0, 0.1, 0.5, 0.9]))
@@ -284,7 +284,7 @@ def test_whole_returns_count_rows_that_are_no_transitions():
     arrays = record([0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0])
     arrays["rewards"] = np.array([1, 2, 4, 8, 16, 32, 64], np.float32)
     episodes = load(arrays).episodes
-    # Rows 2 (a time-out) and 6 (the last) are dropped; the last episode is unfinished.
+    # Rows 2 (a timeout) and 6 (the last) are dropped; the last episode is unfinished.
     np.testing.assert_array_equal(episodes.whole_return, [7, 24, 96])
     np.testing.assert_array_equal(episodes.kept_return, [3, 24, 32])
     np.testing.assert_array_equal(episodes.whole_length, [3, 2, 2])
@@ -296,7 +296,7 @@ def test_whole_returns_count_rows_that_are_no_transitions():
 def test_an_episode_without_a_transition_enters_no_statistic():
     arrays = record([0, 1, 0, 0, 0, 1, 0, 0], [0, 0, 1, 1, 0, 1, 0, 0])
     arrays["rewards"] = np.array([1, 1, 1000, -1000, 3, 3, 5, 7], np.float32)
-    found = load(arrays)  # rows 2 and 3 are one-row episodes of a time-out; row 5 has both flags
+    found = load(arrays)  # rows 2 and 3 are one-row episodes of a timeout; row 5 has both flags
     np.testing.assert_array_equal(found.raw_index, [0, 1, 4, 6])
     np.testing.assert_array_equal(found.episode, [0, 0, 1, 2])
     np.testing.assert_array_equal(found.episodes.whole_return, [2, 6, 12])
@@ -304,7 +304,7 @@ def test_an_episode_without_a_transition_enters_no_statistic():
     np.testing.assert_allclose(scaled.reward, [100, 100, 300, 500])
 
 
-def test_a_time_out_is_no_terminal_and_a_terminal_is_no_time_out():
+def test_a_timeout_is_no_terminal_and_a_terminal_is_no_timeout():
     arrays = record([0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0])
     arrays["next_observations"] = arrays["observations"] + 1
     found = load(arrays)
@@ -316,7 +316,7 @@ def test_a_time_out_is_no_terminal_and_a_terminal_is_no_time_out():
 
 
 @pytest.mark.parametrize("kind", ["arrays", "npz"])
-def test_only_a_record_with_next_observations_keeps_time_outs_and_the_last_row(kind, tmp_path):
+def test_only_a_record_with_next_observations_keeps_timeouts_and_the_last_row(kind, tmp_path):
     arrays = record([0, 1, 0, 0, 0], [0, 0, 0, 1, 0])
     whole = {**arrays, "next_observations": arrays["observations"] + 1}
 
@@ -335,7 +335,7 @@ def test_hdf5_follows_d4rls_rule_even_with_next_observations(tmp_path):
     np.testing.assert_array_equal(found.next_observation, arrays["observations"][[1, 2, 3]])
 
 
-def test_without_time_outs_kept_rows_are_split_where_the_state_jumps():
+def test_without_timeouts_kept_rows_are_split_where_the_state_jumps():
     arrays = record([0, 0, 1, 0, 0, 0])
     arrays["next_observations"] = arrays["observations"] + np.float32([1, -1])
     arrays["next_observations"][3] += np.float32(0.01)

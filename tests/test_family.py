@@ -36,7 +36,7 @@ LIMIT = 10
 
 
 class Drift(gymnasium.Env):
-    """Pays the action, which drifts the state; a drift too far down is a terminal, ten steps a time-out."""
+    """Pays the action, which drifts the state; a drift too far down is a terminal, ten steps a timeout."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space: Any = gymnasium.spaces.Box(LOW, HIGH)
@@ -292,7 +292,7 @@ def test_an_episode_goes_on_after_a_restart_as_if_there_had_been_none():
     np.testing.assert_array_equal(np.flatnonzero(whole.arrays["timeouts"]), [9, 19, 29])
 
 
-def test_a_simulator_that_does_not_repeat_itself_ends_its_episode_in_a_time_out_at_a_restart():
+def test_a_simulator_that_does_not_repeat_itself_ends_its_episode_in_a_timeout_at_a_restart():
     environment = make_environment("DriftNoisy-v0")
     first, second = (Recorder(environment, 30, 5) for _ in range(2))
     first.run(lambda number, observation: np.ones(1, np.float32), 14)

@@ -20,7 +20,7 @@ from reweigh.evaluation import make_environment
 
 minari = pytest.importorskip("minari", reason="minari is not installed: pip install 'reweigh[minari]'")
 
-# Episode k ends after so many steps, by turns in a terminal, a time-out and both.
+# Episode k ends after so many steps, by turns in a terminal, a timeout and both.
 LENGTHS = (4, 3, 5)
 
 
@@ -125,7 +125,7 @@ def test_every_step_of_every_episode_is_a_transition_with_its_own_next_observati
     assert data.info.row_rule.startswith("all")
 
 
-def test_an_episode_ends_in_a_terminal_a_time_out_or_where_its_record_stops():
+def test_an_episode_ends_in_a_terminal_a_timeout_or_where_its_record_stops():
     write("made/ends-v0", (2, True, False), (3, False, True), (2, False, False), (2, True, True))
     rows = load_record("minari:made/ends-v0").rows
     np.testing.assert_array_equal(np.flatnonzero(rows.terminal), [1, 8])
@@ -224,7 +224,7 @@ def test_a_policy_of_dictionary_data_is_trained_scored_by_its_own_references_and
     assert main(["evaluate", str(tmp_path / "run"), "--episodes", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["normalized_score"] == pytest.approx(100 * 31 / 3 / 40)
     dataset = group_runs([read_run(RunFolder(tmp_path / "run"))])[0].dataset
-    assert (dataset.reference, dataset.unit) == ((0.0, 40.0), "normalised score")
+    assert (dataset.reference, dataset.unit) == ((0.0, 40.0), "normalized score")
 
 
 @pytest.mark.parametrize("spec", ["record.npz", "record.hdf5"])

@@ -17,7 +17,7 @@ from reweigh.datasets.rows import Rows
 
 
 def make_source(lengths, *, sign: int = 1, ends: str = "terminal", seed: int = 0) -> Rows:
-    """Row `i` observes `sign * (i + 1)`; episodes end in a terminal, a time-out, both, or change in turn."""
+    """Row `i` observes `sign * (i + 1)`; episodes end in a terminal, a timeout, both, or change in turn."""
     lengths = np.asarray(lengths)
     count, last = int(lengths.sum()), np.cumsum(lengths) - 1
     terminal, timeout = np.zeros(count, bool), np.zeros(count, bool)
@@ -43,7 +43,7 @@ def pieces_of(rows: Rows, source: int) -> list[np.ndarray]:
 
 
 def assert_copied(rows: Rows, good: Rows, bad: Rows):
-    """Every row equals its source's in every field, but for time-outs."""
+    """Every row equals its source's in every field, but for timeouts."""
     for label, source in ((1, good), (0, bad)):
         here = rows.source == label
         row = np.abs(rows.observation[here, 0]).astype(int) - 1
@@ -105,7 +105,7 @@ def test_good_rows_come_first_and_every_row_names_its_source():
     assert_copied(rows, good, bad)
 
 
-def test_episodes_are_copied_whole_with_their_time_outs():
+def test_episodes_are_copied_whole_with_their_timeouts():
     lengths = [6, 1, 4, 1, 3, 8]
     good, bad = make_source(lengths, ends="in turn"), make_source(lengths, sign=-1, ends="timeout")
     rows, _ = mix(good, bad, MixRecipe(ratio=0.5, size=400))
@@ -118,7 +118,7 @@ def test_episodes_are_copied_whole_with_their_time_outs():
         np.testing.assert_array_equal(rows.timeout[here], source.timeout[row])
 
 
-def test_the_unfinished_end_of_a_record_becomes_a_time_out():
+def test_the_unfinished_end_of_a_record_becomes_a_timeout():
     source = make_source([3, 4])
     source = dataclasses.replace(source, terminal=source.terminal & (np.arange(7) < 6))
     rows, _ = mix(source, source, MixRecipe(ratio=0.5, size=100))
@@ -128,7 +128,7 @@ def test_the_unfinished_end_of_a_record_becomes_a_time_out():
     assert not source.timeout.any()
 
 
-def test_segments_are_short_stretches_whose_cut_ends_are_time_outs():
+def test_segments_are_short_stretches_whose_cut_ends_are_timeouts():
     good, bad = make_source([2000, 700]), make_source([1000, 3], sign=-1, ends="timeout")
     before = [column.copy() for source in (good, bad) for column in (source.terminal, source.timeout)]
     rows, made = mix(good, bad, MixRecipe(ratio=0.5, size=60_000, kind="segments"))
@@ -244,7 +244,7 @@ def test_a_mix_loads_as_the_transitions_of_its_episodes(tmp_path):
     step = np.where(found.source == 1, 1, -1)[inside, None]
     np.testing.assert_array_equal(found.next_observation[inside], found.observation[inside] + step)
     reward = [source.reward.astype(np.float64) for source in (good, bad)]
-    # The one-row episode of the good source ends in a time-out: it holds no transition.
+    # The one-row episode of the good source ends in a timeout: it holds no transition.
     returns = [reward[0][:5].sum(), reward[0][5:8].sum(), reward[1][:4].sum(), reward[1][4:].sum()]
     np.testing.assert_allclose(np.unique(found.episodes.whole_return), sorted(returns), rtol=1e-12)
 
@@ -289,7 +289,7 @@ def test_sources_of_different_widths_are_refused(name):
         mix(good, wide, MixRecipe(ratio=0.5, size=10))
 
 
-def test_a_source_without_time_outs_gets_them_from_the_limit():
+def test_a_source_without_timeouts_gets_them_from_the_limit():
     source = dataclasses.replace(make_source([25]), timeout=None)
     found = with_timeouts(source, 10)
     np.testing.assert_array_equal(np.flatnonzero(found.timeout), [9, 19])

@@ -310,7 +310,7 @@ def test_rows_without_a_next_action_or_a_terminal_teach_no_value(config):
     prepared = prepare(config)
     clone, value = shared_stages(config, config.algorithm, prepared)
     transitions = prepared.transitions
-    # With next observations in the file a time-out's row is kept; what was done after it nobody knows.
+    # With next observations in the file a timeout's row is kept; what was done after it nobody knows.
     assert len(transitions) == len(clone.work.data.reward) == 200
     lonely = transitions.raw_index % 20 == 19
     np.testing.assert_array_equal(value.work.data.reward, transitions.reward[~lonely])

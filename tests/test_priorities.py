@@ -281,7 +281,7 @@ def test_returns_count_dropped_rows_unless_told_otherwise():
         "terminals": np.zeros(7, bool),
         "timeouts": np.array([0, 1, 0, 1, 0, 0, 0], bool),
     }
-    data = load(arrays)  # rows 0 | 2 | 4, 5 are transitions; 1, 3 time-outs, 6 the last row
+    data = load(arrays)  # rows 0 | 2 | 4, 5 are transitions; 1, 3 timeouts, 6 the last row
     whole = probability_by_return(data, OperR()).probability  # 8, 2, 4
     np.testing.assert_allclose(whole, np.array([6, 0, 2, 2]) / 10, rtol=1e-12)
     kept = probability_by_return(data, OperR(kept_rows_only=True)).probability  # 1, 2, 4

@@ -81,7 +81,7 @@ def test_linear_weights_equal_the_closed_form(weight, std, eps):
 def test_linear_weights_respect_the_floor_the_ceiling_and_the_order(weight, std, eps, eps_max):
     p = linear_probability(weight, std=std, eps=eps, eps_max=eps_max)
     assert p.sum() == pytest.approx(1)
-    # Between floor and ceiling lies a factor that the last normalisation keeps.
+    # Between floor and ceiling lies a factor that the last normalization keeps.
     if eps_max is not None:
         assert p.max() <= p.min() * eps_max / eps * (1 + 1e-9)
     assert p.min() > 0

@@ -186,7 +186,7 @@ def test_several_sources_have_their_shares_of_rows_good_ones_first():
     assert mix_several(shares, recipe)[1] == made
 
 
-def test_several_good_sources_are_all_labelled_good():
+def test_several_good_sources_are_all_labeled_good():
     one, two, bad = make_source([5] * 4), make_source([5] * 4, seed=1), make_source([5] * 4, sign=-1)
     rows, made = mix_several(
         [Source(one, 0.2, good=True), Source(bad, 0.5, good=False), Source(two, 0.3, good=True)],

@@ -86,7 +86,7 @@ def test_five_steps_equal_the_authors_code(case, dtype):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_a_new_stage_keeps_networks_and_restarts_the_optimiser_as_the_authors_code(dtype):
+def test_a_new_stage_keeps_networks_and_restarts_the_optimizer_as_the_authors_code(dtype):
     arrays = golden("04c_value_update")
     precision = "f64" if dtype == jnp.float64 else "f32"
     with jax.enable_x64(dtype == jnp.float64):

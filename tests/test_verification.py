@@ -14,7 +14,7 @@ from reweigh.preparation import training_batch
 
 
 def record(*, own_next: bool = False) -> dict[str, np.ndarray]:
-    """30 episodes of 10 rows; every second ends in a terminal, the others in a time-out."""
+    """30 episodes of 10 rows; every second ends in a terminal, the others in a timeout."""
     rng = np.random.default_rng(0)
     row = np.arange(300)
     observation = rng.normal(size=(300, 3)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_a_sampler_in_single_precision_fails(sound, monkeypatch):
     assert verification.sampler(sound).status == "fail"
 
 
-def test_training_that_takes_terminals_for_time_outs_fails(sound, monkeypatch):
+def test_training_that_takes_terminals_for_timeouts_fails(sound, monkeypatch):
     def careless(transitions, normalizer, discount, action_limit):
         batch = training_batch(transitions, normalizer, discount, action_limit)
         following = jnp.asarray(normalizer(transitions.next_observation))

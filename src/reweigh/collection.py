@@ -29,7 +29,7 @@ def collect(
     """Roll out a policy and record every step, ready for `reweigh.datasets.files.write_hdf5`.
 
     Actions stand in the environment's units, as it took them; `reweigh.load` scales them to [-1, 1]. The
-    last episode is cut after `num_steps` and ends in a time-out there, unless in a terminal. Equal arguments
+    last episode is cut after `num_steps` and ends in a timeout there, unless in a terminal. Equal arguments
     give equal arrays, and more steps the same ones first, up to that cut.
 
     Args:
@@ -184,7 +184,7 @@ class Recorder:
             self.count += 1
 
     def columns(self, count: int) -> tuple[dict[str, np.ndarray], bool]:
-        """The first rows by D4RL's names, and whether their last episode is cut short: a time-out.
+        """The first rows by D4RL's names, and whether their last episode is cut short: a timeout.
 
         Args:
             count: rows, of those recorded.
@@ -221,7 +221,7 @@ class Recorder:
     def restore(self, recorded: dict[str, np.ndarray]) -> None:
         """Go on after earlier steps: the unfinished episode is simulated again by its actions.
 
-        Where the simulator does not come to the recorded observations again, that episode ends in a time-out.
+        Where the simulator does not come to the recorded observations again, that episode ends in a timeout.
 
         Args:
             recorded: columns by D4RL's names.

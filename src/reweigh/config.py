@@ -97,7 +97,7 @@ class Resample:
 
     weights: Weights = field(default_factory=Uniform)
     terms: ResampleTerms = "all"
-    """`all`: one batch for every term. `policy`: a prioritised batch for improvement and constraint, a
+    """`all`: one batch for every term. `policy`: a prioritized batch for improvement and constraint, a
     uniform one for evaluation. `evaluation`: the other way round."""
 
     progressive_updates: int | None = None

@@ -83,12 +83,12 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "--clip-actions", action="store_true", help="accept actions outside the bounds, clipped"
     )
     reading.add_argument(
-        "--max-episode-steps", type=int, metavar="N", help="limit of a file without time-outs"
+        "--max-episode-steps", type=int, metavar="N", help="limit of a file without timeouts"
     )
     reading.add_argument(
         "--episode-ends",
         choices=("flags", "discontinuity"),
-        help="trust terminals and time-outs, or compare states (default: flags where there are any)",
+        help="trust terminals and timeouts, or compare states (default: flags where there are any)",
     )
 
 
@@ -369,7 +369,7 @@ def _add_mix(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same recipe, same bytes")
     parser.add_argument(
-        "--max-episode-steps", type=int, metavar="N", help="limit of sources without time-outs"
+        "--max-episode-steps", type=int, metavar="N", help="limit of sources without timeouts"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -24,7 +24,7 @@ def load(
 ) -> Transitions:
     """Read a dataset.
 
-    `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: time-out rows and the last row
+    `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: timeout rows and the last row
     are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
     they follow D4RL's rule too. `minari:ID` keeps every row.
 
@@ -36,7 +36,7 @@ def load(
             D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,),
             optionally `timeouts` (M,), `next_observations` (M, S), `source` (M,)).
         env: environment, over the one that the file names.
-        episode_ends: `flags` (terminals and time-outs) or `discontinuity` (terminals and jumps of the state
+        episode_ends: `flags` (terminals and timeouts) or `discontinuity` (terminals and jumps of the state
             by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
             `timeouts`.
         max_episode_steps: episode limit of a file without `timeouts`, refused for others; None: D4RL's, by

@@ -40,7 +40,7 @@ def td_target(
 
 
 def expectile_loss(difference: Float[Array, " B"], *, expectile: float) -> Float[Array, " B"]:
-    """Asymmetric squared error, whose minimiser over constants is an expectile.
+    """Asymmetric squared error, whose minimizer over constants is an expectile.
 
     .. math:: L_2^τ(u) = |τ - 1(u < 0)| u^2
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons, their initialisations, and the twin critic."""
+"""Multilayer perceptrons, their initializations, and the twin critic."""
 
 from collections.abc import Callable, Sequence
 

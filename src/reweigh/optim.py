@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 
 class Trained(eqx.Module):
-    """A network with its optimiser's state."""
+    """A network with its optimizer's state."""
 
     model: PyTree[Array]
     opt_state: PyTree[Array]

@@ -41,7 +41,7 @@ class Arm:
 
     @property
     def config(self) -> RunConfig:
-        """Behaviour cloning small enough for a few seconds a seed."""
+        """Behavior cloning small enough for a few seconds a seed."""
         return RunConfig(
             data=DataConfig(self.data),
             algorithm=BCConfig(policy="deterministic", hidden=(64, 64), learning_rate=3e-4),
@@ -58,7 +58,7 @@ class ArmResult:
 
     label: str
     scores: list[float]
-    """Normalised, of the last evaluation, one a seed."""
+    """Normalized, of the last evaluation, one a seed."""
     iqm: float
     low: float
     """Ends of the 95 % bootstrap interval over seeds."""
@@ -70,7 +70,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class DataScores:
-    """The dataset's own episodes, normalised."""
+    """The dataset's own episodes, normalized."""
 
     mean: float
     top_decile: float
@@ -125,8 +125,8 @@ def introduction(transitions: Transitions, data: DataScores, num_jobs: int) -> s
         f"{DATA}: {len(transitions)} transitions of {transitions.info.env} in {len(transitions.episodes)} "
         f"episodes,\n{100 * share:.0f} % of them from a good policy, the others from random actions. "
         f"Its mean episode scores {data.mean:.1f}, its best {data.best:.1f}\n"
-        f"(normalised: 0 is a random policy, 100 D4RL's expert). "
-        f"Training behaviour cloning {num_jobs} times, a few minutes:"
+        f"(normalized: 0 is a random policy, 100 D4RL's expert). "
+        f"Training behavior cloning {num_jobs} times, a few minutes:"
     )
 
 
@@ -166,7 +166,7 @@ def as_json(data: DataScores, rows: Sequence[ArmResult]) -> dict:
 def as_text(data: DataScores, rows: Sequence[ArmResult]) -> str:
     """The table for people."""
     lines = [
-        f"{'normalised score':<17} {'IQM':>6}    {'95 % interval':<17} {'seeds':<35} good share of batches",
+        f"{'normalized score':<17} {'IQM':>6}    {'95 % interval':<17} {'seeds':<35} good share of batches",
     ]
     for row in rows:
         seeds = " ".join(f"{score:.1f}" for score in row.scores)

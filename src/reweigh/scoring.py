@@ -10,7 +10,7 @@ from reweigh.policy import Policy
 def evaluate_policy(
     policy: Policy, seed: int, env: str, episodes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a policy: returns, and normalised scores where there is a reference.
+    """Fresh episodes of a policy: returns, and normalized scores where there is a reference.
 
     Args:
         policy: acts greedily.

@@ -28,7 +28,7 @@ class Progress:
     updates_per_second: float | None
     """Since this start; None before it is known, for the first call compiles."""
     score: float | None = None
-    """Of the last evaluation: normalised where there is a reference, else the mean return."""
+    """Of the last evaluation: normalized where there is a reference, else the mean return."""
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: a request that was met

@@ -147,7 +147,7 @@ def make_trainer(
 def run_keys(
     seeds: Sequence[int], *, vmapped: bool, stage: int = 0
 ) -> tuple[Key[Array, "..."], Key[Array, "..."]]:
-    """The key that initialises a run and the key of its updates, each with a seed axis when vmapped.
+    """The key that initializes a run and the key of its updates, each with a seed axis when vmapped.
 
     Args:
         seeds: of the runs; one without `vmapped`.

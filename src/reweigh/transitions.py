@@ -27,7 +27,7 @@ class Episodes:
     terminated: Bool[np.ndarray, " K"]
     """The last recorded row is a terminal."""
     timed_out: Bool[np.ndarray, " K"]
-    """The last recorded row is a time-out. Neither: the record stops in mid-episode."""
+    """The last recorded row is a timeout. Neither: the record stops in mid-episode."""
 
     def __len__(self) -> int:
         return len(self.whole_return)
@@ -73,7 +73,7 @@ class Transitions:
     has_next_action: Bool[np.ndarray, " N"]
     """The following row belongs to the same episode."""
     terminal: Bool[np.ndarray, " N"]
-    """The environment ended here, `V(s') = 0`. A time-out is not a terminal."""
+    """The environment ended here, `V(s') = 0`. A timeout is not a terminal."""
     raw_reward: Float32[np.ndarray, " N"]
     """As recorded; weights from returns use this one."""
     raw_index: Int64[np.ndarray, " N"]

@@ -110,7 +110,7 @@ def learn_weights(
     Args:
         transitions: the dataset.
         learning: how.
-        seed: of initialisation and draws.
+        seed: of initialization and draws.
         report: called about once a second.
         should_stop: asked about once a second; true saves the state and raises `Interrupted`.
 

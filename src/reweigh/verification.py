@@ -101,7 +101,7 @@ def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
     if rows.next_observation is None:
         return Check(what, "skipped", "the record has no next observations of its own to see jumps by")
     jump = np.abs(rows.next_observation[:-1] - rows.observation[1:]).max(axis=1) > DISCONTINUITY
-    # Episodes as they were cut: by flags, and by the episode limit where there are no time-outs.
+    # Episodes as they were cut: by flags, and by the episode limit where there are no timeouts.
     end = np.zeros(len(rows), bool)
     last = np.append(np.diff(transitions.episode) != 0, True)
     first_row = transitions.raw_index[last] - transitions.step[last]

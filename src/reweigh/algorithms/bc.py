@@ -1,4 +1,4 @@
-"""Behaviour cloning: copy the actions of the data.
+"""Behavior cloning: copy the actions of the data.
 
 The Gaussian form is the one of OPER's study (its Onestep code base). Its only loss counts as constraint.
 """
@@ -29,7 +29,7 @@ PolicyKind = Literal["normal", "truncated", "squashed"]
 
 @dataclass(frozen=True)
 class BCConfig:
-    """Settings of behaviour cloning."""
+    """Settings of behavior cloning."""
 
     policy: Literal["normal", "truncated", "squashed", "deterministic"] = "normal"
     """Normal with state-dependent deviation; that truncated to [-1, 1]; `tanh` of it; squared error."""
@@ -109,7 +109,7 @@ def behavior_loss(
 
 
 def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
-    """Behaviour cloning as pure functions.
+    """Behavior cloning as pure functions.
 
     Args:
         config: its settings.

@@ -59,7 +59,7 @@ class CQLConfig:
     """Lagrange form: `min_q_weight` is multiplied by a learned `α'`, which grows while the mean gap is above
     this and falls while it is below; None: it stays 1."""
     warmup_updates: int = 0
-    """First updates in which the policy clones the data (JaxCQL's behaviour-cloning warm-up)."""
+    """First updates in which the policy clones the data (JaxCQL's behavior-cloning warm-up)."""
     backup_entropy: bool = False
     """Subtract the entropy term in the target."""
     target_entropy: float | None = None

@@ -36,7 +36,7 @@ class IQLConfig:
     expectile: float = 0.7
     """`τ` of the value loss, strictly between 0 and 1; 0.5 is SARSA's mean."""
     inverse_temperature: float = 3.0
-    """`β` in `exp(β A)`; 0 is behaviour cloning."""
+    """`β` in `exp(β A)`; 0 is behavior cloning."""
     advantage_limit: float = 100.0
     """Largest `exp(β A)`."""
     cap_after_weighting: bool = False

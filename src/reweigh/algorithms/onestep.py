@@ -40,7 +40,7 @@ class OnestepConfig:
     improvement: Improvement = "exp-weight"
     """How the policy improves on the clone; `easy-bcq` trains nothing, it picks among the clone's samples."""
     inverse_temperature: float = 1.0
-    """exp-weight: `1/T` in `exp((Q - b) / T)`; 0 is behaviour cloning."""
+    """exp-weight: `1/T` in `exp((Q - b) / T)`; 0 is behavior cloning."""
     advantage_limit: float = 100.0
     """exp-weight: largest `exp((Q - b) / T)`."""
     regularization: float = 1.0

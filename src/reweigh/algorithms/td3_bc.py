@@ -26,7 +26,7 @@ class TD3BCConfig:
     """Settings of TD3+BC."""
 
     alpha: float = 2.5
-    """`α`: value against cloning in the actor's loss. 0 is behaviour cloning."""
+    """`α`: value against cloning in the actor's loss. 0 is behavior cloning."""
     policy_noise: float = 0.2
     """Standard deviation of the noise on target actions."""
     noise_clip: float = 0.5

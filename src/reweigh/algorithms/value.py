@@ -133,7 +133,7 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
 
 
 def next_stage(config: ValueConfig, num_updates: int, previous: ValueState) -> ValueState:
-    """The first state of a stage: the networks go on, optimiser and schedule start again.
+    """The first state of a stage: the networks go on, optimizer and schedule start again.
 
     Args:
         config: settings of the value networks.

@@ -27,7 +27,7 @@ def describe(transitions: Transitions) -> dict[str, Any]:
         "action size": transitions.action_size,
         "episodes": len(episodes),
         "ended by terminal": int(episodes.terminated.sum()),
-        "ended by time-out": int(episodes.timed_out.sum()),
+        "ended by timeout": int(episodes.timed_out.sum()),
         "unfinished": int((~episodes.terminated & ~episodes.timed_out).sum()),
         "episode length": _range(episodes.whole_length),
         "episode return": _range(returns),

@@ -1,4 +1,4 @@
-"""Which rows are transitions, where episodes end, and the sums along them. All vectorised.
+"""Which rows are transitions, where episodes end, and the sums along them. All vectorized.
 
 Two row rules exist. `d4rl` reproduces the order and the count of D4RL's `qlearning_dataset`, with which
 published weight files are aligned. `all` keeps every row; it needs next observations in the record.
@@ -20,9 +20,9 @@ DISCONTINUITY = 1e-6
 
 
 def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndarray, " M"]:
-    """Time-outs of a record without a `timeouts` key, by D4RL's own count of steps.
+    """Timeouts of a record without a `timeouts` key, by D4RL's own count of steps.
 
-    The count starts at 0 and a row at `limit - 1` is a time-out, after which it starts at 0 again. After a
+    The count starts at 0 and a row at `limit - 1` is a timeout, after which it starts at 0 again. After a
     terminal it starts at 1, not 0: alignment with published files makes that the rule.
 
     Args:
@@ -98,7 +98,7 @@ def transitions_from_rows(
         rows: checked rows with actions in [-1, 1].
         info: of the dataset, the rule's words included.
         keep_all: the `all` rule; false: D4RL's rule.
-        episode_ends: `flags` trusts terminals and time-outs, `discontinuity` compares states.
+        episode_ends: `flags` trusts terminals and timeouts, `discontinuity` compares states.
         max_episode_steps: the limit where the record has no `timeouts`.
 
     Raises:
@@ -116,7 +116,7 @@ def transitions_from_rows(
     index = np.flatnonzero(kept)
     if not len(index):
         raise DatasetError(
-            f"expected at least one transition, but every row of {info.spec} is a time-out or the last row."
+            f"expected at least one transition, but every row of {info.spec} is a timeout or the last row."
         )
     if keep_all:
         assert rows.next_observation is not None

@@ -35,9 +35,9 @@ class DataConfig:
     """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
     episode_ends: EpisodeEnds | None = None
     """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
-    where the record has next observations and no time-outs."""
+    where the record has next observations and no timeouts."""
     max_episode_steps: int | None = None
-    """Episode limit of a file without time-outs, refused for others; None: D4RL's, by the file's name or its
+    """Episode limit of a file without timeouts, refused for others; None: D4RL's, by the file's name or its
     environment."""
     clip_actions: bool = False
     """Take actions outside the bounds at the bound."""

@@ -260,7 +260,7 @@ def _draw(source: Source, target: float, recipe: MixRecipe, rng: np.random.Gener
 
 
 def _take(rows: Rows, pieces: _Pieces) -> Rows:
-    """Copy the stretches; a cut end, or the end of an unfinished record, becomes a time-out."""
+    """Copy the stretches; a cut end, or the end of an unfinished record, becomes a timeout."""
     assert rows.timeout is not None
     length = np.array(pieces.length, np.int64)
     end = np.cumsum(length)

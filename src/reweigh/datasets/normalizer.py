@@ -1,4 +1,4 @@
-"""The one place where observations are normalised, for training and for acting."""
+"""The one place where observations are normalized, for training and for acting."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Normalizer:
     scale: Float32[np.ndarray, " S"]
 
     def __call__(self, observation: Float32[np.ndarray, "*B S"]) -> Float32[np.ndarray, "*B S"]:
-        """Normalise observations of any leading shape."""
+        """Normalize observations of any leading shape."""
         return (observation - self.mean) / self.scale
 
 

@@ -31,9 +31,9 @@ class Reference:
     file: str
     """Path below D4RL's download address."""
     reference_min: float
-    """Mean return of a random policy: normalised score 0."""
+    """Mean return of a random policy: normalized score 0."""
     reference_max: float
-    """Mean return of an expert: normalised score 100."""
+    """Mean return of an expert: normalized score 100."""
     max_episode_steps: int
     evaluate_in: str | None
     """Today's gymnasium environment that comes closest; None: there is none."""

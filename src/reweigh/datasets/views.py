@@ -45,7 +45,7 @@ def n_step_view(
 
     .. math:: y_t = \sum_{j<k} γ^j r_{t+j} + γ^k (1 - D) V(s_{t+k}), \quad k = \min(n, \text{rows left})
 
-    A way ends with its episode. `D = 1` where it ends in a terminal; at a time-out, and where the record
+    A way ends with its episode. `D = 1` where it ends in a terminal; at a timeout, and where the record
     stops, the value of the state reached is known and used.
 
     Args:

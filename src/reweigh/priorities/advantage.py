@@ -82,7 +82,7 @@ def rescaled(weight: Float64[np.ndarray, " N"], *, std: float, eps: float) -> Fl
     Args:
         weight: `w`, mean 1.
         std: wished standard deviation, above 0.
-        eps: smallest weight before the last normalisation.
+        eps: smallest weight before the last normalization.
     """
     spread = float(weight.std())
     if spread == 0 or std <= spread:

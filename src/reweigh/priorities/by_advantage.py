@@ -23,7 +23,7 @@ _CHUNK = 2**15
 
 
 class ValueProblem:
-    """A dataset as value learning sees it: normalised states, and the columns of its target."""
+    """A dataset as value learning sees it: normalized states, and the columns of its target."""
 
     def __init__(self, transitions: Transitions, learning: ValueLearning):
         self.transitions, self.learning = transitions, learning
@@ -145,7 +145,7 @@ def values_of(value: Value, observation: Float[np.ndarray, "N S"]) -> Float64[np
 
     Args:
         value: the network.
-        observation: normalised.
+        observation: normalized.
     """
     count = len(observation)
     found = np.empty(count)

@@ -295,9 +295,9 @@ def return_residual(
     """`G - v(s_0)`, `v` by ordinary least squares with intercept (minimum norm if underdetermined)."""
     states = first_observation.astype(np.float64)
     states = states - states.mean(axis=0)
-    centred = returns - returns.mean()
-    slope, *_ = np.linalg.lstsq(states, centred, rcond=None)
-    return centred - states @ slope
+    centered = returns - returns.mean()
+    slope, *_ = np.linalg.lstsq(states, centered, rcond=None)
+    return centered - states @ slope
 
 
 def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, fraction: float) -> Weighting:
@@ -329,7 +329,7 @@ def oracle_probability(source: Int8[np.ndarray, " N"]) -> Weighting:
     good = (source == 1).astype(np.float64)
     if not good.any():
         raise WeightsError(
-            "expected rows labelled as of the good source, which `oracle` weighs, but found none. Use a file "
+            "expected rows labeled as of the good source, which `oracle` weighs, but found none. Use a file "
             "that `reweigh mix` made."
         )
     return Weighting(good / good.sum())

@@ -7,7 +7,7 @@ from reweigh.priorities.by_return import AW, RW, FromReturns, OperR, Shuffled
 from reweigh.priorities.oper_a import FromAdvantages, OperA, as_published, oper_a_for
 from reweigh.priorities.published import OperAFile
 
-# Its episodes lose their time-out rows, and it weighs after it has transformed the rewards; the scale that it
+# Its episodes lose their timeout rows, and it weighs after it has transformed the rewards; the scale that it
 # gives locomotion's cancels in the min-max.
 IQL_CODE = ("aw-iql", "dw-iql")
 

@@ -59,7 +59,7 @@ class ValueLearning:
     fast_learning_rate: float = 1e-3
     fast_target_rate: float = 0.02
     timeouts_end: bool = False
-    """n > 1: a time-out ends a target as a terminal does (OPER's code)."""
+    """n > 1: a timeout ends a target as a terminal does (OPER's code)."""
     constant_power: bool = False
     """n > 1: `γ^n` also where fewer rewards are left (OPER's code)."""
     unshifted_sums: bool = False
@@ -101,9 +101,9 @@ class FromAdvantages:
     std: float | None = field(default=2.0, kw_only=True)
     """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
     eps: float | None = field(default=0.1, kw_only=True)
-    """Smallest weight before the last normalisation."""
+    """Smallest weight before the last normalization."""
     eps_max: float | None = field(default=None, kw_only=True)
-    """Largest weight before the last normalisation."""
+    """Largest weight before the last normalization."""
     clip_without_std: bool = field(default=True, kw_only=True)
     """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
     Onestep code)."""

@@ -16,17 +16,17 @@ def linear_probability(
     eps_max: float | None = None,
     clip_without_std: bool = True,
 ) -> Float64[np.ndarray, " N"]:
-    r"""Shift to 0, normalise, set the standard deviation, clip, normalise.
+    r"""Shift to 0, normalize, set the standard deviation, clip, normalize.
 
-    .. math:: N p = \min(\max(1 + std z, eps), eps_{max}) / mean, \quad z \text{ the standardised } w
+    .. math:: N p = \min(\max(1 + std z, eps), eps_{max}) / mean, \quad z \text{ the standardized } w
 
     OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation stays what the shift gives.
 
     Args:
         weight: `w`, any real numbers.
-        std: standard deviation of `N p` before clipping; the realised one is smaller.
-        eps: smallest `N p` before the last normalisation.
-        eps_max: largest `N p` before the last normalisation.
+        std: standard deviation of `N p` before clipping; the realized one is smaller.
+        eps: smallest `N p` before the last normalization.
+        eps_max: largest `N p` before the last normalization.
         clip_without_std: `eps` and `eps_max` act whenever they are given, as in OPER's IQL code; False: only
             together with `std`, as in its TD3+BC and Onestep code.
 

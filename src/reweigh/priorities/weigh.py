@@ -49,9 +49,9 @@ class Scaling:
     std: float | None = None
     """linear: standard deviation of the mean-1 weights before clipping."""
     eps: float | None = None
-    """linear: smallest weight before the last normalisation."""
+    """linear: smallest weight before the last normalization."""
     eps_max: float | None = None
-    """linear: largest weight before the last normalisation."""
+    """linear: largest weight before the last normalization."""
     strength: float | None = None
     """exp, power: `λ`; None: 1."""
     target_ess: float | None = None

@@ -16,7 +16,7 @@ from reweigh.sampling import AliasTable, build_alias_table, draw_indices
 from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, State, Tables, TermWeight, rows_of
 
 ResampleTerms = Literal["all", "policy", "evaluation"]
-"""Which terms see the prioritised batch: all of one batch, or one side of two batches."""
+"""Which terms see the prioritized batch: all of one batch, or one side of two batches."""
 
 
 class ReweightTables(eqx.Module):
@@ -42,9 +42,9 @@ def resample(
 
     Args:
         batch_size: `B`, of each batch.
-        terms: `all` (coupled), `policy` (improvement and constraint see the prioritised batch, evaluation a
+        terms: `all` (coupled), `policy` (improvement and constraint see the prioritized batch, evaluation a
             uniform one: OPER's decoupled form) or `evaluation` (the other way round).
-        progressive_updates: `M`; at update `t` each row of the prioritised batch comes from `p` with
+        progressive_updates: `M`; at update `t` each row of the prioritized batch comes from `p` with
             probability `min(t / M, 1)`, else from all rows alike. None: always from `p`.
     """
 

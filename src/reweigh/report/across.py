@@ -53,7 +53,7 @@ class Across:
 
 
 def compare_across(groups: Sequence[Group]) -> list[Across]:
-    """Each algorithm's weights on the datasets whose scores are normalised; returns have no common scale.
+    """Each algorithm's weights on the datasets whose scores are normalized; returns have no common scale.
 
     Weights that not every dataset has are compared apart, on the datasets that have them, with all others
     that these have: no comparison has a gap.
@@ -163,7 +163,7 @@ def across_table(across: Across) -> Table:
     if uneven:
         notes.append(f"Without an interval, for their datasets differ in seeds: {', '.join(uneven)}.")
     return Table(
-        title=f"{across.algorithm} on {len(across.datasets)} datasets: normalised score, {KINDS[_KIND]}, "
+        title=f"{across.algorithm} on {len(across.datasets)} datasets: normalized score, {KINDS[_KIND]}, "
         "IQM over seeds",
         header=("dataset", *names),
         rows=(

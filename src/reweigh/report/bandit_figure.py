@@ -68,7 +68,7 @@ def plot_bandit(
 def _draw(
     axis: Any, transitions: Transitions, probability: Float64[np.ndarray, " N"], alpha: float = 0.8
 ) -> None:
-    """A sample of the data, coloured by reward."""
+    """A sample of the data, colored by reward."""
     index = np.random.default_rng(0).choice(len(transitions), _POINTS, p=probability)
     axis.scatter(
         *transitions.action[index].T,

@@ -76,7 +76,7 @@ class Dataset:
     @property
     def unit(self) -> str:
         """Of all scores on it."""
-        return "normalised score" if self.reference else "return"
+        return "normalized score" if self.reference else "return"
 
     def score(self, returns: np.ndarray) -> Float64[np.ndarray, "..."]:
         """Returns in that unit."""

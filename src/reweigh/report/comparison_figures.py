@@ -194,13 +194,13 @@ def plot_across(across: Across, path: Path) -> None:
     low, high = [found.low for _, found in shown], [found.high for _, found in shown]
     left.hlines(rows, low, high, colors=colors, linewidth=5, alpha=0.35)
     left.scatter([found.estimate for _, found in shown], rows, marker="|", s=200, linewidths=2, c=colors)
-    left.set(title="IQM over datasets and seeds, 95 % interval", xlabel="normalised score")
+    left.set(title="IQM over datasets and seeds, 95 % interval", xlabel="normalized score")
     left.set_ylim(-0.6, len(shown) - 0.4)
     left.set_yticks(rows, [column.label for column, _ in shown])
     left.grid(visible=False, axis="y")
     profiles = {column.label: column.scores for column, _ in shown if column.scores is not None}
     _draw_profiles(right, profiles, styles)
-    right.set(title="performance profile", xlabel="normalised score (τ)", ylim=(-0.02, 1.02))
+    right.set(title="performance profile", xlabel="normalized score (τ)", ylim=(-0.02, 1.02))
     right.set_ylabel("share of seeds above τ")
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(shown)))
     figure.suptitle(f"{across.algorithm} on {len(across.datasets)} datasets ({KINDS[HONEST[0]]})")
@@ -208,7 +208,7 @@ def plot_across(across: Across, path: Path) -> None:
 
 
 def _styles(uniform: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
-    """A colour and a line for each name, by whether it weighs nothing; the same under every algorithm."""
+    """A color and a line for each name, by whether it weighs nothing; the same under every algorithm."""
     styles: dict[str, dict[str, Any]] = {}
     used = 0
     for name, weighs_nothing in uniform.items():

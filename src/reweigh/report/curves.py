@@ -26,7 +26,7 @@ def learning_curve(
         only: these seeds; None: all.
 
     Returns:
-        Updates (V,), mean scores of each seed (V, seeds), and whether scores are normalised.
+        Updates (V,), mean scores of each seed (V, seeds), and whether scores are normalized.
 
     Raises:
         RunError: no seed has been evaluated.
@@ -118,12 +118,12 @@ def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
     plt = pyplot()
     curves = [learning_curve(folder) for folder in folders]
     if len({normalized for *_, normalized in curves}) > 1:
-        raise RunError("expected runs that are all normalised or all not. Plot them apart.")
+        raise RunError("expected runs that are all normalized or all not. Plot them apart.")
     figure, axis = plt.subplots(figsize=(6.5, 4))
     for number, (folder, (update, scores, normalized)) in enumerate(zip(folders, curves, strict=True)):
         label = seeds_label(folder.path.name, scores)
         draw_curve(axis, update, scores, color=COLORS[number % len(COLORS)], label=label)
-        axis.set(xlabel="updates", ylabel="normalised score" if normalized else "return")
+        axis.set(xlabel="updates", ylabel="normalized score" if normalized else "return")
     axis.set_title("IQM over seeds, 95 % bootstrap interval")
     axis.legend()
     save(figure, path)

@@ -1,4 +1,4 @@
-"""What quickstart shows: how episodes spread, whom the weights favour, what training made of it."""
+"""What quickstart shows: how episodes spread, whom the weights favor, what training made of it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +56,7 @@ def plot_quickstart(
     for number, arm in enumerate(compared):
         update, scores, _ = learning_curve(RunFolder(arm.out), only=seeds)
         draw_curve(curves, update, scores, color=COLORS[number], label=seeds_label(arm.label, scores))
-    curves.set(title="Training: IQM over seeds, 95 % interval", xlabel="updates", ylabel="normalised score")
+    curves.set(title="Training: IQM over seeds, 95 % interval", xlabel="updates", ylabel="normalized score")
     curves.set_ylim(bottom=0)
     curves.legend()
     save(figure, path)

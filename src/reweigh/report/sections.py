@@ -47,7 +47,7 @@ def about_dataset(dataset: Dataset, groups: Sequence[Group]) -> list[Block]:
     """
     where = f"Evaluated in {dataset.env}." if dataset.env else "Never evaluated: no environment is known."
     if dataset.recorded:
-        where += " Scores are normalised by the reference returns that the dataset itself names."
+        where += " Scores are normalized by the reference returns that the dataset itself names."
     blocks: list[Block] = []
     if dataset.own:
         own = dataset.own
@@ -244,7 +244,7 @@ def how_to_read() -> Text:
         "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
         f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "
         f"{IMPROVEMENT_RESAMPLES} for probabilities. With few seeds they are too narrow: of five "
-        "normal runs about 83 % of the intervals for a mean hold the true one. The normalised score is 0 for "
+        "normal runs about 83 % of the intervals for a mean hold the true one. The normalized score is 0 for "
         "a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very episodes that "
         "it reports, and so is no estimate of what a policy will do."
     )

@@ -6,7 +6,7 @@ from typing import Any
 from reweigh.atomic import atomic_path
 from reweigh.errors import RunError
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette: told apart by color-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 ENDINGS = (".png", ".pdf", ".svg")

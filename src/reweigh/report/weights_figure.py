@@ -1,4 +1,4 @@
-"""What weights look like: how they spread, and which episodes they favour."""
+"""What weights look like: how they spread, and which episodes they favor."""
 
 from collections.abc import Sequence
 from pathlib import Path

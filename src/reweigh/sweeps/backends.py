@@ -49,7 +49,7 @@ while kill -0 $child 2>/dev/null; do
   code=$?
 done
 job="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
-# A job that somebody has cancelled is stopped in the same way, and stays so.
+# A job that somebody has canceled is stopped in the same way, and stays so.
 if [ $code -eq 130 ] && scontrol show job --oneliner "$job" | grep -q JobState=RUNNING; then
   scontrol requeue "$job"
   sleep 60

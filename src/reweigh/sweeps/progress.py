@@ -36,7 +36,7 @@ class Standing:
     update: int = 0
     """That it has reached, as far as it has written metrics."""
     score: float | None = None
-    """Mean of the last ten evaluations, the last one before it is finished; normalised where possible."""
+    """Mean of the last ten evaluations, the last one before it is finished; normalized where possible."""
     updates_per_second: float | None = None
     error: str | None = None
     """Of a failed one: its last line."""
