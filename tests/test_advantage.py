@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldens import FOLDER, golden
+from reweigh.datasets.episodes import return_to_go
 from reweigh.datasets.load import load
 from reweigh.datasets.rewards import transform_reward
 from reweigh.datasets.views import (
@@ -132,6 +133,8 @@ def test_gae_equals_a_loop_and_at_lambda_one_the_bootstrapped_rest(data, discoun
     for t in reversed(range(len(data))):
         running = difference[t] + (0.0 if end[t] else discount * trace_decay * running)
         assert found[t] == pytest.approx(running, rel=1e-9, abs=1e-9)
+    bootstrapped = generalized_advantage(difference, end, discount=discount, trace_decay=1.0)
+    np.testing.assert_allclose(bootstrapped, return_to_go(difference, end, discount), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["mix", "sparse"])

@@ -266,6 +266,18 @@ def test_presets_change_what_they_say():
     assert paper.rebalance.weights == OperR(kept_rows_only=True)
 
 
+def test_paper_and_domain_presets_reach_rewards_terms_and_dropout():
+    iql = ("--algorithm", "iql")
+    assert parsed(*iql, "--env", "Ant-v4", "--paper", "aw-iql").reward == "none"
+    assert parsed(*iql, "--env", "Hopper-v4", "--paper", "aw-iql").reward == "kept-return-range"
+    rebalance = parsed(*iql, "--preset", "antmaze", "--weights", "oper-a").rebalance
+    assert rebalance == Reweight(rebalance.weights, evaluation=False)
+    assert parsed(*iql, "--preset", "kitchen").algorithm.dropout == 0.1
+    for name, clips in (("td3-bc", False), ("iql", True)):
+        weights = weights_in("--algorithm", name, "--paper", "oper", "--weights", "oper-a")
+        assert weights.clip_without_std is clips
+
+
 def weights_in(*words):
     return parsed(*words).rebalance.weights
 

@@ -184,17 +184,17 @@ def test_every_subset_of_terms_teaches_its_networks_and_no_others(name, apart):
         assert moved == expected, f"{subset}"
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["one batch", "two batches"])
+@pytest.mark.parametrize("evaluation", [True, False], ids=["evaluation's changes", "policy's changes"])
 @every_algorithm
-def test_each_batch_teaches_the_terms_it_belongs_to(name, apart):
+def test_each_batch_teaches_the_terms_it_belongs_to(name, evaluation):
     algorithm, data = LEARNERS[name], make_data(8)
     state = algorithm.init(jax.random.key(0), SHAPES)
     policy = make_data(8, seed=1)
     plain = run_period(algorithm, state, make_minibatch(data, policy=policy))
-    first, second = (make_data(8, seed=2), policy) if apart else (data, make_data(8, seed=2))
+    first, second = (make_data(8, seed=2), policy) if evaluation else (data, make_data(8, seed=2))
     after = run_period(algorithm, state, make_minibatch(first, policy=second))
     # Where the evaluation's batch changes, what evaluation teaches moves; else what the others teach.
-    terms = ("evaluation",) if apart else ("improvement", "constraint")
+    terms = ("evaluation",) if evaluation else ("improvement", "constraint")
     expected = set().union(*(TEACHES[name].get(term, set()) for term in terms))
     for network in set(expected):
         expected |= FOLLOWS.get(name, {}).get(network, set())

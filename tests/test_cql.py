@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from reweigh.algorithms.cql import (
     conservative_gap,
     make_cql,
     q_of_actions,
+    sampled,
+    soft_target,
 )
 from reweigh.errors import ConfigError
 from reweigh.networks import MLP, TwinQ
@@ -128,6 +132,23 @@ def test_the_gap_by_hand():
     np.testing.assert_allclose(found, np.log(1 + 3 + np.e) - 1, rtol=1e-6)
 
 
+def test_layers_start_as_jaxcqls():
+    state = first_state(make_cql(CQLConfig(hidden=(64, 64)), 1), Shapes(4, 2))
+    for network in (state.actor.model.mlp, state.critic.model.first):
+        (first, bias), _, (last, _) = network.layers
+        assert float(first.std()) == pytest.approx(len(first) ** -0.5, rel=0.2)
+        assert not bias.any()
+        # Uniform with variance 0.01 / 64.
+        assert 0.8 < jnp.abs(last).max() / (0.03 / 64) ** 0.5 <= 1
+
+
+def test_the_gap_at_temperature_two_by_hand():
+    # The values are twice 0 and log 3: 2 log((1 + 3) sqrt 2) = log 32, with densities of 1/2.
+    q = 2 * jnp.array([[0.0, jnp.log(3.0)]])
+    found = conservative_gap(jnp.array([1.0]), q, jnp.full((1, 2), jnp.log(0.5)), CQLConfig(temperature=2.0))
+    np.testing.assert_allclose(found, np.log(32) - 1, rtol=1e-6)
+
+
 def test_a_gap_is_clipped_state_by_state():
     config = CQLConfig(gap_min=-1.0, gap_max=2.0)
     q = jnp.array([[0.0], [10.0], [-10.0]])
@@ -189,6 +210,31 @@ def one_update(config):
     algorithm = make_cql(config, 10)
     noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
     return jax.jit(algorithm.updates[0])(first_state(algorithm, Shapes(2, 1)), random_batch(), noise)
+
+
+def test_the_warm_up_ends_after_its_updates():
+    cloning, plain = (make_cql(CQLConfig(hidden=(8,), warmup_updates=n), 10) for n in (1, 0))
+    noise, state = plain.noise(jax.random.key(1), 4, Shapes(2, 1)), first_state(cloning, Shapes(2, 1))
+    for alike in (False, True):
+        one, other = (
+            float(jax.jit(algorithm.updates[0])(state, random_batch(), noise)[1]["actor/loss"])
+            for algorithm in (cloning, plain)
+        )
+        assert (abs(one - other) < 1e-5) == alike
+        state, _ = jax.jit(cloning.updates[0])(state, random_batch(), noise)
+
+
+def test_the_entropy_backup_lowers_targets_by_the_density_of_the_next_action():
+    config = CQLConfig(hidden=(8,), backup_entropy=True, initial_alpha=2.0)
+    state, batch = first_state(make_cql(config, 10), Shapes(2, 1)), random_batch().evaluation
+    mean, log_std = state.actor.model(batch.next_observation)
+    noise = jnp.ones((4, 1))
+    _, log_likelihood = sampled(mean, log_std, noise)
+    lowered, plain = (
+        soft_target(state, batch, mean, log_std, noise, replace(config, backup_entropy=backup))
+        for backup in (True, False)
+    )
+    np.testing.assert_allclose(plain - lowered, 0.9 * 2 * log_likelihood, rtol=1e-5)
 
 
 def test_the_lagrange_form_multiplies_what_the_gap_has_above_its_target():

@@ -406,17 +406,44 @@ def test_rows_of_high_reward_come_to_weigh_more_and_the_divergence_holds_them_ba
     assert found[50.0].std() < 0.2 * found[0.0].std()
 
 
-def test_switched_off_terms_are_not_weighted():
-    data, settings = make_data(16), RatioSettings(learning_rate=1e-2)
+def test_the_agent_trains_with_the_weights_of_the_ratio():
+    data, settings = make_data(), RatioSettings(learning_rate=1e-2)
     tables = density_ratio_tables(None, np.asarray(data.reward), settings)
-    rebalance = density_ratio(16, settings, hidden=(8,), evaluation=False)
+    own = density_ratio(16, settings, hidden=(8,))
+
+    def learn_unheard(nets, tables, minibatch):
+        nets, _, metrics = own.learn(nets, tables, minibatch)
+        return nets, minibatch.weight, metrics
+
+    heard, unheard = (
+        run(rebalance, tables, data, 10)[0] for rebalance in (own, own._replace(learn=learn_unheard))
+    )
+    assert differ(heard.algorithm, unheard.algorithm)
+
+
+@pytest.mark.parametrize("off", ["", "evaluation", "improvement", "constraint"])
+def test_each_term_has_its_own_weights_unless_it_is_switched_off(off):
+    data, settings = make_data(16), replace(CONVENTIONS["td3-bc"], learning_rate=1e-2)
+    tables = density_ratio_tables(None, np.asarray(data.reward), settings)
+    rebalance = density_ratio(16, settings, hidden=(8,), **({off: False} if off else {}))
     nets = rebalance.init(jax.random.key(0), SHAPES)
     minibatch = rebalance.draw(jax.random.key(1), tables, data, jnp.int32(0))
     _, weight, _ = rebalance.learn(nets, tables, minibatch)
-    np.testing.assert_array_equal(weight.evaluation, 1)
-    assert float(weight.improvement.std()) > 0
-    np.testing.assert_allclose(weight.improvement.mean(), 1, rtol=1e-5)
+    _, p, _ = ratio_step(nets, minibatch.evaluation, tables.reward[minibatch.index], settings)
+    assert differ(p.state_action, p.state)
+    # TD3+BC's convention: the weights of the state alone multiply what seeks value.
+    expected = {"evaluation": p.state_action, "improvement": p.state, "constraint": p.state_action}
+    for term, own in expected.items():
+        np.testing.assert_allclose(getattr(weight, term), np.ones(16) if term == off else 16 * own, rtol=1e-5)
     np.testing.assert_array_equal(minibatch.evaluation.reward, data.reward[minibatch.index])
+
+
+def test_diagnostics_are_those_of_the_batchs_weights():
+    batch = make_data(16)
+    _, weights, metrics = ratio_step(first_nets(), batch, batch.reward, RatioSettings())
+    p = weights.state_action
+    np.testing.assert_allclose(metrics["ratio/ess"], 1 / (16 * (p**2).sum()), rtol=1e-5)
+    np.testing.assert_allclose(metrics["ratio/largest"], 16 * p.max(), rtol=1e-6)
 
 
 def test_batches_come_from_the_weights_underneath():

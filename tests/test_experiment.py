@@ -16,6 +16,7 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import RunError
+from reweigh.evaluation import episode_seeds
 from reweigh.experiment import claim, train
 from reweigh.loading import load
 from reweigh.priorities.by_return import RW
@@ -84,7 +85,6 @@ def test_a_run_interrupted_again_and_again_equals_one_left_alone(config, tmp_pat
 
 
 def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_path):
-    train(config, [0], tmp_path / "whole")
     rare = dataclasses.replace(config, checkpoint_interval=30)
     train(rare, [0], tmp_path / "rare")
     out = tmp_path / "cut"
@@ -222,6 +222,42 @@ def test_every_episode_of_every_evaluation_is_kept(config, tmp_path):
     assert result["final_return"] == returns.episode_return[-1].mean()
     with open(tmp_path / "run" / "seed-0" / "metrics.csv") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == [10, 20, 30, 40, 50, 60]
+
+
+def test_the_result_is_the_mean_of_the_last_ten_evaluations(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("reweigh.experiment.reference_of_env", lambda env: (0.0, 50.0))
+    often = dataclasses.replace(config, num_updates=24, evaluation=EvaluationConfig(2, 1))
+    train(often, [0], tmp_path / "run")
+    seed = RunFolder(tmp_path / "run").seed(0)
+    means, found = seed.load_returns().episode_return.mean(axis=1), seed.result()
+    assert len(means) == 12
+    assert found["last_ten_return"] == pytest.approx(means[-10:].mean()) != pytest.approx(means.mean())
+    assert found["final_return"] == pytest.approx(means[-1])
+    # Half of the expert's return of 50 would be a score of 50.
+    assert found["last_ten_score"] == pytest.approx(2 * found["last_ten_return"])
+    assert found["final_score"] == pytest.approx(2 * found["final_return"])
+
+
+def test_every_evaluation_of_every_seed_has_episodes_of_its_own_fixed_for_good():
+    # -1 stands for the fresh episodes of `reweigh evaluate`.
+    found = {tuple(episode_seeds(seed, update, 3)) for seed in range(5) for update in (-1, 0, 5000, 10_000)}
+    assert len(found) == 20
+    assert episode_seeds(3, 5000, 3) == [1377182974, 1333598935, 1490507043]
+
+
+def test_a_row_of_metrics_is_the_mean_since_the_row_before(config, tmp_path):
+    def rows(interval):
+        plain = dataclasses.replace(
+            config,
+            log_interval=interval,
+            checkpoint_interval=60,
+            evaluation=EvaluationConfig(enabled=False),
+        )
+        train(plain, [0], tmp_path / str(interval))
+        path = tmp_path / str(interval) / "seed-0/metrics.csv"
+        return np.loadtxt(path, delimiter=",", skiprows=1)[:, 1:]
+
+    np.testing.assert_allclose(rows(10).reshape(3, 2, -1).mean(axis=1), rows(20), rtol=1e-5)
 
 
 def test_an_evaluation_is_on_record_only_when_its_policy_is_too(config, tmp_path, monkeypatch):

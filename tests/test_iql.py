@@ -83,6 +83,14 @@ def test_four_updates_equal_the_authors_code(variant, dtype):
             assert_parameters(state.target_critic, target, dtype)
 
 
+def test_layers_start_orthogonal():
+    state = make_iql(IQLConfig(hidden=(64, 64)), 1).init(jax.random.key(0), SHAPES)
+    for network in (state.actor.model.mlp, state.value.model, state.critic.model.first):
+        kernel, bias = network.layers[0]
+        np.testing.assert_allclose(kernel @ kernel.T, 2 * np.eye(len(kernel)), atol=1e-5)
+        assert not bias.any()
+
+
 @pytest.mark.parametrize("variant", ["reweight_all", "reweight_eval0"])
 def test_losses_and_gradients_at_given_outputs_equal_the_authors_code(variant):
     arrays = golden("08b_iql_update")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from reweigh.jax_setup import set_up_jax
+from reweigh.processes import usable_cores
 
 TRAIN = "train builtin:bandit --algorithm td3-bc --hidden 8 --num-updates 20 --batch-size 8"
 # Large enough for XLA to split its sums among threads.
@@ -119,6 +120,14 @@ def test_what_the_user_has_set_for_jax_stays(tmp_path, monkeypatch):
     assert os.environ["XLA_FLAGS"].startswith("--xla_one=1 ")
     assert os.environ["XLA_FLAGS"].count("multi_thread_eigen=false") == 1
     assert not (tmp_path / "programs").exists()
+
+
+def test_no_more_trainings_run_at_once_than_the_variable_says(monkeypatch):
+    monkeypatch.delenv("REWEIGH_CORES", raising=False)
+    own = usable_cores()
+    for asked, found in (("1", 1), ("9999", own)):
+        monkeypatch.setenv("REWEIGH_CORES", asked)
+        assert usable_cores() == found
 
 
 def test_kinds_of_processors_keep_their_programs_apart(tmp_path, monkeypatch):

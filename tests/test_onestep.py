@@ -140,9 +140,19 @@ def test_each_way_to_improve_finds_the_best_action_of_each_state(name):
     state = train_on(one, best_action(), 2 if name == "easy-bcq" else 1000)
     action = algorithm.act(state, jnp.array([[-1.0], [1.0]]))
     np.testing.assert_allclose(action, [[-0.5], [0.5]], atol=0.15)
-    assert np.abs(algorithm.act(start, jnp.array([[-1.0], [1.0]])) - action).max() > (
-        0.2 if name != "easy-bcq" else -1
-    ), "the clone found it alone"
+    if name != "easy-bcq":  # which acts by the samples of the clone from the start
+        moved = np.abs(algorithm.act(start, jnp.array([[-1.0], [1.0]])) - action).max()
+        assert moved > 0.2, "the clone found it alone"
+
+
+@pytest.mark.parametrize("improvement", ["reverse-kl", "imitation"])
+def test_a_large_regularization_keeps_the_policy_at_its_clone(improvement):
+    config = OnestepConfig(**FAST, improvement=improvement, regularization=1e3)
+    start = improvement_start(config, jax.random.key(1), learned_on_best_action("normal"))
+    algorithm = make_improvement(config, 1000)
+    state = train_on(algorithm._replace(init=lambda key, shapes: start), best_action(), 1000)
+    states = jnp.array([[-1.0], [1.0]])
+    np.testing.assert_allclose(algorithm.act(state, states), algorithm.act(start, states), atol=0.15)
 
 
 @pytest.mark.parametrize(("data", "expected"), [(constant_reward, [1.0, 1.0]), (two_steps, [0.9, 1.0])])
@@ -229,6 +239,32 @@ def test_runs_that_differ_in_how_they_improve_share_a_clone_and_a_value(config, 
     assert len(names[1] & before) == 1, "the discount changes the value alone"
     weighted = cached_names(dataclasses.replace(config, rebalance=Reweight(RW())))
     assert not weighted & before
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        ({"batch_size": 4}, 0),
+        ({"action_limit": 0.5}, 0),
+        ({"normalize_observations": True}, 0),
+        ({"learning_rate": 1e-2}, 0),
+        ({"hidden": (4,)}, 0),
+        ({"policy": "squashed"}, 1),
+        ({"behavior_updates": 60}, 1),
+        ({"critic_updates": 120}, 1),
+        ({"target_rate": 0.5}, 1),
+        ({"reward": "minus-one"}, 1),
+        ({"inverse_temperature": 2.0}, 2),
+    ],
+    ids=str,
+)
+def test_the_clone_and_the_value_are_shared_as_far_as_their_settings_are(change, shared, config):
+    own = {f.name for f in dataclasses.fields(config.algorithm)}
+    inner = {name: value for name, value in change.items() if name in own}
+    outer = {name: value for name, value in change.items() if name not in own}
+    algorithm = dataclasses.replace(config.algorithm, **inner)
+    other = cached_names(dataclasses.replace(config, algorithm=algorithm, **outer))
+    assert len(other & cached_names(config)) == shared
 
 
 def test_a_run_stopped_in_any_stage_ends_as_one_left_alone(config, tmp_path, monkeypatch):

@@ -3,14 +3,17 @@
 import contextlib
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reweigh.algorithms.value import ValueConfig, make_value
 from reweigh.cli import main
 from reweigh.config import DataConfig
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError, RunError
-from reweigh.priorities.by_advantage import ValueProblem
+from reweigh.priorities.by_advantage import ValueProblem, values_of
 from reweigh.priorities.file import read_weights
 from reweigh.priorities.oper_a import (
     OperA,
@@ -25,6 +28,8 @@ from reweigh.priorities.oper_a import (
 from reweigh.priorities.summary import ranks
 from reweigh.runs import RunFolder
 from reweigh.session import Interrupted
+from reweigh.training import run_keys
+from reweigh.types import Shapes
 from reweigh.value_runs import (
     ValueJob,
     is_being_learned,
@@ -90,6 +95,34 @@ def test_values_and_advantages_of_a_chain_are_the_ones_worked_by_hand(setting):
     # Only the differences between advantages can be read from weights: w = (A - min A) / mean.
     above = advantage - advantage.min()
     np.testing.assert_allclose(weight, above / above.mean(), atol=0.12)
+
+
+def test_the_second_stage_draws_and_multiplies_by_the_weights_of_the_first():
+    data = load(chain())
+    learning = ValueLearning(
+        stages=2,
+        first_stage_updates=3000,
+        stage_updates=3000,
+        hidden=(32,),
+        learning_rate=3e-3,
+        target_rate=0.05,
+    )
+    learn_weights(data, learning, 0)
+    first, second = learned_weights(learning_folder(data, learning), learning, 0)
+    start = ~data.terminal
+    # Under the first stage's weights good actions are drawn more often: about 1/3 instead of 0.
+    mean = (first * data.reward)[start].sum() / first[start].sum()
+    assert mean > 0.25
+    advantage = np.where(start, data.reward - mean, 0.0)
+    above = first * (advantage - advantage.min())
+    np.testing.assert_allclose(second, above / above.mean(), atol=0.25)
+
+
+def test_values_of_many_states_are_those_of_each_chunk(monkeypatch):
+    monkeypatch.setattr("reweigh.priorities.by_advantage._CHUNK", 7)
+    value = make_value(ValueConfig(hidden=(8,)), 1).init(jax.random.key(0), Shapes(3, 1)).value.model
+    states = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    np.testing.assert_allclose(values_of(value, states), value(jnp.asarray(states)), rtol=1e-5)
 
 
 def test_the_fast_way_takes_its_own_lengths_and_has_a_folder_of_its_own():
@@ -172,11 +205,14 @@ def test_other_data_and_other_settings_have_folders_of_their_own():
     assert len(folders) == 4
 
 
-def test_stages_and_seeds_draw_different_numbers():
-    data = load(chain())
-    found = learned_priority(data, OperA(value_seeds=(0, 1), learning=QUICK))
+def test_seeds_draw_different_numbers():
+    found = learned_priority(load(chain()), OperA(value_seeds=(0, 1), learning=QUICK))
     assert not np.allclose(found[0, 0], found[1, 0])
-    assert not np.allclose(found[0, 0], found[0, 1])
+
+
+def test_stages_of_one_seed_have_keys_of_their_own():
+    keys = [key for stage in range(3) for key in run_keys([0], vmapped=False, stage=stage)]
+    assert len({tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}) == 6
 
 
 def test_a_job_learns_what_its_config_says(tmp_path):
@@ -199,6 +235,8 @@ def test_only_the_first_published_sums_leave_the_shift_out():
     )
     np.testing.assert_allclose(ours.target.reward[1::2], 0)
     np.testing.assert_allclose(theirs.target.reward[1::2], 1)
+    one_step = as_published(OperA(learning=ValueLearning(reward="minus-one"))).learning
+    np.testing.assert_allclose(ValueProblem(data, one_step).target.reward[1::2], 0)
 
 
 def test_presets_are_the_published_recipes():

@@ -44,6 +44,7 @@ from reweigh.priorities.defaults import published_defaults
 from reweigh.priorities.file import check_fits, weights_of
 from reweigh.priorities.scaling import ess_fraction, find_setting, linear_probability
 from reweigh.priorities.summary import auc
+from reweigh.priorities.weigh import Scaling, weigh
 
 METHODS = [
     Uniform(),
@@ -332,11 +333,27 @@ def test_aw_where_the_first_state_tells_the_return_gives_rw_and_says_so():
 
 
 def test_aw_without_its_guard_keeps_the_least_squares_residual():
-    returns, first = np.array([1.0, 4.0, 2.0]), np.array([[0, 1], [1, 0], [2, 2]], np.float32)
-    guarded = aw_probability(returns, first, np.arange(3), temperature=0.1)
+    # Four episodes, three numbers in a state: too few for the guard. The third repeats the first, so that
+    # least squares does not interpolate.
+    returns = np.array([1.0, 4.0, 2.0, 3.0])
+    first = np.array([[0, 1, 0], [1, 0, 1], [2, 2, 2], [0, 2, 0]], np.float32)
+    guarded = aw_probability(returns, first, np.arange(4), temperature=0.1)
     assert "RW weights" in guarded.notes[0]
-    free = aw_probability(returns, first, np.arange(3), temperature=0.1, guard=False)
+    free = aw_probability(returns, first, np.arange(4), temperature=0.1, guard=False)
     assert free.notes == ()
+    expected = rw_probability(return_residual(returns, first), temperature=0.1).probability
+    np.testing.assert_allclose(free.probability, expected)
+    assert not np.allclose(free.probability, guarded.probability)
+
+
+@pytest.mark.parametrize(("kind", "raw"), [("power", lambda w: w**3), ("exp", lambda w: np.exp(3 * w))])
+def test_a_transform_acts_on_the_methods_weights_with_its_strength(kind, raw):
+    data = make_data([0, 5, 10], [2, 1, 2])
+    p = probability_by_return(data, RW()).probability
+    found, settings = weigh(data, RW(), Scaling(transform=kind, strength=3.0))
+    expected = raw(p / p.mean())
+    np.testing.assert_allclose(found.probability, expected / expected.sum(), rtol=1e-9)
+    assert settings["strength"] == 3.0
 
 
 def test_a_tiny_temperature_leaves_the_best_alone_and_a_large_one_all_alike():

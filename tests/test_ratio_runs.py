@@ -102,7 +102,9 @@ def test_a_run_stopped_in_between_ends_as_one_left_alone(data, tmp_path):
     ).read_text()
 
 
-def test_weights_are_the_softmax_of_the_clipped_logit_times_those_underneath(data):
+@pytest.mark.parametrize("rows_at_once", [7, 2**16])
+def test_weights_are_the_softmax_of_the_clipped_logit_times_those_underneath(data, rows_at_once, monkeypatch):
+    monkeypatch.setattr("reweigh.ratio_weights._ROWS_AT_ONCE", rows_at_once)
     config = config_of(data, rebalance=DensityRatio(Top(0.5), CONVENTIONS["td3-bc"]))
     prepared = prepare(config)
 

@@ -8,10 +8,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import tiny_data
 from goldens import golden
 from reweigh import WeightsError, build_alias_table, draw_indices, table_probability
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
-from reweigh.types import Batch
 
 MILLION = 1_000_000
 
@@ -184,8 +184,3 @@ def test_progressive_weights_go_from_one_to_their_own_as_in_the_authors_code():
         np.testing.assert_allclose(
             batch.weight.constraint, arrays[f"iql/progressive/{key}"][row, 0], rtol=1e-5
         )
-
-
-def tiny_data(count):
-    column = jnp.arange(float(count))
-    return Batch(column[:, None], column[:, None], column, column, column[:, None], column[:, None])

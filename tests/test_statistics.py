@@ -510,7 +510,8 @@ def test_intervals_of_many_sets_are_those_of_each_alone(statistic, runs):
         np.testing.assert_allclose(dataclasses.astuple(own), dataclasses.astuple(alone), rtol=1e-12)
 
 
-def test_intervals_do_not_depend_on_how_many_are_computed_at_a_time():
+def test_intervals_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch):
+    monkeypatch.setattr(statistics, "_CHUNK", 1)
     scores = random_scores(7, 5)
     whole = intervals(scores, "iqm", seed=0, num_resamples=200)
     parts = [intervals(row[None], "iqm", seed=0, num_resamples=200)[0] for row in scores]

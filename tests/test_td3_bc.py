@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from goldens import as_dtype, assert_losses, assert_parameters, golden, torch_mlp, torch_twin_q
-from reweigh.algorithms.td3_bc import TD3BCConfig, TD3BCState, clipped_constraint_weight, make_td3_bc
+from reweigh.algorithms.td3_bc import (
+    SpreadActor,
+    TD3BCConfig,
+    TD3BCState,
+    clipped_constraint_weight,
+    make_td3_bc,
+    sampled_action,
+)
+from reweigh.networks import MLP
 from reweigh.optim import Trained
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
@@ -79,3 +87,10 @@ def test_clipping_raises_only_constraint_weights_below_one():
     assert clipped_constraint_weight(weight, "hard").tolist() == [1, 1, 1, 4]
     assert clipped_constraint_weight(weight, "square-root").tolist() == [0, 0.5, 1, 4]
     assert clipped_constraint_weight(weight, "none").tolist() == [0, 0.25, 1, 4]
+
+
+def test_a_learned_spread_is_what_the_actors_loss_sees():
+    zero_mean = MLP(((jnp.zeros((1, 2)), jnp.zeros(2)),))
+    actor = SpreadActor(zero_mean, jnp.log(jnp.array([0.5, 2.0])))
+    found = sampled_action(actor, jnp.ones((1, 1)), jnp.ones((1, 2)))
+    np.testing.assert_allclose(found, [[0.5, 2.0]], rtol=1e-6)
