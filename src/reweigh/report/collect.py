@@ -145,6 +145,7 @@ class Group:
         """Every seed is finished."""
         return 0 < len(self.finished) == self.asked
 
+    @cached_property
     def curve(self) -> tuple[Int64[np.ndarray, " V"], Float64[np.ndarray, "V seeds"]]:
         """Scores of the finished seeds at the updates that all of them were evaluated at."""
         common = self.finished[0].update

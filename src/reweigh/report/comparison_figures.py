@@ -34,7 +34,7 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     plt = pyplot()
     dataset, styles = groups[0].dataset, _styles({group.short: group.is_uniform for group in groups})
     rows, scores = _rows(groups), _score_range(groups)
-    spans = {id(group): spans_over_seeds(group.curve()[1]) for group in groups}
+    spans = {id(group): spans_over_seeds(group.curve[1]) for group in groups}
     across = max(map(len, rows))
     # As wide as the title and the legend at least.
     width, height = 0.9 + max(2.2 * across, 6.2), 0.9 + 1.9 * len(rows)
@@ -42,14 +42,12 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     figure.subplots_adjust(0.8 / width, 0.7 / height, 1, 1 - 0.6 / height, hspace=0.4)
     for row, axis in zip(rows, axes[:, 0], strict=True):
         algorithm, counts = row[0][0].algorithm, {len(group.finished) for group, _ in row}
-        last = max(group.curve()[0][-1] for group in groups if group.algorithm == algorithm)
+        last = max(group.curve[0][-1] for group in groups if group.algorithm == algorithm)
         for place, (group, base) in enumerate(row):
             if base:
                 style = {**styles[base.short], "label": "uniform weights"}
-                draw_spans(axis, place + _WIDTH * base.curve()[0] / last, spans[id(base)], **style)
-            draw_spans(
-                axis, place + _WIDTH * group.curve()[0] / last, spans[id(group)], **styles[group.short]
-            )
+                draw_spans(axis, place + _WIDTH * base.curve[0] / last, spans[id(base)], **style)
+            draw_spans(axis, place + _WIDTH * group.curve[0] / last, spans[id(group)], **styles[group.short])
             seeds = f" ({_counted([len(group.finished)])})" if len(counts) > 1 else ""
             title = textwrap.fill(group.short + seeds, 32)
             at = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
@@ -81,7 +79,7 @@ def _divide(axis: Any, panels: int, across: int, last: float) -> None:
 
 def _score_range(groups: Sequence[Group]) -> tuple[float, float]:
     """What every seed's scores and the dataset's own lie within, with a margin."""
-    curves = [group.curve()[1] for group in groups]
+    curves = [group.curve[1] for group in groups]
     dataset = groups[0].dataset
     if dataset.own:
         curves.append(dataset.score(np.array([dataset.own.mean, dataset.own.best])))
