@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from reweigh.arguments import default_out, run_config
+from reweigh.arguments import default_out, run_config, weigh_method
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
-from reweigh.config import Mixture, Resample, Reweight
+from reweigh.config import DataConfig, Mixture, Resample, Reweight
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError
-from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Top, Uniform
+from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.weigh import Scaling, weigh
 
@@ -276,6 +276,56 @@ def test_paper_and_domain_presets_reach_rewards_terms_and_dropout():
     for name, clips in (("td3-bc", False), ("iql", True)):
         weights = weights_in("--algorithm", name, "--paper", "oper", "--weights", "oper-a")
         assert weights.clip_without_std is clips
+
+
+@pytest.mark.parametrize(
+    ("domain", "iql", "terms"),
+    [
+        ("mujoco", (0.7, 3.0, 0.0), "policy"),
+        ("antmaze", (0.9, 10.0, 0.0), "policy"),
+        ("kitchen", (0.7, 0.5, 0.1), "all"),
+        ("adroit", (0.7, 0.5, 0.1), "all"),
+    ],
+)
+def test_a_domains_settings_are_the_published_ones(domain, iql, terms):
+    found = parsed("--algorithm", "iql", "--preset", domain).algorithm
+    assert (found.expectile, found.inverse_temperature, found.dropout) == iql
+    learned = parsed("--algorithm", "td3-bc", "--preset", domain, "--weights", "oper-a").rebalance
+    assert learned == Resample(learned.weights, terms)
+
+
+def test_how_a_file_is_read_is_what_the_flags_say(small, capsys):
+    words = ("--episode-ends", "discontinuity", "--clip-actions", "--max-episode-steps", "50")
+    expected = DataConfig("builtin:bandit", None, "discontinuity", 50, True)
+    assert parsed("--algorithm", "bc", *words).data == expected
+    assert main(["inspect", str(small), "--episode-ends", "discontinuity", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["row rule"] == "d4rl, episodes by discontinuity"
+
+
+def weighed(data, *words):
+    line = ["weigh", data, "--out", "w.npz", "--method", *words]
+    return weigh_method(make_parser().parse_args(line))[0]
+
+
+def test_weigh_takes_the_settings_of_a_domain_and_of_a_papers_algorithm():
+    assert weighed("builtin:bandit", "oper-r", "--preset", "antmaze") == OperR(base=0.2)
+    assert weighed("d4rl:antmaze-umaze-v2", "oper-r") == OperR(base=0.2)
+    assert weighed("builtin:bandit", "oper-a", "--preset", "kitchen").learning.steps == 5
+    assert weighed("builtin:bandit", "aw", "--paper", "aw-cql") == AW(temperature=0.2, guard=False)
+    both = ("--paper", "aw-iql", "--preset", "antmaze")
+    assert weighed("builtin:bandit", "rw", *both) == RW(kept_rows_only=True, reward_shift=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        (("oper-r", "--inverse"), OperR(inverse=True)),
+        (("rw", "--by-length"), RW(by_length=True)),
+        (("shuffled", "--permutation-seed", "3"), Shuffled(permutation_seed=3)),
+    ],
+)
+def test_flags_of_a_method_reach_it(words, method):
+    assert weighed("builtin:bandit", *words) == method
 
 
 def weights_in(*words):

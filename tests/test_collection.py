@@ -1,4 +1,5 @@
 import hashlib
+import json
 import math
 import shlex
 from argparse import Namespace
@@ -11,12 +12,14 @@ import pytest
 import scipy.stats
 
 import reweigh
+from reweigh.cli import main
 from reweigh.collection import collect, episode_seed
 from reweigh.commands.common import history
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError, DatasetError, RunError
 from reweigh.policy import Policy, save_policy
+from reweigh.runs import RunFolder
 
 LOW, HIGH = np.array([-2, 10], np.float32), np.array([2, 14], np.float32)
 
@@ -357,3 +360,18 @@ def test_rewards_that_are_not_finite_are_refused():
 def test_the_environment_is_closed_in_the_end():
     collect("Counting-v0", "random", 10, 0)
     assert Counting.made[-1].closed
+
+
+def test_the_seed_that_is_named_collects(tmp_path, capsys):
+    run, found, digests = RunFolder(tmp_path / "run"), [], []
+    run.claim({}, "0" * 64, {"command": "reweigh train D"})
+    for seed in (0, 4):
+        run.seed(seed).path.mkdir()
+        path = saved_policy(run.seed(seed).path, gain=0.1 * seed)
+        digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    line = ["collect", "--env", "Counting-v0", "--policy", str(run.path), "--num-steps", "9", "--json"]
+    for words in ([], ["--policy-seed", "4"]):
+        assert main([*line, "--out", str(tmp_path / "c.hdf5"), *words]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert [one["policy"] for one in found] == digests
+    assert found[1]["history"].startswith("reweigh train D\nreweigh collect")

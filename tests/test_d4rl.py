@@ -591,3 +591,30 @@ def test_train_says_whose_settings_it_took(folder, tmp_path, monkeypatch, capsys
     argv = ["train", f"d4rl:{NAME}", "--algorithm", "bc", "--no-evaluate", "--out", str(tmp_path / "run")]
     assert main(argv) == 130
     assert "Settings of D4RL's domain mujoco (--preset none leaves them out)." in capsys.readouterr().err
+
+
+PAIRS = {
+    "hopper": (-20.272305, 3234.3), "halfcheetah": (-280.178953, 12135.0), "walker2d": (1.629008, 4592.3),
+    "ant": (-325.6, 3879.7), "pen": (96.262799, 3076.8331017826877), "door": (-56.512833, 2880.5693087298737),
+    "hammer": (-274.856578, 12794.134825156867), "relocate": (-6.425911, 4233.877797728884),
+    "antmaze": (0.0, 1.0), "kitchen": (0.0, 4.0),
+}  # fmt: skip
+
+
+def test_references_limits_and_files_are_those_of_d4rls_own_tables():
+    entries = references().values()
+    for family, pair in PAIRS.items():
+        assert {(e.reference_min, e.reference_max) for e in entries if e.family == family} == {pair}, family
+    for name, expected in {
+        "maze2d-umaze-v1": (23.85, 161.86, 300), "maze2d-medium-v1": (13.13, 277.39, 600),
+        "maze2d-large-v1": (6.7, 273.99, 800), "antmaze-umaze-v0": (0.0, 1.0, 700),
+        "antmaze-large-play-v0": (0.0, 1.0, 1000), "kitchen-mixed-v0": (0.0, 4.0, 280),
+        "pen-human-v1": (96.262799, 3076.8331017826877, 100),
+    }.items():  # fmt: skip
+        entry = references()[name]
+        assert (entry.reference_min, entry.reference_max, entry.max_episode_steps) == expected, name
+    second = [e for e in entries if e.name.endswith("-v2") and e.family != "antmaze"]
+    assert len(second) == 24
+    for e in second:
+        stem = e.name.removesuffix("-v2").replace("-", "_")
+        assert e.file == f"gym_mujoco_v2/{stem}-v2.hdf5"

@@ -1,5 +1,6 @@
 """From recorded rows to transitions: order, episodes, returns, bounds, digests."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from goldens import FOLDER, golden
 from reweigh import ConfigError, DatasetError, Transitions
 from reweigh.datasets.episodes import limit_timeouts, return_to_go
 from reweigh.datasets.files import read_hdf5, read_npz
-from reweigh.datasets.load import load
+from reweigh.datasets.load import DataConfig, Record, load, load_record
 from reweigh.datasets.normalizer import fit_normalizer, identity_normalizer
 from reweigh.datasets.rewards import transform_reward
+from reweigh.loading import load_data
 
 SETS = ("mix", "sparse", "equal")
 F32 = {"rtol": 2e-5, "atol": 1e-5}
@@ -500,3 +502,12 @@ def test_flags_that_only_rounding_makes_0_or_1_are_refused(tmp_path):
     np.savez(tmp_path / "rows.npz", **rows, terminals=flags, timeouts=np.zeros(4))
     with pytest.raises(DatasetError, match="expected 0 or 1 in 'terminals'"):
         read_npz(tmp_path / "rows.npz")
+
+
+def test_where_the_environment_is_not_installed_actions_have_the_records_bounds():
+    arrays = record([0, 0, 0], [0, 0, 0])
+    bounds = (np.float32([-0.5]), np.float32([1.5]))
+    rows = dataclasses.replace(load_record(arrays).rows, env="Nowhere-v0", bounds=bounds)
+    found, notes = load_data(DataConfig("arrays"), record=Record("arrays", rows, always_d4rl=False))
+    np.testing.assert_allclose(found.action, arrays["actions"][:2] - 0.5, atol=1e-6)
+    assert "the record's bounds" in notes[0]

@@ -247,3 +247,30 @@ def test_an_episode_that_does_not_end_is_said_instead_of_waited_for(monkeypatch)
     with pytest.raises(ConfigError, match="InvertedPendulum-v4 to end, but one has gone on for 5 steps"):
         evaluate(environment, policy, [0])
     environment.close()
+
+
+def test_a_datasets_own_references_score_its_own_environment_alone():
+    layers, ones = ((np.zeros((11, 3), np.float32), np.zeros(3, np.float32)),), np.ones(3, np.float32)
+    meta = {"env": "Hopper-v4", "reference": [0.0, 10.0]}
+    policy = Policy(layers, identity_normalizer(11), -ones, ones, meta)
+    assert policy.reference_in("Hopper-v4") == (0.0, 10.0)
+    assert policy.reference_in("Walker2d-v4") == (1.629008, 4592.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [("umaze-v1", (1, 1)), ("medium-v1", (6, 6)), ("large-v1", (7, 9)), ("open-v0", (2, 3))],
+)
+def test_the_point_is_paid_within_half_a_cell_of_d4rls_goal(name, goal, opened):
+    environment = opened(f"d4rl:maze2d-{name}")
+    side = 1 if goal[1] == 1 else -1  # where there is no wall
+    for distance, expected in ((0.45, 1.0), (0.55, 0.0)):
+        place = np.array([goal[0], goal[1] + side * distance])
+        environment.unwrapped.point_env.set_state(place - environment.shift, np.zeros(2))
+        assert environment.step(np.zeros(2, np.float32))[1] == expected
+
+
+def test_the_ant_of_the_large_maze_has_d4rls_goal_and_reach(opened):
+    environment = opened("d4rl:antmaze-large-play-v2")
+    assert environment.goal_cell.tolist() == [32, 24]
+    assert [environment._outcome(d) for d in (0.5, 0.51)] == [(1.0, True), (0.0, False)]

@@ -18,6 +18,7 @@ import reweigh
 from reweigh import cli
 from reweigh.algorithms.td3 import TD3Config, make_td3
 from reweigh.collection import Recorder, collect, episode_seed
+from reweigh.commands.family import family_config
 from reweigh.digests import generator
 from reweigh.errors import ConfigError, DatasetError, RunError
 from reweigh.evaluation import make_environment
@@ -382,6 +383,8 @@ def test_a_policys_file_collects_and_is_evaluated_as_a_run_is(family, tmp_path, 
     assert found["policy"] == policy
     assert found["env"] == "Drift-v0"
     assert np.isfinite(found["return"])
+    assert cli.main(["evaluate", policy, "--env", "DriftNoisy-v0", "--episodes", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["env"] == "DriftNoisy-v0"
 
 
 @pytest.mark.parametrize(
@@ -406,3 +409,8 @@ def test_flags_that_have_no_meaning_are_refused_in_one_line(tmp_path, capsys, wo
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_noise_of_the_rollouts_is_the_flags(tmp_path):
+    arguments = cli.make_parser().parse_args(flags(tmp_path, "--action-noise", "0.3"))
+    assert family_config(arguments).rollout_noise == 0.3

@@ -403,3 +403,26 @@ def test_a_run_records_which_dataset_it_saw(tmp_path):
     assert group.dataset.own is not None
     assert not group.complete
     assert "up to 0 of" in group.what_is_missing[0]
+
+
+def test_every_number_of_a_score_table_stands_in_its_column(tmp_path, capsys):
+    make_run(tmp_path / "a", {0: 10, 1: 20, 2: 30, 3: 100})
+    out = tmp_path / "out"
+    assert report(capsys, tmp_path / "a", "--out", out)[0] == 0
+    # Of resampled IQMs 13 of 256 are 10 and as many are 100: more than a fortieth each.
+    row = "| IQL, uniform | 4 | 25.0 | 10.0 to 100.0 | 40.0 ± 40.8 | 0: 10.0, 1: 20.0, 2: 30.0, 3: 100.0 |"
+    assert row in (out / "tables.md").read_text(encoding="utf-8")
+    last = next(row for row in rows_of(out) if row["score"] == "last")
+    expected = {"iqm": 25, "iqm_low": 10, "iqm_high": 100, "mean": 40, "std": math.sqrt(5000 / 3)}
+    assert {name: float(last[name]) for name in expected} == pytest.approx(expected)
+
+
+def test_ratios_learned_on_uniform_batches_are_compared_and_are_no_baseline(tmp_path):
+    made = config()
+    terms = {"evaluation": True, "improvement": True, "constraint": True}
+    made["rebalance"] = {"type": "density-ratio", "weights": UNIFORM, "ratio": {"divergence": 0.2}, **terms}
+    make_run(tmp_path / "dw", {0: 15, 1: 30}, made)
+    make_run(tmp_path / "uniform", {0: 10, 1: 20})
+    (found,) = did_it_help(groups_of(tmp_path))
+    assert found.group.label == "IQL, DW"
+    assert found.over_uniform["last"].estimate == 0.75

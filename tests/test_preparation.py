@@ -26,6 +26,7 @@ from reweigh.experiment import make_rebalance
 from reweigh.policy import Policy, load_policy, save_policy
 from reweigh.preparation import compute_weights, prepare
 from reweigh.priorities.by_return import RW
+from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import resample_tables, reweight_tables
 
 
@@ -162,3 +163,25 @@ def test_a_weights_file_counts_by_its_content_wherever_it_lies(tmp_path):
         return identity(dataclasses.replace(BASE, rebalance=weighted), INFO)
 
     assert found("a.npz", b"one") == found("b.npz", b"one") != found("a.npz", b"other")
+
+
+def test_what_actions_are_scaled_by_makes_another_run():
+    wide = dataclasses.replace(INFO, action_high=2 * INFO.action_high)
+    assert identity(BASE, wide) != identity(BASE, INFO)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        lambda path: Mixture(0.5, WeightsPath(path), Uniform()),
+        lambda path: Mixture(0.5, Uniform(), WeightsPath(path)),
+        OperAFile,
+    ],
+)
+def test_files_inside_a_mixture_and_published_ones_count_by_their_content(weights, tmp_path):
+    def found(name, content):
+        (tmp_path / name).write_bytes(content)
+        weighted = Resample(weights(str(tmp_path / name)))
+        return identity(dataclasses.replace(BASE, rebalance=weighted), INFO)
+
+    assert found("a.npy", b"one") == found("b.npy", b"one") != found("a.npy", b"other")

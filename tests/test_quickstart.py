@@ -53,6 +53,12 @@ def test_results_are_of_the_seeds_that_were_asked_for(tmp_path):
     assert "best 113.1" in text
 
 
+def rebalances(out, arms):
+    """What each arm's run was trained with: how weights act, and which."""
+    found = [json.loads((out / arm / "config.json").read_text())["rebalance"] for arm in arms]
+    return [(one["type"], one["weights"]) for one in found]
+
+
 def test_quickstart_ends_in_a_table_and_a_figure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quickstart, "NUM_UPDATES", 50)
     out = tmp_path / "quickstart"
@@ -61,6 +67,11 @@ def test_quickstart_ends_in_a_table_and_a_figure(tmp_path, monkeypatch, capsys):
     assert [arm["label"] for arm in found["arms"]] == ["uniform", "OPER-R", "AW"]
     assert all(len(arm["scores"]) == 1 for arm in found["arms"])
     assert (out / "quickstart.png").read_bytes().startswith(PNG)
+    assert [weights["type"] for _, weights in rebalances(out, ("uniform", "oper-r", "aw"))] == [
+        "uniform",
+        "oper-r",
+        "aw",
+    ]
     # Again: everything is there already, and the table for people names what to do next.
     assert main(["quickstart", "--out", str(out), "--seeds", "0"]) == 0
     text = capsys.readouterr().out
@@ -78,6 +89,12 @@ def test_the_bandit_study_ends_in_weights_policies_and_a_figure(tmp_path, capsys
     assert list(found["actions"]) == ["original", "resampled", "reweighted"]
     assert (out / "bandit.png").read_bytes().startswith(PNG)
     assert read_weights(out / "weights.npz").priority.shape == (1, 10, 10_000)
+    used = [(kind, weights["type"]) for kind, weights in rebalances(out, found["actions"])]
+    assert used == [("resample", "uniform"), ("resample", "file"), ("reweight", "file")]
+    # Another study leaves what is there alone.
+    before = (out / "weights.npz").read_bytes()
+    assert main(["bandit", "--out", str(out), "--data-seed", "1", "--num-updates", "50", "--quiet"]) == 1
+    assert (out / "weights.npz").read_bytes() == before
 
 
 def test_an_action_pulls_the_arm_that_is_near():

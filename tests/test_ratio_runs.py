@@ -164,6 +164,12 @@ def test_the_command_line_trains_exports_and_says_when_weights_do_nothing(data, 
     file = read_weights(weights)
     each = [read_weights(RunFolder(out).seed(seed).weights_path).weight for seed in (0, 1)]
     np.testing.assert_allclose(file.weight, (each[0] + each[1]) / 2)
+    assert run_cli(capsys, "export", out, "--seed", "0")[0] == 0
+    np.testing.assert_allclose(read_weights(out / "weights.npz").weight, each[0])
+    own = RunFolder(out).seed(0).weights_path
+    code, _, err = run_cli(capsys, "export", out, "--out", own)
+    assert code == 1
+    assert "is read by this very command" in err
     code, _, err = run_cli(capsys, "export", out, "--out", weights, "--seed", "7")
     assert code == 1
     assert "found none" in err
@@ -204,3 +210,10 @@ def test_paper_presets_take_the_authors_form(data, paper):
         assert config.rebalance == Resample(AW(temperature=0.2, guard=False))
     if code == "cql":
         assert config.algorithm.min_q_weight == 10.0
+
+
+def test_metrics_look_at_rows_from_the_first_to_the_last(data, monkeypatch):
+    monkeypatch.setattr("reweigh.ratio_weights._MEASURED_ROWS", 5)
+    config = config_of(data)
+    found = RatioWeights(config.rebalance.ratio, prepare(config))
+    assert found.measured.tolist() == [0, 49, 99, 149, 199]

@@ -292,3 +292,20 @@ def test_weights_of_another_dataset_or_method_are_not_replaced_by_a_suites(d4rl,
     assert run("weigh --suite one.hdf5 --method aw --out w") == 1
     assert Path("w/one.npz").read_bytes() == b"half"
     Path("w/one.npz").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", {"size": 3000, "good_rows": 1500, "bad_rows": 1500}),
+        # Both targets are met exactly, and one episode more is drawn: of 300 rows, and of 20.
+        ("--overshoot", {"good_rows": 1800, "bad_rows": 1220}),
+        ("--share episodes", {"size": 10, "good_episodes": 5, "bad_episodes": 5}),
+        ("--kind segments", {"kind": "segments"}),
+    ],
+)
+def test_every_flag_of_mix_reaches_its_recipe(flags, expected, d4rl, capsys):
+    sources = "--good d4rl/hopper-medium-v2.hdf5 --bad d4rl/hopper-random-v2.hdf5 --ratio 0.5"
+    assert run(f"mix {sources} {flags} --out m.hdf5 --json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert {name: made[f"mix_{name}"] for name in expected} == expected

@@ -18,12 +18,12 @@ import pytest
 import reweigh
 from reweigh.cli import main
 from reweigh.datasets.scores import references
-from reweigh.datasets.suites import d4rl_names, set_names
+from reweigh.datasets.suites import d4rl_names, set_names, suite_of
 from reweigh.errors import ConfigError, RunError
 from reweigh.runs import RunFolder
 from reweigh.sweeps.backends import as_commands, as_docker, slurm_script, start_screens, submit_to_slurm
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
-from reweigh.sweeps.local import run_locally, slots_of
+from reweigh.sweeps.local import _start, run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
 from reweigh.sweeps.record import read_asked, write_asked
 
@@ -544,3 +544,59 @@ def test_status_says_what_is_finished_and_what_failed(tmp_path, capsys):
     assert main(["status", path, "--out", str(out), "--json"]) == 0
     states = [task["state"] for task in json.loads(capsys.readouterr().out)["tasks"]]
     assert states == ["finished", "failed", "waiting", "waiting"]
+
+
+def test_data_that_is_named_takes_the_place_of_a_shipped_sweeps_own(tmp_path):
+    for name in ("aw", "oper", "mix-shares"):
+        tasks = read_sweep(name, tmp_path, ["a.hdf5", "b.hdf5"]).tasks
+        assert {task.words[0] for task in tasks} == {"a.hdf5", "b.hdf5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("mixed", ("trajectories", None)),
+        ("mixed-segments", ("segments", None)),
+        ("mixed-50000", ("trajectories", 50_000)),
+    ],
+)
+def test_a_set_of_mixes_holds_the_form_that_it_is_called_by(name, form):
+    suites = [suite_of(spec.removeprefix("suite:")) for spec in set_names()[name]]
+    assert len(suites) == 32
+    assert {(suite.kind, suite.size) for suite in suites} == {form}
+
+
+def test_tasks_are_spread_over_the_gpus_that_are_named(tmp_path, monkeypatch):
+    shown, sweep = [], fake_sweep(tmp_path, 0)
+
+    class Started(subprocess.Popen):
+        def __init__(self, command, **options):
+            shown.append(options["env"].get("CUDA_VISIBLE_DEVICES"))
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    (tmp_path / "logs").mkdir()
+    for slot in slots_of(None, ["5", "7"], 2):
+        _start(sweep, sweep.tasks[0], slot)
+    assert shown == ["5", "7", "5", "7"]
+
+
+def test_only_the_tasks_of_a_range_are_started(tmp_path, capsys):
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    assert main(["sweep", path, "--out", str(out), "--launch", "script", "--tasks", "1:3"]) == 0
+    assert capsys.readouterr().out.splitlines() == as_commands(read_sweep(path, out).tasks[1:3])
+
+
+def test_failed_tasks_are_tried_again_on_request_alone(tmp_path, monkeypatch):
+    path, out = small_sweep(tmp_path, updates=50, seeds="[0]"), tmp_path / "out"
+    sweep, tried = read_sweep(path, out), []
+    (out / "logs").mkdir(parents=True)
+    remember_failure(sweep, sweep.tasks[0], 1)
+
+    def run(sweep, tasks, slots, listen):
+        tried.append(list(tasks))
+        return False
+
+    monkeypatch.setattr("reweigh.commands.sweeps.run_locally", run)
+    assert main(["sweep", path, "--out", str(out)]) == 1
+    assert main(["sweep", path, "--out", str(out), "--retry-failed"]) == 1
+    assert tried == [[sweep.tasks[1]], list(sweep.tasks)]

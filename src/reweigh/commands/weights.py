@@ -165,7 +165,7 @@ def export(arguments: argparse.Namespace) -> int:
     folder = RunFolder(Path(arguments.run))
     rebalance = folder.config().get("rebalance", {})
     name = arguments.out or f"{arguments.run}/weights.npz"
-    out = out_path(name, (".npz", ".parquet"), [])
+    out = out_path(name, (".npz", ".parquet"), [str(seed.weights_path) for seed in folder.seeds()])
     if not (isinstance(rebalance, dict) and rebalance.get("type") == "density-ratio"):
         raise ConfigError(
             f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "
