@@ -125,7 +125,7 @@ class FromAdvantages:
         Raises:
             ConfigError: there is no such stage.
         """
-        if self.iteration is not None and self.iteration > stages:
+        if self.iteration is not None and not 1 <= self.iteration <= stages:
             raise ConfigError(
                 f"expected iteration from 1 to {stages}, the number of stages, but found {self.iteration}."
             )
@@ -144,9 +144,9 @@ class OperA(FromAdvantages):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        self.stage_of(self.learning.stages)
         super().__post_init__()
         check_seeds("value_seeds", self.value_seeds)
-        self.stage_of(self.learning.stages)
 
 
 def oper_a_for(method: Any, domain: str) -> Any:
