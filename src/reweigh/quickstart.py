@@ -27,7 +27,7 @@ Next, on your own data (D4RL's HDF5 layout, or .npz with the same names):
   reweigh inspect DATA                                  what it holds, how uneven it is
   reweigh weigh DATA --method aw --out w.npz            what weights would do to it
   reweigh train DATA --algorithm iql --weights aw --seeds 0 1 2 --out runs/aw
-  reweigh train DATA --algorithm iql --seeds 0 1 2 --out runs/uniform     the honest comparison"""
+  reweigh train DATA --algorithm iql --seeds 0 1 2 --out runs/uniform     the baseline: no weights"""
 
 
 @dataclass(frozen=True)
