@@ -113,6 +113,22 @@ def test_every_evaluation_of_finished_seeds_is_in_a_file(tmp_path, capsys):
     assert float(rows[11]["mean_return"]) == pytest.approx(as_returns(10))
 
 
+def test_a_report_written_again_leaves_no_figure_of_the_one_before(tmp_path, capsys):
+    out = tmp_path / "out"
+    make_run(tmp_path / "runs/a", {0: 10, 1: 20}, digest="a" * 64)
+    make_run(tmp_path / "other/b", {0: 10, 1: 20}, config(spec="other.hdf5"), digest="b" * 64)
+    assert report(capsys, tmp_path / "runs", "--out", out)[0] == 0
+    before = {path.name for path in (out / "figures").iterdir()}
+    (out / "figures/mine.png").write_bytes(b"somebody's own")
+    assert report(capsys, tmp_path / "other", "--out", out)[0] == 0
+    after = {path.name for path in (out / "figures").iterdir()}
+    assert before
+    assert after & before == set()
+    assert "mine.png" in after
+    shown = re.findall(r"\]\(figures/(.*?)\)", (out / "report.md").read_text(encoding="utf-8"))
+    assert set(shown) == after - {"mine.png"}
+
+
 def test_one_seed_has_no_interval_and_no_deviation(tmp_path):
     make_run(tmp_path / "a", {0: 10})
     (found,) = summarize_scores(groups_of(tmp_path))

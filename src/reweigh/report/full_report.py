@@ -96,6 +96,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     blocks += [*cost_section(groups), *settings_section(groups), *provenance_section(groups)]
     tables = [across_table(across) for across in together]
     tables += [table for part in parts for table in part.tables]
+    earlier = _pictures_of(out / "report.md")
     rows = [row for part in parts
             for pair in zip(part.groups, part.summaries, strict=True) for row in csv_rows(*pair)]  # fmt: skip
     for name, text in (
@@ -110,7 +111,18 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
             write_text(out / name, text)
         except OSError as error:
             raise RunError(f"cannot write {out / name} ({error.strerror}). Choose another --out.") from error
+    for name in earlier - _pictures_of(out / "report.md"):
+        (out / "figures" / name).unlink(missing_ok=True)
     return groups
+
+
+def _pictures_of(page: Path) -> set[str]:
+    """The figures that a report shows, by name; none where there is no report."""
+    try:
+        text = page.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return set(re.findall(r"\]\(figures/([A-Za-z0-9-]+\.png)\)", text))
 
 
 def _refuse_unfinished(groups: Sequence[Group], absent: Sequence[str]) -> None:
