@@ -113,6 +113,29 @@ def test_every_evaluation_of_finished_seeds_is_in_a_file(tmp_path, capsys):
     assert float(rows[11]["mean_return"]) == pytest.approx(as_returns(10))
 
 
+def test_runs_evaluated_otherwise_are_groups_of_their_own(tmp_path):
+    for path, episodes in ("a", 2), ("b", 10):
+        evaluation = {"interval": 10, "episodes": episodes, "enabled": True}
+        make_run(tmp_path / path, {0: 10, 1: 20}, config(evaluation=evaluation))
+    labelled = sorted(group.label for group in groups_of(tmp_path))
+    assert labelled == ["IQL, uniform (episodes=10)", "IQL, uniform (episodes=2)"]
+
+
+def test_a_report_warns_of_unequal_numbers_of_seeds_and_of_few_evaluations(tmp_path, capsys):
+    make_run(tmp_path / "uniform", {0: 10, 1: 20})
+    aw = make_run(tmp_path / "aw", {0: 30}, config(AW)).seed(0)
+    whole = aw.load_returns()
+    aw.save_returns(Returns(whole.update[-9:], whole.episode_return[-9:], whole.episode_length[-9:]))
+    said = (
+        "Groups differ in their number of finished seeds: 1 to 2.",
+        "Fewer than ten evaluations, so the mean of all: IQL, AW.",
+    )
+    for runs, expected in (tmp_path / "uniform", False), (tmp_path, True):
+        assert report(capsys, runs, "--out", tmp_path / f"out-{expected}")[0] == 0
+        page = (tmp_path / f"out-{expected}/report.md").read_text(encoding="utf-8")
+        assert [words in page for words in said] == [expected, expected]
+
+
 def test_a_report_written_again_leaves_no_figure_of_the_one_before(tmp_path, capsys):
     out = tmp_path / "out"
     make_run(tmp_path / "runs/a", {0: 10, 1: 20}, digest="a" * 64)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,17 @@ from reweigh.cli import main
 from reweigh.datasets.scores import references
 from reweigh.datasets.suites import d4rl_names, set_names, suite_of
 from reweigh.errors import ConfigError, RunError
+from reweigh.processes import CORES
 from reweigh.runs import RunFolder
-from reweigh.sweeps.backends import as_commands, as_docker, slurm_script, start_screens, submit_to_slurm
+from reweigh.sweeps import backends
+from reweigh.sweeps.backends import (
+    as_commands,
+    as_docker,
+    run_on_ray,
+    slurm_script,
+    start_screens,
+    submit_to_slurm,
+)
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import _start, run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
@@ -416,14 +426,37 @@ def test_a_template_that_is_wrong_or_missing_is_refused_before_anything_is_writt
 def test_screens_share_the_tasks_and_really_start(tmp_path, monkeypatch):
     fake_client(tmp_path, monkeypatch, "python-of-test", f'sleep 0.3; echo "$@" >> {tmp_path}/said')
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
+    monkeypatch.setattr(backends, "usable_cores", lambda: 7)
     names = start_screens(fake_sweep(tmp_path, 0), range(1, 6), ["sweep", "x.toml"], screens=2)
     assert len(names) == 2
     deadline = time.monotonic() + 20
     while not (tmp_path / "said").exists() or (tmp_path / "said").read_text().count("\n") < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    ran = [line.split("--tasks ")[1] for line in (tmp_path / "said").read_text().splitlines()]
-    assert sorted(ran) == ["1:4", "4:6"]
+    ran = [line.split("x.toml ")[1] for line in (tmp_path / "said").read_text().splitlines()]
+    assert sorted(ran) == ["--jobs 3 --tasks 1:4", "--jobs 3 --tasks 4:6"]
+
+
+@pytest.mark.parametrize(("jobs", "gpus", "cores"), [(None, 0, "1"), (4, 0.25, None)])
+def test_a_ray_task_asks_for_its_share_of_a_gpu_or_for_one_core(jobs, gpus, cores, tmp_path, monkeypatch):
+    asked, sent = [], []
+
+    def remote(**resources):
+        asked.append(resources)
+        return lambda function: SimpleNamespace(remote=lambda *words: sent.append(words) or len(sent))
+
+    fake = SimpleNamespace(
+        init=lambda **how: None,
+        remote=remote,
+        get=lambda job: 0,
+        wait=lambda jobs, **how: (jobs[:1], jobs[1:]),
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    sweep, events = fake_sweep(tmp_path, 0, 1), []
+    run_on_ray(sweep, sweep.tasks, events.append, address=None, jobs_per_gpu=jobs)
+    assert [(one["num_cpus"], one["num_gpus"]) for one in asked] == [(1, gpus)]
+    assert [words[-1].get(CORES) for words in sent] == [cores, cores]
+    assert [event.kind for event in events] == ["queued", "queued", "finished", "finished"]
 
 
 def test_a_containers_line_mounts_what_its_task_names(tmp_path, monkeypatch):
