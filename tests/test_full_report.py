@@ -12,6 +12,7 @@ from reweigh.config import DataConfig, RunConfig
 from reweigh.datasets import d4rl
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import reference_of_env
+from reweigh.digests import settings_digest
 from reweigh.errors import RunError
 from reweigh.experiment import claim
 from reweigh.report.collect import group_runs, read_run
@@ -43,14 +44,23 @@ def config(weights=UNIFORM, *, algorithm="iql", spec="gone.hdf5", terms="all", *
 
 
 def make_run(
-    path, last, made=None, *, finished=True, env="Hopper-v4", digest=None, command="reweigh train D"
+    path,
+    last,
+    made=None,
+    *,
+    finished=True,
+    env="Hopper-v4",
+    digest=None,
+    command="reweigh train D",
+    identity=None,
 ):
     """Seeds whose twelve evaluations score 90, 90, nine times 0, and at last what `last` says of the seed."""
     folder = RunFolder(path)
     environment = {"command": command, "versions": {"reweigh": "9.9"}, "commit": "c0ffee" * 6, "machine": "m"}
+    made = made or config()
     folder.claim(
-        made or config(),
-        f"{path.name:0<64}",
+        made,
+        identity or settings_digest(settings_of(made)),
         environment | ({"dataset": {"digest": digest}} if digest else {}),
     )
     for seed, score in last.items():
@@ -230,6 +240,18 @@ def test_paths_and_logging_make_no_group_of_their_own(tmp_path):
     assert [seed.number for seed in group.finished] == [0, 1]
 
 
+def test_weights_files_of_one_name_and_other_content_are_never_averaged(tmp_path):
+    file = {"type": "file", "path": "w.npz"}
+    make_run(tmp_path / "uniform", {0: 10, 1: 20})
+    make_run(tmp_path / "a", {0: 30}, config(file), identity="1" * 64)
+    make_run(tmp_path / "b", {1: 40}, config(file), identity="2" * 64)
+    uniform, *apart = groups_of(tmp_path)
+    assert [group.label for group in apart] == [
+        f"IQL, file w (identity={digit * 12})" for digit in ("1", "2")
+    ]
+    assert [found.over_uniform["last"].over for found in did_it_help([uniform, *apart])] == [uniform, uniform]
+
+
 def test_a_seed_is_never_counted_twice(tmp_path, capsys):
     make_run(tmp_path / "a", {0: 1})
     make_run(tmp_path / "b", {0: 1})
@@ -315,6 +337,11 @@ def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp
     assert status == 1
     assert "seed 4" in error
     assert "2 seeds of" in error
+    for part, missing in (tmp_path / "sweep/d", 2), (tmp_path / "sweep/d/r", 1):
+        status, (error,) = report(capsys, part, "--out", tmp_path / "out")
+        assert status == 1
+        assert f"found {missing} unfinished" in error
+        assert "seed 4" in error
     assert not (tmp_path / "out").exists()
     status, _ = report(capsys, tmp_path, "--out", tmp_path / "out", "--allow-unfinished")
     assert status == 0

@@ -33,7 +33,7 @@ from reweigh.sweeps.backends import (
     submit_to_slurm,
 )
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
-from reweigh.sweeps.local import _start, run_locally, slots_of
+from reweigh.sweeps.local import _next, _start, run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
 from reweigh.sweeps.record import read_asked, write_asked
 
@@ -259,13 +259,14 @@ def test_an_interrupted_sweep_asks_each_task_once_to_save_its_state(tmp_path, mo
     assert (training.asked, events) == (1, ["started", "stopped"])
 
 
-def test_a_task_in_other_hands_is_running_and_not_started(tmp_path):
+@pytest.mark.parametrize("held", ["locked", "commanded"])
+def test_a_task_in_other_hands_is_running_and_not_started(held, tmp_path):
     sweep = fake_sweep(tmp_path, 0)
     seed = RunFolder(sweep.tasks[0].run).seed(0)
-    code = """
+    code = f"""
 import pathlib, sys, time
 from reweigh.runs import RunFolder
-with RunFolder(pathlib.Path(sys.argv[1])).seed(0).locked():
+with RunFolder(pathlib.Path(sys.argv[1])).seed(0).{held}():
     print(1, flush=True)
     time.sleep(60)
 """
@@ -276,6 +277,7 @@ with RunFolder(pathlib.Path(sys.argv[1])).seed(0).locked():
         holder.stdout.readline()
         assert standing_of(sweep, sweep.tasks[0]).state == "running"
         assert seed.in_use
+        assert _next(sweep, list(sweep.tasks)) is None
     finally:
         holder.kill()
         holder.communicate()
@@ -293,6 +295,31 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
     assert [s.state for s in standings] == ["finished", "waiting"]
     assert standings[0].score == 12.5
     assert hours_left(standings) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        (("--algorithm", "iql"), 120),
+        (("--algorithm", "iql", "--paper", "dw-iql"), 0.59 * 120),
+        (("--algorithm", "iql", "--paper", "dw-iql", "--sampler", "uniform"), 120),
+        (("--algorithm", "cql", "--sampler", "DRW-K0.2"), 0.88 * 9),
+        (("--algorithm", "bc", "--hidden", "256", "256"), 16 * 20),
+    ],
+)
+def test_hours_know_what_slows_a_training(words, rate, tmp_path):
+    sweep = Sweep(tmp_path, (Task(("x", *words, "--num-updates", "3600"), tmp_path / "d/r", 0),))
+    assert hours_left([standing_of(sweep, sweep.tasks[0])]) == pytest.approx(1 / rate)
+
+
+def test_a_training_under_way_tells_its_rate_and_how_far_it_is(tmp_path):
+    task = Task(("x", "--algorithm", "bc", "--num-updates", "7200"), tmp_path / "d/r", 0)
+    seed = RunFolder(task.run).seed(0)
+    with seed.commanded():
+        seed.save_progress(3600, 2.0)
+        found = standing_of(Sweep(tmp_path, (task,)), task)
+    assert (found.state, found.update, found.updates_per_second) == ("running", 3600, 2.0)
+    assert hours_left([found]) == pytest.approx(0.5)
 
 
 def test_a_dry_run_counts_what_tasks_share_once(tmp_path, capsys):
@@ -459,6 +486,29 @@ def test_a_ray_task_asks_for_its_share_of_a_gpu_or_for_one_core(jobs, gpus, core
     assert [event.kind for event in events] == ["queued", "queued", "finished", "finished"]
 
 
+def test_a_ray_task_that_its_node_cannot_start_fails_alone(tmp_path, monkeypatch):
+    def get(job):
+        if job == 1:
+            raise OSError("RayTaskError\nno such folder: /scratch")
+        return 0
+
+    fake = SimpleNamespace(
+        init=lambda **how: None,
+        remote=lambda **resources: (
+            lambda function: SimpleNamespace(remote=lambda *words: jobs.append(len(jobs) + 1) or jobs[-1])
+        ),
+        get=get,
+        wait=lambda jobs, **how: (jobs[:1], jobs[1:]),
+    )
+    jobs: list[int] = []
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    sweep, events = fake_sweep(tmp_path, 0, 1), []
+    assert not run_on_ray(sweep, sweep.tasks, events.append, address=None)
+    assert [event.kind for event in events] == ["queued", "queued", "failed", "finished"]
+    found = standing_of(sweep, sweep.tasks[0])
+    assert (found.state, found.error) == ("failed", "could not start on its node: no such folder: /scratch")
+
+
 def test_a_containers_line_mounts_what_its_task_names(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "data").mkdir()
@@ -575,8 +625,10 @@ def test_status_says_what_is_finished_and_what_failed(tmp_path, capsys):
     assert "1 finished, 0 running, 1 failed, 2 waiting" in text
     assert "out of luck" in text
     assert main(["status", path, "--out", str(out), "--json"]) == 0
-    states = [task["state"] for task in json.loads(capsys.readouterr().out)["tasks"]]
-    assert states == ["finished", "failed", "waiting", "waiting"]
+    said = json.loads(capsys.readouterr().out)
+    assert [task["state"] for task in said["tasks"]] == ["finished", "failed", "waiting", "waiting"]
+    assert (said["finished"], said["running"], said["failed"], said["waiting"]) == (1, 0, 1, 2)
+    assert said["core_hours_left"] == pytest.approx(3 * 50 / 5 / 3600)
 
 
 def test_data_that_is_named_takes_the_place_of_a_shipped_sweeps_own(tmp_path):

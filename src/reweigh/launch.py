@@ -1,5 +1,6 @@
 """`reweigh train`: learn what the weights need, train every seed, and print what came out."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -50,17 +51,22 @@ def launch(
     transitions, notes = check_data(config)
     check_weights_files(transitions, config.rebalance.weights)
     claim([(config, out)], seeds, transitions.info)
-    for method in learned_methods(config.rebalance.weights):
-        if not learn_priorities(config.data, transitions, method, quiet=quiet):
+    with contextlib.ExitStack() as held:
+        for seed in unfinished:
+            held.enter_context(folder.seed(seed).commanded())
+        for method in learned_methods(config.rebalance.weights):
+            if not learn_priorities(config.data, transitions, method, quiet=quiet):
+                return 130
+        for note in notes + compute_weights(transitions, config.rebalance.weights).notes:
+            print(f"note: {note}", file=sys.stderr)
+        if not quiet:
+            print(_description(config, transitions, domain), file=sys.stderr)
+        del transitions
+        if unfinished and run_jobs(train_jobs(config, unfinished, out), quiet=quiet):
+            print(
+                f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr
+            )
             return 130
-    for note in notes + compute_weights(transitions, config.rebalance.weights).notes:
-        print(f"note: {note}", file=sys.stderr)
-    if not quiet:
-        print(_description(config, transitions, domain), file=sys.stderr)
-    del transitions
-    if unfinished and run_jobs(train_jobs(config, unfinished, out), quiet=quiet):
-        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
-        return 130
     if not unfinished:
         print(f"Nothing to do: all seeds in {out} are finished.", file=sys.stderr)
     for note in ratio_notes(config, folder, seeds):

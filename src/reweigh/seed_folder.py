@@ -1,17 +1,17 @@
 """A seed's folder: its only reader and writer.
 
-RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, result.json}. A seed is finished when its
-result.json exists. Whatever is killed in between, the folder can be read: every file is replaced in one
-step, and metrics.csv is cut back to its checkpoint.
+RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json}. A seed is
+finished when its result.json exists. Whatever is killed in between, the folder can be read: every file is
+replaced in one step, and metrics.csv is cut back to its checkpoint.
 """
 
+import contextlib
 import csv
 import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
 
+_LOCK, _COMMAND_LOCK = "lock", "command.lock"
 # A writer that was just killed may take a moment to let go of its folder.
 _LOCK_PATIENCE_S = 3.0
 
@@ -86,18 +87,18 @@ class SeedFolder:
 
     @property
     def in_use(self) -> bool:
-        """Another process writes here now."""
-        try:
-            with open(self.path / "lock", "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+        """Another process writes here now, or learns elsewhere what this seed needs first."""
+        return any(_is_held(self.path / name) for name in (_LOCK, _COMMAND_LOCK))
 
-    @contextmanager
-    def locked(self, patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    def commanded(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder for a command whose workers will write here, before they do.
+
+        Raises:
+            RunError: another command holds it.
+        """
+        return self._held(_COMMAND_LOCK, lambda: False)
+
+    def locked(self, patient: Callable[[], bool] = lambda: False) -> contextlib.AbstractContextManager[None]:
         """Hold the folder as its only writer. The lock ends with the process, however that ends.
 
         Args:
@@ -106,10 +107,14 @@ class SeedFolder:
         Raises:
             RunError: another process holds it, or the folder cannot be made.
         """
+        return self._held(_LOCK, patient)
+
+    @contextlib.contextmanager
+    def _held(self, lock: str, patient: Callable[[], bool]) -> Iterator[None]:
         file = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a+")  # noqa: SIM115 - held until the block ends
+            file = open(self.path / lock, "a+")  # noqa: SIM115 - held until the block ends
         except OSError as error:
             raise RunError(
                 f"cannot write in {self.path} ({error.strerror}). {elsewhere(self.path)}"
@@ -183,6 +188,27 @@ class SeedFolder:
             if file.tell() == 0:
                 writer.writerow(["update", *metrics])
             writer.writerow([update, *(f"{value:.9g}" for value in metrics.values())])
+
+    def save_progress(self, update: int, updates_per_second: float | None) -> None:
+        """Replace what a training says of itself to whoever asks from outside."""
+        found = {"update": update, "updates_per_second": updates_per_second}
+        write_text(self.path / "progress.json", json.dumps(found) + "\n")
+
+    def progress(self) -> tuple[int, float | None]:
+        """The update that a seed has reached, and its updates per second where they are known.
+
+        Raises:
+            RunError: the record is damaged.
+        """
+        path = self.path / "progress.json"
+        if not os.path.exists(path):
+            return 0, None
+        try:
+            found = parse_json(path.read_text(encoding="utf-8"))
+            rate = found["updates_per_second"]
+            return int(found["update"]), None if rate is None else float(rate)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"expected numbers at {path}, but it cannot be read. Remove that file.") from error
 
     def load_returns(self) -> Returns:
         """All evaluations; none where there is no file.
@@ -325,6 +351,17 @@ def file_date(path: Path) -> str | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     except OSError:
         return None
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _count(number: np.ndarray) -> int:

@@ -320,6 +320,7 @@ class _Session:
             metrics = averages(self._row(sums, row)) | self.hooks.measure(self._row(state, row))
             refuse_divergence(metrics, f"seed {folder.seed} before update {update}")
             folder.append_metrics(update, metrics)
+            folder.save_progress(update, self._rate)
 
     def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:
         for row, folder in enumerate(self.folders):

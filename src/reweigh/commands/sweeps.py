@@ -27,7 +27,7 @@ from reweigh.sweeps.backends import (
 )
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
-from reweigh.sweeps.progress import TYPICAL_RATE, Standing, hours_left, standing_of
+from reweigh.sweeps.progress import STATES, TYPICAL_RATE, Standing, hours_left, standing_of
 from reweigh.sweeps.record import merged_asked, write_asked
 
 if TYPE_CHECKING:
@@ -138,7 +138,13 @@ def status(arguments: argparse.Namespace) -> int:
     merged_asked(found)
     standings = [standing_of(found, task) for task in found.tasks]
     if arguments.json:
-        print(json.dumps({"folder": str(found.folder), "tasks": [_as_json(s) for s in standings]}, indent=2))
+        said = {
+            "folder": str(found.folder),
+            **{state: sum(s.state == state for s in standings) for state in STATES},
+            "core_hours_left": hours_left(standings),
+            "tasks": [_as_json(standing) for standing in standings],
+        }
+        print(json.dumps(said, indent=2))
         return 0
     for standing in standings:
         words = standing.error or ("" if standing.score is None else f"{standing.score:.1f}")
@@ -258,8 +264,7 @@ def _hours_shared(planned: Sequence[tuple["RunConfig", int]]) -> float:
 
 
 def _counts(standings: Sequence[Standing]) -> str:
-    kinds = ("finished", "running", "failed", "waiting")
-    return ", ".join(f"{sum(s.state == kind for s in standings)} {kind}" for kind in kinds)
+    return ", ".join(f"{sum(s.state == state for s in standings)} {state}" for state in STATES)
 
 
 def _as_json(standing: Standing) -> dict[str, object]:

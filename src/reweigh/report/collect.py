@@ -248,7 +248,10 @@ def _check_result(result: dict[str, Any], path: Path, last: int | None) -> None:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Groups by dataset and settings, in the order in which tables show them.
+    """Groups by dataset, settings and identity, in the order in which tables show them.
+
+    Runs of one dataset and the same settings have other identities where a weights file of one name held
+    other weights, or where another version of this library computed otherwise: never averaged.
 
     Args:
         runs: read.
@@ -257,13 +260,22 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         RunError: a seed appears twice in a group.
     """
     datasets = _datasets(runs)
-    parts: dict[tuple[int, tuple[tuple[str, Any], ...]], list[Run]] = {}
+    found: dict[tuple[int, tuple[tuple[str, Any], ...]], dict[str, list[Run]]] = {}
     for run, dataset in zip(runs, datasets, strict=True):
-        parts.setdefault((id(dataset), tuple(sorted(run.settings.items()))), []).append(run)
+        alike = found.setdefault((id(dataset), tuple(sorted(run.settings.items()))), {})
+        alike.setdefault(str(run.config.get("identity")), []).append(run)
     by_id = {id(dataset): dataset for dataset in datasets}
-    distinct = {key: members[0].settings for (_, key), members in parts.items()}
+    parts: list[tuple[Dataset, Settings, list[Run]]] = []
+    for (where, _), alike in found.items():
+        for identity, members in alike.items():
+            told_apart = {"identity": identity[:12]} if len(alike) > 1 else {}
+            parts.append((by_id[where], {**members[0].settings, **told_apart}, members))
+    distinct = {tuple(sorted(settings.items())): settings for _, settings, _ in parts}
     label = dict(zip(distinct, labels(list(distinct.values())), strict=True))
-    groups = [_group(by_id[where], label[key], members) for (where, key), members in parts.items()]
+    groups = [
+        _group(dataset, label[tuple(sorted(settings.items()))], settings, members)
+        for dataset, settings, members in parts
+    ]
     return sorted(groups, key=_place)
 
 
@@ -271,7 +283,7 @@ def _place(group: Group) -> tuple[Any, ...]:
     return group.dataset.label, group.algorithm, not group.is_uniform, group.is_control, group.label
 
 
-def _group(dataset: Dataset, label: str, runs: Sequence[Run]) -> Group:
+def _group(dataset: Dataset, label: str, settings: Settings, runs: Sequence[Run]) -> Group:
     where: dict[int, Path] = {}
     seeds = sorted((seed for run in runs for seed in run.seeds), key=lambda seed: seed.number)
     for seed in seeds:
@@ -284,7 +296,7 @@ def _group(dataset: Dataset, label: str, runs: Sequence[Run]) -> Group:
     return Group(
         dataset=dataset,
         label=label,
-        settings=runs[0].settings,
+        settings=settings,
         runs=tuple(runs),
         finished=tuple(seed for seed in seeds if seed.finished),
         unfinished=tuple(seed for seed in seeds if not seed.finished),

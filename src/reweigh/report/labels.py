@@ -7,7 +7,10 @@ from typing import Any
 from reweigh.terms import TERMS, terms_word
 
 Settings = Mapping[str, Any]
-"""A run's config by dotted names, without what changes no number and without fields that are None."""
+"""A run's config by dotted names, without what changes no number and without fields that are None.
+
+With the identity where nothing else tells two groups apart.
+"""
 
 _ALGORITHMS = {"bc": "BC", "td3-bc": "TD3+BC", "iql": "IQL", "cql": "CQL", "onestep": "Onestep"}
 _WEIGHTS = {
@@ -145,7 +148,7 @@ def nearest(settings: Settings, candidates: Sequence[Settings]) -> int | None:
 
     def agrees(other: Settings, *, in_full: bool) -> bool:
         names = settings.keys() | other.keys() if in_full else settings.keys() & other.keys()
-        own = [name for name in names if not name.startswith("rebalance.")]
+        own = [name for name in names if not name.startswith("rebalance.") and name != "identity"]
         return all(settings.get(name) == other.get(name) for name in own)
 
     left = list(range(len(candidates)))

@@ -258,7 +258,13 @@ def run_on_ray(
                 listen(Event("queued", task))
         while waiting:
             (ended,), _ = ray.wait(list(waiting), num_returns=1)
-            task, code = waiting.pop(ended), ray.get(ended)
+            task = waiting.pop(ended)
+            try:
+                code = ray.get(ended)
+            except Exception as error:  # what a node lacks: this package, a folder, memory
+                why = f"could not start on its node: {_last_line(error)}"
+                listen(Event("failed", task, remember_failure(sweep, task, 1, why)))
+                continue
             if code == 0:
                 listen(Event("finished", task))
             elif code in (INTERRUPTED, -signal.SIGTERM):
@@ -269,6 +275,11 @@ def run_on_ray(
     except KeyboardInterrupt:  # the trainings hear of it when their workers end with this process
         return True
     return stopped
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _check_reachable(address: str | None) -> None:

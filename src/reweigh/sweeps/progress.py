@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from reweigh.atomic import parse_json, write_text
 from reweigh.errors import RunError
@@ -13,6 +13,7 @@ from reweigh.seed_folder import SeedFolder
 from reweigh.sweeps.grid import Sweep, Task
 
 State = Literal["finished", "running", "failed", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
 
 TYPICAL_RATE = {
     "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 20.0, "onestep": 4.0,
@@ -20,6 +21,7 @@ TYPICAL_RATE = {
 }  # fmt: skip
 """Updates per second on one core where nothing has been measured yet (docs/results/speed.md; BC is as large
 as Onestep's clone)."""
+_TYPICAL_WIDTH = {"bc": 1024, "onestep": 1024}
 # Of it, where density ratios are learned as well.
 _WITH_RATIOS = {"cql": 0.88}
 _WITH_RATIOS_ELSE = 0.59
@@ -34,7 +36,7 @@ class Standing:
     task: Task
     state: State
     update: int = 0
-    """That it has reached, as far as it has written metrics."""
+    """That it has reached, as far as it has told."""
     score: float | None = None
     """Mean of the last ten evaluations, the last one before it is finished; normalized where possible."""
     updates_per_second: float | None = None
@@ -52,18 +54,19 @@ def failure_path(sweep: Sweep, task: Task) -> Path:
     return sweep.folder / "logs" / f"{task.slug}.failed.json"
 
 
-def remember_failure(sweep: Sweep, task: Task, code: int) -> str:
-    """Write down that a task failed; return its last line.
+def remember_failure(sweep: Sweep, task: Task, code: int, why: str | None = None) -> str:
+    """Write down that a task failed; return why.
 
     Args:
         sweep: of the task.
         task: which.
         code: that its process ended with.
+        why: it failed; None: the last line that it printed.
     """
     log = log_path(sweep, task)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     said = [line.strip() for line in lines if line.strip()]
-    error = said[-1] if said else f"ended with code {code} and said nothing"
+    error = why or (said[-1] if said else f"ended with code {code} and said nothing")
     if code < 0:
         error = f"killed by signal {-code}"
     write_text(failure_path(sweep, task), json.dumps({"code": code, "error": error}) + "\n")
@@ -91,17 +94,17 @@ def standing_of(sweep: Sweep, task: Task) -> Standing:
         score = result.get("last_ten_score", result.get("last_ten_return"))
         updates = int(result.get("num_updates") or 0)
         return Standing(task, "finished", updates, score, result.get("updates_per_second"))
-    update = int(seed.last_metrics().get("update", 0))
+    update, rate = seed.progress()
     if seed.in_use:
-        return Standing(task, "running", update, _last_score(seed))
+        return Standing(task, "running", update, _last_score(seed), rate)
     failure = failure_path(sweep, task)
     if failure.exists():
         try:
             error = parse_json(failure.read_text(encoding="utf-8"))["error"]
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise RunError(f"expected a failure's record at {failure}, but it cannot be read.") from problem
-        return Standing(task, "failed", update, error=str(error))
-    return Standing(task, "waiting", update, _last_score(seed))
+        return Standing(task, "failed", update, updates_per_second=rate, error=str(error))
+    return Standing(task, "waiting", update, _last_score(seed), rate)
 
 
 def _last_score(seed: SeedFolder) -> float | None:
@@ -142,5 +145,10 @@ def hours_left(standings: Sequence[Standing]) -> float:
 def _typical_rate(task: Task) -> float:
     algorithm = task.flag("algorithm", "iql")
     rate = TYPICAL_RATE.get(algorithm, 100.0)
-    learned = "density-ratio" in task.words or "DRW" in task.flag("sampler", "")
+    wide = _TYPICAL_WIDTH.get(algorithm, 256)
+    # Of a task's own width: most of the time goes into products of these matrices.
+    rate *= (wide / float(task.flag("hidden", str(wide)))) ** 2
+    sampler = task.flag("sampler", "")
+    of_paper = not sampler and task.flag("paper", "").startswith("dw-")
+    learned = "density-ratio" in task.words or "DRW" in sampler or of_paper
     return rate * _WITH_RATIOS.get(algorithm, _WITH_RATIOS_ELSE) if learned else rate

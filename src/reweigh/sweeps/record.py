@@ -100,13 +100,17 @@ def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """The seeds that sweeps ask for at or below some folders, by the run's real path.
 
     Args:
-        roots: folders of sweeps, or folders that hold some at any depth.
+        roots: folders of sweeps, folders that hold some at any depth, or folders and runs of one.
 
     Raises:
         RunError: a record is damaged.
     """
     asked = {}
     for root in roots:
+        own = Path(os.path.realpath(root))
+        for above in own.parents:
+            runs = {os.path.realpath(above / run): one.seeds for run, one in read_asked(above).items()}
+            asked |= {run: seeds for run, seeds in runs.items() if Path(run).is_relative_to(own)}
         for place, folders, files in os.walk(root):
             if _NAME in files:
                 asked |= {
