@@ -4,20 +4,23 @@ import math
 import shlex
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 import scipy.stats
+from gymnasium.envs.registration import EnvSpec
 
 import reweigh
 from reweigh.cli import main
-from reweigh.collection import collect, episode_seed
+from reweigh.collection import collect, episode_seed, make_act
 from reweigh.commands.common import history
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError, DatasetError, RunError
+from reweigh.evaluation import environment_spec
 from reweigh.policy import Policy, save_policy
 from reweigh.runs import RunFolder
 
@@ -139,6 +142,13 @@ def test_the_time_limit_of_gymnasium_is_a_timeout():
     assert attributes["episodes"] == 3
 
 
+def test_what_is_written_down_of_an_environment_makes_it_again_with_its_limit():
+    for env_id, limit in (("Pendulum-v1", 200), ('Pendulum-v1 {"max_episode_steps": 7}', 7)):
+        spec = EnvSpec.from_json(environment_spec(env_id))
+        assert gymnasium.make(spec).spec.max_episode_steps == limit
+    assert environment_spec("Counting-v0") is None, "its class has no name in words"
+
+
 def test_the_attributes_say_how_the_rows_came_to_be():
     _, attributes = collect("Counting-v0", "random", 14, 5)
     versions = {name: attributes.pop(name) for name in ("gymnasium", "mujoco", "numpy")}
@@ -212,6 +222,24 @@ def test_noise_is_clipped_to_the_bounds(tmp_path):
 
 
 # Seeds.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_actions_are_taken_as_they_are_recorded_and_within_the_bounds(dtype):
+    low, high = np.array([-0.1, -3.0], dtype), np.array([0.7, -0.8], dtype)
+    environment = SimpleNamespace(action_space=gymnasium.spaces.Box(low, high, dtype=dtype))
+    act = make_act("E-v0", environment, None, 1000, np.random.default_rng(0), 0.0)
+    taken = [act(step, np.zeros(3)) for step in range(1000)]
+    assert all(action in environment.action_space for action in taken)
+    np.testing.assert_array_equal(taken, np.array(taken, np.float32).astype(dtype))
+    layers = ((np.zeros((3, 2), np.float32), np.array([50, -50], np.float32)),)
+    extreme = Policy(layers, identity_normalizer(3), low.astype(np.float32), high.astype(np.float32))
+    environment.observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    act = make_act("E-v0", environment, extreme, 1, np.random.default_rng(0), 0.0)
+    assert act(0, np.zeros(3, np.float32)) in environment.action_space
+    alone = extreme(np.zeros(3, np.float32))
+    assert (extreme.action_low <= alone).all()
+    assert (alone <= extreme.action_high).all()
 
 
 @pytest.mark.parametrize("noise", [None, 0.0, 0.3])

@@ -409,6 +409,10 @@ def test_the_limit_of_a_known_d4rl_file_is_found_by_its_name_or_environment(tmp_
     np.testing.assert_array_equal(np.setdiff1d(np.arange(2000), by_name.raw_index), [999, 1999])
     by_env = load(write(tmp_path / "mine.hdf5", arrays), env="Hopper-v4")
     np.testing.assert_array_equal(by_env.raw_index, by_name.raw_index)
+    of_its_own = load(write(tmp_path / "mine.npz", arrays), env='Hopper-v4 {"max_episode_steps": 500}')
+    np.testing.assert_array_equal(np.setdiff1d(np.arange(2000), of_its_own.raw_index), [499, 999, 1499, 1999])
+    tried = load(tmp_path / "hopper_medium-v2.hdf5", env='Hopper-v4 {"max_episode_steps": 500}')
+    np.testing.assert_array_equal(tried.raw_index, by_name.raw_index)
     given_one = load(tmp_path / "hopper_medium-v2.hdf5", max_episode_steps=10_000)
     assert len(given_one) == 2000
 

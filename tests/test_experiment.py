@@ -13,6 +13,7 @@ import pytest
 from fakes import differ
 from reweigh import launch
 from reweigh.algorithms.td3_bc import TD3BCConfig
+from reweigh.atomic import atomic_path
 from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import RunError
@@ -202,6 +203,25 @@ def test_another_run_in_the_same_folder_is_refused(config, tmp_path):
     for seeds in ([0], [1]):
         with pytest.raises(RunError, match="another one lives there"):
             train(other, seeds, tmp_path / "run")
+
+
+def test_processes_that_begin_a_run_together_share_its_folder(tmp_path):
+    class Overtaken(RunFolder):
+        def seeds(self):
+            RunFolder(self.path).claim({"num_updates": 1}, "same", {}, [0])
+            return super().seeds()
+
+    Overtaken(tmp_path / "run").claim({"num_updates": 1}, "same", {}, [1])
+    assert [seed.seed for seed in RunFolder(tmp_path / "run").seeds()] == [0, 1]
+
+
+def test_writers_of_one_file_never_share_what_is_half_written(tmp_path):
+    path = tmp_path / "a.json"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        one.write_text("1")
+        other.write_text("2")
+    assert path.read_text() == "1"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_second_writer_is_refused(config, tmp_path):

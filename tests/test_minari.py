@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +323,33 @@ def test_a_missing_dataset_is_downloaded_and_a_broken_download_leaves_nothing(ro
         minari, "download_dataset", lambda name: shutil.copytree(elsewhere, root / name, dirs_exist_ok=True)
     )
     assert len(load("minari:made/ends-v0")) == 2
+
+
+def test_a_download_under_way_or_killed_is_never_taken_for_the_whole(root, tmp_path, monkeypatch):
+    write("made/ends-v0", (2, True, False))
+    elsewhere = shutil.move(root / "made/ends-v0", tmp_path / "elsewhere")
+    monkeypatch.setenv("MINARI_REMOTE", "test://elsewhere")
+    data, calls, begun = root / "made/ends-v0/data", [], threading.Event()
+
+    def slowly(name):
+        calls.append(name)
+        assert not data.exists()
+        data.mkdir(parents=True)
+        begun.set()
+        time.sleep(0.5)
+        shutil.copytree(elsewhere, root / name, dirs_exist_ok=True)
+
+    monkeypatch.setattr(minari, "download_dataset", slowly)
+    data.mkdir(parents=True)  # what a killed one left
+    (tmp_path / "cache/minari").mkdir(parents=True)
+    (tmp_path / "cache/minari/made-ends-v0.begun").touch()
+    first = threading.Thread(target=load, args=("minari:made/ends-v0",))
+    first.start()
+    begun.wait(10)
+    assert len(load("minari:made/ends-v0")) == 2
+    first.join()
+    assert calls == ["made/ends-v0"]
+    assert not list((tmp_path / "cache/minari").glob("*.begun"))
 
 
 def damage(root: Path):

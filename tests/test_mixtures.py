@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import time
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -287,6 +288,41 @@ def test_sources_of_different_widths_are_refused(name):
         DatasetError, match=f"equal {name} width, but the good one has {width} and the bad one 7"
     ):
         mix(good, wide, MixRecipe(ratio=0.5, size=10))
+
+
+def bounded(rows: Rows, high: float, reference=None) -> Rows:
+    bounds = (np.full(2, -high, np.float32), np.full(2, high, np.float32))
+    return dataclasses.replace(rows, bounds=bounds, reference=reference)
+
+
+def test_a_mix_keeps_the_bounds_and_the_references_that_its_sources_say(tmp_path):
+    good, bad = (bounded(make_source([5, 3], seed=s), 2.0, (0.0, 40.0)) for s in (1, 2))
+    rows, made = mix(good, bad, MixRecipe(ratio=0.4, size=50))
+    write_hdf5(tmp_path / "mix.hdf5", rows, made)
+    found = load(tmp_path / "mix.hdf5")
+    assert found.info.action_high.tolist() == [2.0, 2.0]
+    assert found.info.reference == (0.0, 40.0)
+    assert not any("reweigh" in name for name in found.info.attributes)
+    np.testing.assert_allclose(found.action, rows.action[found.raw_index] / 2, rtol=1e-6)
+    other = dataclasses.replace(bad, reference=(0.0, 50.0))
+    assert mix(good, other, MixRecipe(ratio=0.4, size=50))[0].reference is None
+
+
+@pytest.mark.parametrize("high", [1.0, None])
+def test_sources_of_other_action_bounds_are_refused(high):
+    bad = make_source([5]) if high is None else bounded(make_source([5]), high)
+    with pytest.raises(DatasetError, match=r"the same action bounds, but the good one says .*2\.0.* bad"):
+        mix(bounded(make_source([5]), 2.0), bad, MixRecipe(ratio=0.5, size=10))
+
+
+@pytest.mark.parametrize("damage", [{"reweigh_action_low": [0.0]}, {"reweigh_reference": [2.0, 1.0]}])
+def test_bounds_that_do_not_fit_a_file_are_refused_in_one_line(damage, tmp_path):
+    write_hdf5(tmp_path / "mix.hdf5", bounded(make_source([5, 3]), 2.0, (0.0, 40.0)), damage)
+    with h5py.File(tmp_path / "mix.hdf5", "a") as file:
+        for name, value in damage.items():
+            file.attrs[name] = value
+    with pytest.raises(DatasetError, match="Remove these attributes"):
+        load(tmp_path / "mix.hdf5")
 
 
 def test_a_source_without_timeouts_gets_them_from_the_limit():

@@ -444,6 +444,20 @@ def test_a_standard_deviation_with_the_wanted_ess_is_found(target):
     assert ess_fraction(at(find_setting(at, target, rising=False))) == pytest.approx(target, rel=1e-6)
 
 
+def test_an_ess_that_bounds_make_rise_again_is_found_where_it_is_first_passed():
+    weight = np.abs(np.random.default_rng(0).standard_t(2, size=1000))
+
+    def at(std):
+        return linear_probability(weight, std=std, eps=0.1, eps_max=20.0)
+
+    lowest, end = ess_fraction(at(20.0)), ess_fraction(at(1e6))
+    target = (lowest + end) / 2
+    assert lowest < target < end
+    found = find_setting(at, target, rising=False)
+    assert found < 20
+    assert ess_fraction(at(found)) == pytest.approx(target, rel=1e-6)
+
+
 def test_an_ess_out_of_reach_is_refused_with_the_range():
     data = make_data([0, 1], [1, 3])  # at best three of four rows
 

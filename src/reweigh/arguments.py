@@ -142,6 +142,10 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
         return _oper_a(arguments, method, given, scaling)
     if arguments.fields:
         raise ConfigError(f"--set has no meaning for --method {arguments.method}.")
+    if arguments.target_ess is not None and "temperature" in given:
+        raise ConfigError(
+            "--temperature and --target-ess both fix how uneven the weights are. Give one of them."
+        )
     return replace(method, **given), Scaling(**scaling)
 
 

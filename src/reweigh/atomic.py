@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Args:
         path: where the file shall stand; an existing file is replaced in one step.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not by the process's number: in containers that share a folder every one may be number 1.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         yield temporary
         descriptor = os.open(temporary, os.O_RDONLY)

@@ -125,8 +125,11 @@ def make_act(
         raise ConfigError(f"expected finite action bounds, but {env_id!r} has {space}.")
     size = (count, space.shape[0])
 
+    # Actions are recorded in single precision, and so taken in it too: the record says what was done.
+    low, high = _inner_bounds(space.low, space.high)
+
     def bounded(action: np.ndarray) -> np.ndarray:
-        return np.clip(action, space.low, space.high).astype(space.dtype, copy=False)
+        return np.clip(action.astype(np.float32), low, high).astype(space.dtype, copy=False)
 
     if actor is None:
         uniform = rng.uniform(space.low, space.high, size)
@@ -141,6 +144,15 @@ def make_act(
         return lambda step, observation: bounded(actor(observation))
     noise = rng.standard_normal(size) * (action_noise * (space.high - space.low) / 2)
     return lambda step, observation: bounded(actor(observation) + noise[step])
+
+
+def _inner_bounds(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest numbers of single precision that lie within bounds."""
+    inner_low, inner_high = low.astype(np.float32), high.astype(np.float32)
+    return (
+        np.where(inner_low < low, np.nextafter(inner_low, np.float32(np.inf)), inner_low),
+        np.where(inner_high > high, np.nextafter(inner_high, np.float32(-np.inf)), inner_high),
+    )
 
 
 class Recorder:

@@ -1,5 +1,6 @@
 """Policy + environment -> every episode's return."""
 
+import copy
 import importlib.util
 import warnings
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def environment_spec(env: str) -> str | None:
-    """What gymnasium writes down of an environment, as JSON; None: only this library can make it.
+    """What gymnasium writes down of an environment, as JSON; None: its words do not make it again.
 
     Args:
         env: as for `make_environment`.
@@ -90,9 +91,14 @@ def environment_spec(env: str) -> str | None:
     if env.startswith(PREFIX):
         return None
     environment = make_environment(env)
-    spec = environment.unwrapped.spec
+    # The wrappers' own, which knows the time limit; without what this library wraps around it.
+    spec = copy.deepcopy(environment.spec)
     environment.close()
-    return spec.to_json()
+    spec.additional_wrappers = ()
+    try:
+        return spec.to_json()
+    except (TypeError, ValueError):  # it is registered as a class or a function, not by their names
+        return None
 
 
 def check_observations(env: str, size: int) -> None:

@@ -48,7 +48,8 @@ class Policy:
         x = self.normalizer(np.asarray(observation, np.float32))
         output = _forward(self.layers, x)
         action = np.tanh(output) if self.best_of is None else _best_sample(self.best_of, x, output)
-        return self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
+        action = self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
+        return np.clip(action, self.action_low, self.action_high)  # rounding may step over them
 
     def reference_in(self, env: str) -> tuple[float, float] | None:
         """Random and expert return by which returns in an environment are scored; None: there are none.

@@ -69,6 +69,8 @@ class RunFolder:
             RunError: another run lives there, or seeds that nobody knows the settings of.
         """
         existing = self.path / "config.json"
+        # Looked for first: another process that makes this run now writes its config before any seed.
+        seeds = self.seeds()
         if os.path.exists(existing):
             found = read_record(existing).get("identity")
             if found != identity:
@@ -76,7 +78,7 @@ class RunFolder:
                     f"expected an empty folder or the same run in {self.path}, but another one lives there "
                     f"(identity {str(found)[:12]}, this one {identity[:12]}). Choose another --out."
                 )
-        elif self.seeds():
+        elif seeds:
             raise RunError(
                 f"expected {existing} beside the trained seeds, but there is none, so nobody knows what they "
                 "are. Choose another --out."

@@ -15,7 +15,7 @@ from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import is_minari
 from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_several, with_timeouts
 from reweigh.datasets.rows import Rows
-from reweigh.datasets.scores import limit_of
+from reweigh.datasets.scores import gymnasium_id, limit_of
 from reweigh.datasets.suites import Suite, suite_names, suite_of
 from reweigh.errors import ConfigError
 
@@ -57,7 +57,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
     if arguments.max_episode_steps is not None:
         check_count("--max-episode-steps", arguments.max_episode_steps)
     fetch_all([source.spec for source in asked])
-    records = [_rows(source.spec, arguments.max_episode_steps) for source in asked]
+    records = _records(asked, arguments.max_episode_steps)
     rows, made = _mixed(arguments, suite, asked, records)
     histories = [str(record.attributes["history"]) for record in records if "history" in record.attributes]
     made |= {"history": history(arguments, histories)}
@@ -116,9 +116,24 @@ def _asked(arguments: argparse.Namespace, suite: Suite | None) -> list[_Asked]:
     return good + bad
 
 
-def _rows(spec: str, max_episode_steps: int | None) -> Rows:
-    rows = load_record(spec).rows
-    return with_timeouts(rows, max_episode_steps or limit_of(Path(spec).name, rows.env))
+def _records(asked: list[_Asked], max_episode_steps: int | None) -> list[Rows]:
+    """Every source's rows, which say where time limits cut them."""
+    found = [load_record(source.spec).rows for source in asked]
+    if max_episode_steps is not None and all(rows.timeout is not None for rows in found):
+        raise ConfigError(
+            "--max-episode-steps is for sources without 'timeouts', but all of these have them. Leave it out."
+        )
+    envs = list(dict.fromkeys(gymnasium_id(rows.env) for rows in found if rows.env))
+    if len(envs) > 1:
+        print(
+            f"note: sources were recorded in {', '.join(envs)}; runs on the mix are scored in {envs[0]} "
+            "unless --env names another.",
+            file=sys.stderr,
+        )
+    return [
+        with_timeouts(rows, max_episode_steps or limit_of(Path(source.spec).name, rows.env))
+        for source, rows in zip(asked, found, strict=True)
+    ]
 
 
 def _mixed(

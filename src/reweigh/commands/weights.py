@@ -59,6 +59,10 @@ def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
     return "made"
 
 
+# What makes one weight of OPER-A's stages.
+_OF_ONE_WEIGHT = ("iteration", "std", "eps", "eps_max", "transform", "strength", "target_ess")
+
+
 @dataclass(frozen=True)
 class _Asked:
     """The weights of one dataset that a command asks for."""
@@ -102,7 +106,8 @@ def _make(asked: _Asked) -> dict[str, Any] | None:
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
     weighting, settings = compute(transitions, method, asked.scaling, priority)
-    summary = summarize(weighting.probability, transitions)
+    published = arguments.format == "oper"
+    summary = {} if published else summarize(weighting.probability, transitions)
     if priority is not None:
         summary |= summarize_stages(priority)
     meta = {
@@ -113,7 +118,7 @@ def _make(asked: _Asked) -> dict[str, Any] | None:
         "notes": [*weighting.notes, *(asked.notes if priority is not None else ())],
         "asked": asked.record,
     }
-    if arguments.format == "oper" and isinstance(method, OperA) and priority is not None:
+    if published and isinstance(method, OperA) and priority is not None:
         _write_published(arguments.out, method, priority)
     else:
         write_weights(asked.out, weights_of(weighting.probability, transitions, meta, priority))
@@ -126,6 +131,12 @@ def _weights_out(arguments: argparse.Namespace, method: Method) -> Path:
         return out_path(arguments.out, (".npz", ".parquet"), [arguments.data])
     if not isinstance(method, OperA):
         raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
+    given = [name for name in _OF_ONE_WEIGHT if getattr(arguments, name) is not None]
+    if given:
+        raise ConfigError(
+            f"--{given[0].replace('_', '-')} has no meaning with --format oper, which holds every stage as "
+            "it was learned. Leave it out; those who read the files scale them."
+        )
     if "%s" not in arguments.out:
         raise ConfigError(
             "expected --out with %s in place of the value seed for --format oper, but "

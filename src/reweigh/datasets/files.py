@@ -1,6 +1,7 @@
 """Readers and the writer of D4RL-layout HDF5, and the reader of `.npz`. Nothing here unpickles."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ from reweigh import atomic
 from reweigh.datasets.heaps import damaged_heap
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import NAMES, REQUIRED, Rows, checked_rows
+from reweigh.datasets.scores import is_reference
 from reweigh.errors import DatasetError, first_line
 
 MIX_LABEL = "source"
+
+# What only some records say, kept where they are written anew.
+_BOUNDS, _REFERENCE = ("reweigh_action_low", "reweigh_action_high"), "reweigh_reference"
 
 # Rewards, flags and numbers of rows, episodes and steps of a transition, and what they are counted with.
 _ROW_BYTES = 88
@@ -46,9 +51,36 @@ def read_hdf5(path: Path) -> Rows:
     if any(name not in arrays for name in ("observations", "actions", "rewards", "terminals")):
         arrays |= found  # named in the message
     env = attributes.get("env")
-    return checked_rows(
+    own = {name: attributes.pop(name, None) for name in (*_BOUNDS, _REFERENCE)}
+    rows = checked_rows(
         arrays, where=str(path), env=env if isinstance(env, str) else None, attributes=attributes
     )
+    try:
+        return replace(rows, bounds=_bounds(own, rows.action.shape[1]), reference=_reference(own))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"expected action bounds and reference returns as {', '.join(own)} that fit the actions, but "
+            f"those in {path} do not. Remove these attributes, or make the file again."
+        ) from error
+
+
+def _bounds(own: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    if all(own[name] is None for name in _BOUNDS):
+        return None
+    low, high = (np.asarray(own[name], np.float32) for name in _BOUNDS)
+    if not (low.shape == high.shape == (size,) and np.isfinite([low, high]).all() and (low < high).all()):
+        raise ValueError("no bounds")
+    return low, high
+
+
+def _reference(own: dict[str, Any]) -> tuple[float, float] | None:
+    found = own[_REFERENCE]
+    if found is None:
+        return None
+    low, high = np.asarray(found, np.float64).tolist()
+    if not is_reference((low, high)):
+        raise ValueError("no reference")
+    return low, high
 
 
 def unlike_d4rl(path: Path) -> str | None:
@@ -91,7 +123,8 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
     Args:
         path: the file; its folder must exist.
         rows: what to write.
-        attributes: text and numbers that say how the rows came to be.
+        attributes: text and numbers that say how the rows came to be. The rows' action bounds and reference
+            returns are written beside them.
 
     Raises:
         DatasetError: the file cannot be written.
@@ -105,6 +138,8 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
         "next_observations": rows.next_observation,
         MIX_LABEL: rows.source,
     }
+    own: dict[str, Any] = {} if rows.bounds is None else dict(zip(_BOUNDS, rows.bounds, strict=True))
+    own |= {} if rows.reference is None else {_REFERENCE: rows.reference}
     try:
         with atomic.atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
             for name, column in columns.items():
@@ -113,7 +148,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
                     file.create_dataset(
                         name, data=column, compression="gzip", compression_opts=1, track_times=False
                     )
-            for name, value in attributes.items():
+            for name, value in (attributes | own).items():
                 file.attrs[name] = value
     except OSError as error:
         raise DatasetError(f"cannot write {path} ({first_line(error)}). Choose a writable path.") from error

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reweigh.cache import cache_folder
-from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
+from reweigh.datasets.decoded import SourceFile, held, read_decoded, write_decoded
 from reweigh.datasets.environment_names import environment_name
 from reweigh.datasets.files import check_memory
 from reweigh.datasets.observations import flatten
@@ -93,23 +93,46 @@ def fetch_minari(name: str) -> Path:
         DatasetError: it is no ID, Minari is not installed, or the dataset cannot be had.
     """
     folder = minari_folder(name)
-    if not os.path.isdir(folder / "data"):
-        _check_reachable(name, folder)
-        library = _library()
-        try:
-            # What Minari prints of its progress is no result of ours.
-            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                library.download_dataset(name)
-        except BaseException as error:
-            shutil.rmtree(folder / "data", ignore_errors=True)  # a part would be taken for the whole
-            if not isinstance(error, Exception):
-                raise
-            raise DatasetError(
-                f"cannot download {MINARI}{name} ({first_line(error)}). Check the name with 'minari list "
-                "remote', or copy the dataset to " + str(folder) + "."
-            ) from error
+    kept = cache_folder() / "minari"
+    # There as long as a download is under way, or was killed: what is there then is a part.
+    begun = kept / f"{name.replace('/', '-')}.begun"
+    if os.path.isdir(folder / "data") and not os.path.exists(begun):
+        return folder
+    _check_reachable(name, folder)
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        with held(begun.with_suffix(".lock"), wait=True):
+            if os.path.exists(begun):
+                shutil.rmtree(folder / "data", ignore_errors=True)
+                begun.unlink()
+            if not os.path.isdir(folder / "data"):  # else another process brought it while we waited
+                begun.touch()
+                try:
+                    _download(name, folder)
+                finally:
+                    begun.unlink()
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write in {kept} ({error.strerror or error}). Set REWEIGH_CACHE to a writable folder."
+        ) from error
     return folder
+
+
+def _download(name: str, folder: Path) -> None:
+    library = _library()
+    try:
+        # What Minari prints of its progress is no result of ours.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            library.download_dataset(name)
+    except BaseException as error:
+        shutil.rmtree(folder / "data", ignore_errors=True)  # a part would be taken for the whole
+        if not isinstance(error, Exception):
+            raise
+        raise DatasetError(
+            f"cannot download {MINARI}{name} ({first_line(error)}). Check the name with 'minari list "
+            "remote', or copy the dataset to " + str(folder) + "."
+        ) from error
 
 
 def minari_folder(name: str) -> Path:

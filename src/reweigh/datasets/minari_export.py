@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def write_minari(
     """
     _check_chained(transitions)
     folder = check_free(name)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():

@@ -167,6 +167,8 @@ def _mixed(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, list[_Pi
             [np.full(len(part), source.good, np.int8) for source, part in zip(sources, parts, strict=True)]
         ),
         env=sources[0].rows.env,
+        bounds=_shared_bounds(sources),
+        reference=_shared_reference(sources),
     )
     return rows, drawn, _record(sources, drawn, recipe)
 
@@ -202,6 +204,35 @@ def _check_widths(sources: Sequence[Source]) -> None:
                     f"expected sources of equal {name} width, but the {_label(sources[0])} one has {first} "
                     f"and the {_label(source)} one {other}."
                 )
+
+
+def _shared_bounds(sources: Sequence[Source]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The action bounds that all records say; None: none says any."""
+    said = [source for source in sources if source.rows.bounds is not None]
+    for source in sources:
+        if said and not _same_bounds(source.rows.bounds, said[0].rows.bounds):
+            raise DatasetError(
+                f"expected sources with the same action bounds, but the {_label(said[0])} one says "
+                f"{_shown_bounds(said[0])} and the {_label(source)} one {_shown_bounds(source)}. Scale the "
+                "actions of both alike."
+            )
+    return said[0].rows.bounds if said else None
+
+
+def _same_bounds(one: Any, other: Any) -> bool:
+    return one is not None and other is not None and all(map(np.array_equal, one, other))
+
+
+def _shown_bounds(source: Source) -> str:
+    if source.rows.bounds is None:
+        return "none"
+    return " to ".join(str(side.tolist()) for side in source.rows.bounds)
+
+
+def _shared_reference(sources: Sequence[Source]) -> tuple[float, float] | None:
+    """The reference returns that all records agree on, of one environment."""
+    said = {(source.rows.env, source.rows.reference) for source in sources}
+    return sources[0].rows.reference if len(said) == 1 else None
 
 
 def _label(source: Source) -> str:

@@ -128,7 +128,7 @@ def limit_of(file_name: str, env: str | None) -> int | None:
 
     Args:
         file_name: without folders (`hopper_medium-v2.hdf5`); or `d4rl:NAME`.
-        env: gymnasium ID or `d4rl:NAME`, if known.
+        env: gymnasium ID, with options or without, or `d4rl:NAME`, if known.
 
     Returns:
         The limit, in steps; `None` where the names tell none, or several.
@@ -145,6 +145,9 @@ def limit_of(file_name: str, env: str | None) -> int | None:
         for entry in entries
         if env and entry.evaluate_in and _family(entry.evaluate_in) == _family(split_environment(env)[0])
     ]
+    own = split_environment(env)[1].get("max_episode_steps") if env and not of_file else None
+    if type(own) is int and own > 0:
+        return own
     # Datasets with different limits may share a file; then its name says nothing.
     limits = {entry.max_episode_steps for entry in of_file or of_env}
     return limits.pop() if len(limits) == 1 else None

@@ -7,6 +7,8 @@ from jaxtyping import Float64
 
 from reweigh.errors import ConfigError
 
+_SETTINGS_TRIED = 25  # before bisection, one every half power of ten
+
 
 def linear_probability(
     weight: Float64[np.ndarray, " N"],
@@ -145,13 +147,16 @@ def find_setting(
     """
     if not 0 < target_ess < 1:
         raise ConfigError(f"expected target_ess strictly between 0 and 1, but found {target_ess}.")
-    low, high = -6.0, 6.0
-    reached = sorted((ess_fraction(probability_at(10.0**low)), ess_fraction(probability_at(10.0**high))))
-    if not reached[0] <= target_ess <= reached[1]:
+    # From the most even setting on: bounds on weights can make ESS rise again; the first crossing is meant.
+    exponents = np.linspace(-6.0, 6.0, _SETTINGS_TRIED)[:: -1 if rising else 1]
+    reached = np.array([ess_fraction(probability_at(10.0**exponent)) for exponent in exponents])
+    if not reached.min() <= target_ess <= reached.max():
         raise ConfigError(
-            f"expected target_ess between {reached[0]:.3g} and {reached[1]:.3g}, which this method can reach "
-            f"on this dataset, but found {target_ess}."
+            f"expected target_ess between {reached.min():.3g} and {reached.max():.3g}, which this method can "
+            f"reach on this dataset, but found {target_ess}."
         )
+    crossing = max(int(np.argmax(reached <= target_ess)), 1)
+    low, high = sorted(exponents[crossing - 1 : crossing + 1].tolist())
     for _ in range(60):
         middle = (low + high) / 2
         if (ess_fraction(probability_at(10.0**middle)) < target_ess) == rising:
