@@ -25,6 +25,7 @@ from reweigh.processes import CORES
 from reweigh.runs import RunFolder
 from reweigh.sweeps import backends
 from reweigh.sweeps.backends import (
+    SLURM_TEMPLATE,
     as_commands,
     as_docker,
     run_on_ray,
@@ -524,6 +525,43 @@ def test_a_containers_line_mounts_what_its_task_names(tmp_path, monkeypatch):
     assert f"REWEIGH_CACHE={tmp_path / 'cache'}" in words
 
 
+def test_a_containers_line_mounts_weights_and_datasets_wherever_they_are(tmp_path, monkeypatch):
+    for name in ("here", "weights", "learned", "minari", "d4rl"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "weights/w.npz").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "here/cache"))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("REWEIGH_D4RL", str(tmp_path / "d4rl"))
+    weights = (f"0.5*{tmp_path}/weights/w.npz+0.5*uniform", f"oper-a-file:path={tmp_path}/learned/w_%s.npy")
+    for chosen, folder in zip(weights, ("weights", "learned"), strict=True):
+        task = Task(("minari:a/b-v0", "--algorithm", "bc", "--weights", chosen), Path("out/bc"), 0)
+        words = shlex.split(as_docker([task], "reweigh:1")[0])
+        folders = [words[i + 1].partition(":")[0] for i, word in enumerate(words) if word == "--volume"]
+        assert folders == [str(tmp_path / name) for name in ("here", folder, "d4rl", "minari")]
+        assert f"MINARI_DATASETS_PATH={tmp_path / 'minari'}" in words
+
+
+def test_a_slurm_folder_may_have_a_space_in_its_name(tmp_path):
+    sweep = Sweep(tmp_path / "my sweep", ())
+    script = slurm_script(sweep, range(3), ["sweep", "x.toml"], chunk=1, jobs=1)
+    assert "#SBATCH --job-name=my-sweep\n" in script
+    assert f'#SBATCH --output="{tmp_path}/my sweep/slurm/%A_%a.log"\n' in script
+    for template in ("{first[0]}", "{folder.foo}"):
+        with pytest.raises(ConfigError, match="in braces in the template"):
+            slurm_script(sweep, range(3), ["sweep"], chunk=1, jobs=1, template=template)
+
+
+def test_a_refused_array_that_is_longer_than_most_clusters_take_says_so(tmp_path, monkeypatch):
+    fake_client(tmp_path, monkeypatch, "sbatch", "echo Invalid job array specification >&2; exit 1")
+    sweep = fake_sweep(tmp_path, 0)
+    for tasks, said in ((range(1000), False), (range(1001), True)):
+        script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=1, jobs=1)
+        with pytest.raises(RunError, match="Invalid job array") as caught:
+            submit_to_slurm(sweep, script, SLURM_TEMPLATE, ())
+        assert ("this one has 1001: raise --chunk" in str(caught.value)) == said
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -656,13 +694,25 @@ def test_tasks_are_spread_over_the_gpus_that_are_named(tmp_path, monkeypatch):
 
     class Started(subprocess.Popen):
         def __init__(self, command, **options):
-            shown.append(options["env"].get("CUDA_VISIBLE_DEVICES"))
+            names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", "JAX_PLATFORMS", CORES)
+            shown.append(tuple(options["env"].get(name) for name in names))
 
     monkeypatch.setattr(subprocess, "Popen", Started)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "JAX_PLATFORMS", CORES):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "logs").mkdir()
-    for slot in slots_of(None, ["5", "7"], 2):
+    slots = [*slots_of(None, ["5", "7"], 2), *slots_of(None, ["5"]), *slots_of(1)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    slots += slots_of(1)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    slots += slots_of(3)
+    for slot in slots:
         _start(sweep, sweep.tasks[0], slot)
-    assert shown == ["5", "7", "5", "7"]
+    shared = [(gpu, "0.450", None, None) for gpu in ("5", "7", "5", "7")]
+    assert shown[:4] == shared
+    assert shown[4] == ("5", None, None, None)
+    assert shown[5:7] == [("3,4", None, "cpu", "1")] * 2, "a core's task leaves GPUs alone"
+    assert shown[7:] == [(gpu, "0.450", None, None) for gpu in ("3", "4", "3")], "what Slurm has granted"
 
 
 def test_only_the_tasks_of_a_range_are_started(tmp_path, capsys):

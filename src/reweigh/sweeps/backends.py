@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -14,13 +15,18 @@ from pathlib import Path
 
 from reweigh.atomic import write_text
 from reweigh.cache import cache_folder
+from reweigh.datasets.d4rl import VARIABLE
+from reweigh.datasets.minari import is_minari
 from reweigh.errors import ConfigError, RunError
 from reweigh.processes import CORES, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.local import INTERRUPTED, Event
+from reweigh.sweeps.local import INTERRUPTED, Event, core_environment, gpu_environment
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
 
+# Where results and datasets are kept, as variables say it.
+_PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")
+_COMMON_ARRAY_LIMIT = 1000  # Slurm's MaxArraySize, where nobody has raised it
 _CLIENT_TIMEOUT_S = 60
 _CONNECT_TIMEOUT_S = 5
 _SCREEN_PATIENCE_S = 10
@@ -34,7 +40,7 @@ SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:TERM@120
-#SBATCH --output={folder}/slurm/%A_%a.log
+#SBATCH --output="{folder}/slurm/%A_%a.log"
 # At a preemption or the time limit every training saves its state; the job is queued again and goes on.
 cd {here}
 first=$(({first} + SLURM_ARRAY_TASK_ID * {chunk}))
@@ -74,18 +80,42 @@ def as_docker(tasks: Sequence[Task], image: str) -> list[str]:
     lines = []
     for task in tasks:
         # Relative paths mean in the container what they mean here: they start from the same folder.
-        named = [Path(word).absolute() for word in task.words if os.path.exists(word)]
-        folders = [path if path.is_dir() else path.parent for path in named]
+        folders = [folder.absolute() for word in task.words for folder in _folders_named(word)]
+        places = {"REWEIGH_CACHE": str(cache), **_places_named(task)}
+        folders += [Path(place).absolute() for place in places.values() if os.path.isdir(place)]
         mounted = [here, *(Path(os.path.normpath(f)) for f in (cache, task.run.absolute().parent, *folders))]
         own = [f for i, f in enumerate(mounted) if not any(f.is_relative_to(other) for other in mounted[:i])]
         # Docker would make what is not there, and make it root's.
         made = shlex.join(["mkdir", "-p", *map(str, own)])
         volumes = " ".join(f"--volume {shlex.quote(f'{folder}:{folder}')}" for folder in own)
-        settings = shlex.join(["--env", f"REWEIGH_CACHE={cache}", "--env", f"{CORES}=1", "--cpus", "1"])
+        variables = [
+            word for name, value in {**places, CORES: "1"}.items() for word in ("--env", f"{name}={value}")
+        ]
+        settings = shlex.join([*variables, "--cpus", "1"])
         place = f"--workdir {shlex.quote(str(here))}"
         run = f"docker run --rm --user $(id -u):$(id -g) {volumes} {settings} {place} {image}"
         lines.append(f"{made} && {run} {shlex.join(task.command)}")
     return lines
+
+
+def _folders_named(word: str) -> list[Path]:
+    """The folders of the files that a word of a command names: whole, or as a part of weights."""
+    found = []
+    for part in (word, *re.split(r"[=*+:]", word)):
+        path = Path(part)
+        if os.path.exists(part):
+            found.append(path if path.is_dir() else path.parent)
+        elif "%s" in path.name and path.parent.is_dir():  # a file a value seed
+            found.append(path.parent)
+    return found
+
+
+def _places_named(task: Task) -> dict[str, str]:
+    """The variables that say where datasets are, as they are set here."""
+    found = {name: os.environ[name] for name in _PLACES[1:] if name in os.environ}
+    if any(map(is_minari, task.words)):
+        found.setdefault("MINARI_DATASETS_PATH", str(Path.home() / ".minari" / "datasets"))
+    return found
 
 
 def slurm_script(
@@ -105,7 +135,7 @@ def slurm_script(
         ConfigError: the template names something else.
     """
     names = {
-        "name": sweep.folder.name,
+        "name": re.sub(r"\s+", "-", sweep.folder.name),
         "first": tasks.start,
         "end": tasks.stop,
         "last": math.ceil(len(tasks) / chunk) - 1,
@@ -117,7 +147,7 @@ def slurm_script(
     }
     try:
         return template.format(**names)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"expected only {', '.join(names)} in braces in the template, but found {error}. Double the "
             "braces of the shell."
@@ -162,7 +192,16 @@ def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, script)
     write_text(_template_path(sweep), template)
-    return _client(["sbatch", *options, str(path)])
+    try:
+        return _client(["sbatch", *options, str(path)])
+    except RunError as error:
+        jobs = re.search(r"^#SBATCH --array=0-(\d+)", script, re.MULTILINE)
+        if jobs is None or int(jobs[1]) < _COMMON_ARRAY_LIMIT:
+            raise
+        raise RunError(
+            f"{error} Most clusters take arrays of up to {_COMMON_ARRAY_LIMIT} jobs, and this one has "
+            f"{int(jobs[1]) + 1}: raise --chunk, or submit ranges with --tasks."
+        ) from error
 
 
 def _template_path(sweep: Sweep) -> Path:
@@ -243,8 +282,8 @@ def run_on_ray(
 
     gpus = 1 / jobs_per_gpu if jobs_per_gpu else 0
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_train_on_a_node)
-    own = {} if gpus else {CORES: "1"}
-    own |= {name: os.environ[name] for name in ("REWEIGH_CACHE",) if name in os.environ}
+    own = gpu_environment(jobs_per_gpu) if jobs_per_gpu else core_environment()
+    own |= {name: os.environ[name] for name in _PLACES if name in os.environ}
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
     waiting = {}
     stopped = False

@@ -1,6 +1,7 @@
 """Tasks in processes of this machine, a few at a time."""
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import Standing, forget_failure, log_path, remember_failure, standing_of
 from reweigh.sweeps.record import write_asked
 
+# The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
+_MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9
+
 INTERRUPTED = 130
 """What `reweigh` ends with when it was stopped and has saved its state."""
 
@@ -25,6 +29,31 @@ class Slot:
 
     gpu: str | None = None
     """What CUDA shows it; None: it is a core's."""
+    sharing: int = 1
+    """Slots of that GPU."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a task in it is started with."""
+        if self.gpu is None:
+            return core_environment()
+        return {"CUDA_VISIBLE_DEVICES": self.gpu} | gpu_environment(self.sharing)
+
+
+def core_environment() -> dict[str, str]:
+    """What a task that has one core is started with: without it JAX would take a GPU that it finds."""
+    return {CORES: "1", "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")}
+
+
+def gpu_environment(sharing: int) -> dict[str, str]:
+    """What a task on a GPU is started with: alone JAX takes three quarters of the memory, at once.
+
+    Args:
+        sharing: tasks that share the GPU.
+    """
+    if sharing == 1 or _MEMORY in os.environ:
+        return {}
+    return {_MEMORY: f"{_SHARED_MEMORY / sharing:.3f}"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +67,7 @@ class Event:
 
 
 def slots_of(jobs: int | None, gpus: Sequence[str] = (), jobs_per_gpu: int | None = None) -> list[Slot]:
-    """Places for tasks: on GPUs so many each, else one a core.
+    """Places for tasks: on GPUs so many each, else one a core, or spread over the GPUs of a Slurm job.
 
     Args:
         jobs: how many at a time; None: one a core.
@@ -55,11 +84,16 @@ def slots_of(jobs: int | None, gpus: Sequence[str] = (), jobs_per_gpu: int | Non
         check_count("--jobs-per-gpu", jobs_per_gpu)
         if jobs is not None:
             raise ConfigError("--jobs and --gpus both say how many tasks at a time. Give one of them.")
-        return [Slot(gpu=gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
+        return [Slot(gpu, jobs_per_gpu) for _ in range(jobs_per_gpu) for gpu in gpus]
     count = jobs if jobs is not None else usable_cores()
     if count < 1:
         raise ConfigError(f"expected --jobs of at least 1, but found {count}.")
-    return [Slot()] * count
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
+    granted = [gpu for gpu in shown.split(",") if gpu]
+    if not granted:
+        return [Slot()] * count
+    sharing = math.ceil(count / len(granted))
+    return [Slot(granted[number % len(granted)], sharing) for number in range(count)]
 
 
 def run_sweep(
@@ -150,7 +184,6 @@ def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:
 
 
 def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
-    own = {CORES: "1"} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": slot.gpu}
     child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid())]
     with open(log_path(sweep, task), "ab") as log:
         return subprocess.Popen(
@@ -158,6 +191,6 @@ def _start(sweep: Sweep, task: Task, slot: Slot) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | own,
+            env=os.environ | slot.environment,
             start_new_session=True,
         )
