@@ -19,6 +19,7 @@ from reweigh.report.collect import group_runs, read_run
 from reweigh.report.document import Table, to_latex
 from reweigh.report.labels import labels, nearest, settings_of
 from reweigh.report.own_scores import read_own_scores
+from reweigh.report.ratios import ratio_note
 from reweigh.report.scores import did_it_help, summarize_scores
 from reweigh.runs import RunFolder, find_runs
 from reweigh.seed_folder import Returns
@@ -327,6 +328,12 @@ def test_learned_density_ratios_are_shown_and_a_collapse_is_said(tmp_path, capsy
     assert "the weights of seed 1 have collapsed" in page
 
 
+def test_nearly_all_logits_at_their_limit_are_said():
+    metrics = {"ratio/ess": 0.1, "ratio/largest": 20.0, "ratio/clipped": 0.96}
+    assert "nearly all clipped (0.960 of them)" in ratio_note(3, metrics, 256)
+    assert ratio_note(3, metrics | {"ratio/clipped": 0.76}, 256) is None
+
+
 def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp_path, capsys):
     make_run(tmp_path / "sweep" / "d" / "r", {0: 1})
     make_run(tmp_path / "elsewhere", {3: 1})
@@ -375,6 +382,20 @@ def test_a_result_that_does_not_fit_its_evaluations_is_refused(changed, said, tm
     assert status == 1
     assert len(errors) == 1
     assert said in errors[0]
+
+
+def test_the_cost_of_what_was_learned_before_is_shown(tmp_path, capsys):
+    weights = {"type": "oper-a", "value_seeds": [0, 1],
+               "learning": {"stages": 2, "first_stage_updates": 300, "stage_updates": 100}}  # fmt: skip
+    folder = make_run(tmp_path / "runs/a", {0: 10, 1: 20}, config(weights, algorithm="onestep"))
+    for seed, before in ((0, 50.0), (1, 70.0)):
+        own = folder.seed(seed)
+        own.finish(own.result() | {"earlier_seconds": before, "weights_seconds": 12.0})
+    make_run(tmp_path / "runs/b", {0: 10, 1: 20}, config(weights))
+    assert report(capsys, tmp_path / "runs", "--out", tmp_path / "out")[0] == 0
+    page = (tmp_path / "out/report.md").read_text()
+    assert "| 120 | 40 (40 to 40) | 3 | 60 | 800 value updates, once a dataset, in 12 s |" in page
+    assert "| 120 | 40 (40 to 40) | 3 | none | 800 value updates, once a dataset |" in page
 
 
 def test_a_page_needs_nothing_beside_itself_and_says_what_markdown_says(tmp_path, capsys):

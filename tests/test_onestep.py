@@ -292,6 +292,16 @@ def test_seeds_side_by_side_end_as_seeds_alone(config, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_a_result_holds_the_seconds_of_the_stages_before(config, tmp_path):
+    train(config, [0], tmp_path / "one")
+    for rate, folder in zip((2.0, 4.0), sorted((tmp_path / "cache" / "onestep").iterdir()), strict=True):
+        RunFolder(folder).seed(0).finish({"updates_per_second": rate})
+    other = dataclasses.replace(config, algorithm=dataclasses.replace(config.algorithm, improvement="greedy"))
+    train(other, [0], tmp_path / "two")
+    found = RunFolder(tmp_path / "two").seed(0).result()["earlier_seconds"]
+    assert found == config.algorithm.behavior_updates / 2 + config.algorithm.critic_updates / 4
+
+
 def test_a_run_waits_for_another_that_trains_what_both_share(config, tmp_path):
     train(config, [0], tmp_path / "one")
     critic = next(p for p in (tmp_path / "cache" / "onestep").iterdir() if "critic" in p.name)

@@ -38,6 +38,7 @@ from reweigh.value_runs import (
     learned_priority,
     learned_weights,
     learning_folder,
+    learning_seconds,
 )
 
 QUICK = ValueLearning(stages=2, first_stage_updates=60, stage_updates=70, hidden=(8,), batch_size=16)
@@ -192,6 +193,20 @@ def test_a_learning_that_another_process_has_begun_is_waited_for():
     assert asked[0]
     assert is_learned(folder, QUICK, 0)
     assert not is_being_learned(folder, QUICK, 0)
+
+
+def test_the_seconds_of_all_seeds_and_stages_are_added_or_unknown():
+    data, method = load(chain()), OperA(value_seeds=(0, 1), learning=QUICK)
+    assert learning_seconds(data, method) is None, "nothing is learned"
+    for seed in method.value_seeds:
+        learn_weights(data, QUICK, seed)
+        for number, rate in ((1, 10.0), (2, 5.0)):
+            RunFolder(learning_folder(data, QUICK) / f"stage-{number}").seed(seed).finish(
+                {"updates_per_second": rate}
+            )
+    assert learning_seconds(data, method) == 2 * (QUICK.updates_of(1) / 10 + QUICK.updates_of(2) / 5)
+    RunFolder(learning_folder(data, QUICK) / "stage-1").seed(1).finish({"updates_per_second": None})
+    assert learning_seconds(data, method) is None
 
 
 def test_other_data_and_other_settings_have_folders_of_their_own():

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 
 from reweigh.algorithms.onestep import OnestepConfig
-from reweigh.config import DensityRatio, Resample, RunConfig, identity, to_dict
+from reweigh.config import DensityRatio, Resample, RunConfig, identity, parts_of, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
 from reweigh.onestep_runs import (
     SharedStage,
     blank,
+    earlier_seconds,
     improvement_updates,
     last_stage,
     learn_before,
@@ -25,15 +26,17 @@ from reweigh.onestep_runs import (
 from reweigh.policy import BestOf, Layers, Policy
 from reweigh.preparation import Prepared, prepare
 from reweigh.priorities.file import write_weights
+from reweigh.priorities.oper_a import OperA
 from reweigh.provenance import environment_record
 from reweigh.ratio_weights import RatioWeights
 from reweigh.rebalance.density_ratio import density_ratio
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Progress, Work, by_update, counted_from, train_seeds
+from reweigh.session import Progress, Work, by_update, counted_from, sum_or_none, train_seeds
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
+from reweigh.value_runs import learning_seconds
 
 
 def make_rebalance(config: RunConfig) -> Rebalance:
@@ -122,7 +125,7 @@ def train(
     )
     counted = counted_from(report, sum(part.work.stage.num_updates for part in shared))
     with contextlib.ExitStack() as held:
-        tried = _Tried(config, prepared, stage.algorithm, held)
+        tried = _Tried(config, prepared, stage.algorithm, shared, held)
         for group in by_update([folder.seed(seed) for seed in seeds]):
             previous = None
             if shared and group[0].load_checkpoint() is not None:
@@ -237,9 +240,14 @@ class _Tried:
     """Policies tried in their environment while they train, and written down at the end."""
 
     def __init__(
-        self, config: RunConfig, prepared: Prepared, algorithm: Algorithm, held: contextlib.ExitStack
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        algorithm: Algorithm,
+        shared: Sequence[SharedStage],
+        held: contextlib.ExitStack,
     ):
-        self.config, self.prepared, self.algorithm = config, prepared, algorithm
+        self.config, self.prepared, self.algorithm, self.shared = config, prepared, algorithm, shared
         env = prepared.transitions.info.env
         self.env = env if config.evaluation.enabled else None
         info = prepared.transitions.info
@@ -280,6 +288,7 @@ class _Tried:
             # Since the last start; compilation and evaluation are not in it.
             "updates_per_second": rate,
             "env": self.env,
+            **self._seconds_before(folder.seed),
         }
         if len(returns.update):
             means = returns.episode_return.mean(axis=1)
@@ -290,6 +299,17 @@ class _Tried:
                     "last_ten_score": float(normalized_score(means[-10:].mean(), self.reference)),
                 }
         folder.finish(result)
+
+    def _seconds_before(self, seed: int) -> dict[str, float | None]:
+        """What had to be trained first, wherever that was: OPER-A's values, Onestep's first stages."""
+        found = {}
+        methods = [part for part in parts_of(self.config.rebalance.weights) if isinstance(part, OperA)]
+        if methods:
+            seconds = [learning_seconds(self.prepared.transitions, method) for method in methods]
+            found["weights_seconds"] = sum_or_none(seconds)
+        if self.shared:
+            found["earlier_seconds"] = earlier_seconds(self.shared, seed)
+        return found
 
     def _policy(self, state: State) -> Policy:
         assert self.algorithm.actor is not None

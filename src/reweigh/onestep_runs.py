@@ -23,7 +23,16 @@ from reweigh.preparation import Prepared
 from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
 from reweigh.runs import RunFolder
-from reweigh.session import NothingBeside, Progress, Work, counted_from, last_state, train_seeds
+from reweigh.session import (
+    NothingBeside,
+    Progress,
+    Work,
+    counted_from,
+    last_state,
+    seconds_of,
+    sum_or_none,
+    train_seeds,
+)
 from reweigh.types import Rebalance, Stage, State, Tables, rows_of
 
 _LOG_INTERVAL = 1000
@@ -172,6 +181,19 @@ def learn_before(
         states.append(stacked if len(seeds) > 1 else per_seed[0])
         before += work.stage.num_updates
     return Learned(*states)
+
+
+def earlier_seconds(stages: Sequence[SharedStage], seed: int) -> float | None:
+    """Seconds that a seed's clone and value took where they were trained; None: not on record.
+
+    Args:
+        stages: from `shared_stages`.
+        seed: whose.
+    """
+    finished = [(part, part.folder.seed(seed)) for part in stages if part.folder.seed(seed).finished]
+    if len(finished) < len(stages):  # the cache was emptied since
+        return None
+    return sum_or_none([seconds_of(folder, part.work.stage.num_updates) for part, folder in finished])
 
 
 def blank(stages: Sequence[SharedStage], count: int) -> Learned:

@@ -303,7 +303,7 @@ class SeedFolder:
         path = self.path / "result.json"
         found = read_record(path)
         for name, value in found.items():
-            measured = name.endswith(("_score", "_return")) or name == "updates_per_second"
+            measured = name.endswith(("_score", "_return", "_seconds")) or name == "updates_per_second"
             if measured and not isinstance(value, int | float | None):
                 raise RunError(
                     f"expected a number as {name} in {path}, but found {value!r}. Remove {self.path} to "

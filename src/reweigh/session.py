@@ -119,6 +119,26 @@ def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[P
     return lambda seen: report(replace(seen, update=before + seen.update))
 
 
+def seconds_of(folder: SeedFolder, num_updates: int) -> float | None:
+    """Seconds that a finished stage took at the rate that it wrote down; None: it wrote none.
+
+    Args:
+        folder: of one seed.
+        num_updates: of the stage.
+
+    Raises:
+        RunError: its result is damaged.
+    """
+    rate = folder.result().get("updates_per_second")
+    return num_updates / rate if rate else None
+
+
+def sum_or_none(seconds: Sequence[float | None]) -> float | None:
+    """A sum of what is on record in full; None: a part is not."""
+    known = [value for value in seconds if value is not None]
+    return sum(known) if len(known) == len(seconds) else None
+
+
 def averages(sums: MetricSums) -> dict[str, float]:
     """Means of one seed's metrics since the last record, by name."""
     return {name: float(total / sums.periods) for name, total in sorted(sums.total.items())}

@@ -20,7 +20,16 @@ from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import NothingBeside, Progress, Work, counted_from, last_state, train_seeds
+from reweigh.session import (
+    NothingBeside,
+    Progress,
+    Work,
+    counted_from,
+    last_state,
+    seconds_of,
+    sum_or_none,
+    train_seeds,
+)
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState
 
@@ -149,6 +158,28 @@ def learn_weights(
         previous = last_state(run.seed(seed), stage, shapes)
         weight = _weight(folder, number, seed)
         before += stage.num_updates
+
+
+def learning_seconds(transitions: Transitions, method: OperA) -> float | None:
+    """Seconds that the values of all seeds took where they were learned; None: not on record.
+
+    Args:
+        transitions: the dataset.
+        method: which learning and seeds.
+
+    Raises:
+        RunError: a result is damaged.
+    """
+    folder, learning = learning_folder(transitions, method.learning), method.learning
+    if not all(is_learned(folder, learning, seed) for seed in method.value_seeds):
+        return None  # the cache was emptied since
+    stages = range(1, learning.stages + 1)
+    found = [
+        seconds_of(RunFolder(folder / f"stage-{number}").seed(seed), learning.updates_of(number))
+        for seed in method.value_seeds
+        for number in stages
+    ]
+    return sum_or_none(found)
 
 
 def advantages_of_kinds(

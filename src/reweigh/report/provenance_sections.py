@@ -23,6 +23,7 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
     for group in groups:
         results = [seed.result for seed in group.finished]
         rates = [r["updates_per_second"] for r in results if r.get("updates_per_second")]
+        several = group.settings["algorithm.type"] == "onestep"
         # What was done: a last stage without training is one update, whatever was asked for.
         updates = max((r.get("num_updates", 0) for r in results), default=0) or group.settings["num_updates"]
         rows.append(
@@ -32,19 +33,21 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
                 f"{updates}",
                 _range(rates),
                 f"{updates / median(rates):.0f}" if rates else "not recorded",
-                weights_cost(group.settings),
+                _seconds(results, "earlier_seconds") if several else "none",
+                _with_seconds(weights_cost(group.settings), results),
             )
         )
     header = (
         "dataset", "group", "updates a seed", "updates per second", "seconds of updates",
-        "cost of the weights",
+        "seconds of earlier stages", "cost of the weights",
     )  # fmt: skip
     note = (
         "Updates per second: median over seeds (least to most), each since its last start, without "
         "compilation and evaluation; they depend on what else the machine was doing. Seconds of updates are "
-        "computed from the median. Earlier stages of an algorithm that has several are not counted."
+        "computed from the median, those of earlier stages and of weights at the rates at which they were "
+        "trained, wherever that was; runs may share both."
     )
-    table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 5), notes=(note,))
+    table = Table("Cost of each group", header, tuple(rows), words=(0, 1, 6), notes=(note,))
     return [Heading("Cost"), table]
 
 
@@ -53,6 +56,17 @@ def _range(values: Sequence[float]) -> str:
         return "not recorded"
     span = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
     return f"{median(values):.0f}{span}"
+
+
+def _seconds(results: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The median over seeds of what they recorded of earlier trainings."""
+    found = [result[name] for result in results if result.get(name) is not None]
+    return f"{median(found):.0f}" if found else "not recorded"
+
+
+def _with_seconds(cost: str, results: Sequence[Mapping[str, Any]]) -> str:
+    seconds = _seconds(results, "weights_seconds")
+    return cost if seconds == "not recorded" else f"{cost}, in {seconds} s"
 
 
 def weights_cost(settings: Settings) -> str:

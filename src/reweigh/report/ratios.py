@@ -8,6 +8,8 @@ from reweigh.report.document import Block, Table, Text
 
 # Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
 _FEWEST_ROWS = 4.0
+# Published settings end at 0.56 to 0.76; when nearly all logits are cut off, the limit alone is the weight.
+_MOST_CLIPPED = 0.95
 # The largest weight of a batch this close to 1 moves no loss that anybody could measure.
 _UNIFORM = 1e-3
 
@@ -27,6 +29,11 @@ def ratio_note(seed: int, metrics: Mapping[str, float], batch_size: int) -> str 
         return (
             f"the weights of seed {seed} have collapsed: a batch of {batch_size} counts as {count:.1f} rows. "
             "Raise ratio.divergence or ratio.temperature."
+        )
+    if metrics["ratio/clipped"] > _MOST_CLIPPED:
+        return (
+            f"the logits of seed {seed} are nearly all clipped ({metrics['ratio/clipped']:.3f} of them), so "
+            "that weights take the two values that ratio.clip allows. Raise ratio.divergence or ratio.clip."
         )
     largest = metrics["ratio/largest"]
     if largest < 1 + _UNIFORM:
