@@ -181,6 +181,25 @@ def test_improvement_is_over_uniform_weights_of_the_same_dataset_and_algorithm(t
     assert found.over_shuffled is None
 
 
+def test_every_comparison_is_in_a_file(tmp_path, capsys):
+    make_run(tmp_path / "runs/uniform", {0: 10, 1: 20})
+    make_run(tmp_path / "runs/shuffled", {0: 5}, config({"type": "shuffled", "temperature": 0.1}))
+    make_run(tmp_path / "runs/aw", {0: 15, 1: 30}, config(AW))
+    assert report(capsys, tmp_path / "runs", "--out", tmp_path / "out")[0] == 0
+    with open(tmp_path / "out/improvement.csv", newline="", encoding="utf-8") as file:
+        found = {
+            (row["label"], row["compared_with"], row["score"]): (row["probability"], bool(row["low"]))
+            for row in csv.DictReader(file)
+        }
+    assert found == {
+        ("IQL, AW", "IQL, uniform", "last_ten"): ("0.75", True),
+        ("IQL, AW", "IQL, uniform", "last"): ("0.75", True),
+        ("IQL, AW", "IQL, shuffled", "last_ten"): ("1", False),
+        ("IQL, shuffled", "IQL, uniform", "last_ten"): ("0", False),
+        ("IQL, shuffled", "IQL, uniform", "last"): ("0", False),
+    }
+
+
 def test_shuffled_weights_are_a_control_of_the_others(tmp_path):
     make_run(tmp_path / "shuffled", {0: 10, 1: 20}, config({"type": "shuffled", "temperature": 0.1}))
     make_run(tmp_path / "aw", {0: 30, 1: 40}, config(AW))

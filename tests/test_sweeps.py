@@ -33,7 +33,7 @@ from reweigh.sweeps.backends import (
     start_screens,
     submit_to_slurm,
 )
-from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
+from reweigh.sweeps.grid import Sweep, Task, choose, make_sweep, named_sweeps, read_sweep
 from reweigh.sweeps.local import _next, _start, run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
 from reweigh.sweeps.record import read_asked, write_asked
@@ -76,6 +76,23 @@ def test_a_run_is_made_of_every_combination_of_choices(tmp_path):
     )  # fmt: skip
     clone = next(task for task in found.tasks if "clone" in task.run.name)
     assert clone.words[-4:] == ("--set", "log_interval=10", "--set", "discount=0.9")
+
+
+def test_a_datasets_own_file_of_weights_is_named_by_the_dataset(tmp_path):
+    runs = [{"data": ["m/a.hdf5", "suite:hopper-random-expert-0.05-v2"], "algorithm": "bc",
+             "weights": ["uniform", "W/{data}.npz"]}]  # fmt: skip
+    tasks = make_sweep(runs, [0], tmp_path).tasks
+    assert [task.flag("weights", "") for task in tasks] == [
+        "uniform", "W/a.npz", "uniform", "W/suite-hopper-random-expert-0.05-v2.npz",
+    ]  # fmt: skip
+    assert tasks[1].run.name == tasks[3].run.name, "one column of a report"
+
+
+def test_a_run_of_a_papers_preset_is_not_called_uniform(tmp_path):
+    runs = [{"data": "a.hdf5", "algorithm": "iql", "paper": "aw-iql", "weights": weights}
+            for weights in ("uniform", "rw")] + [{"data": "a.hdf5", "algorithm": "iql", "paper": "aw-iql"}]  # fmt: skip
+    names = [task.run.name for task in make_sweep(runs, [0], tmp_path).tasks]
+    assert names == ["iql-uniform-aw-iql", "iql-rw-aw-iql", "iql-aw-iql"]
 
 
 def test_a_runs_folder_is_named_by_its_own_settings_alone(tmp_path):

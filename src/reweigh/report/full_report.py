@@ -30,9 +30,11 @@ from reweigh.report.scores import Help, Summary, did_it_help, summarize_scores
 from reweigh.report.sections import (
     CSV_HEADER,
     CURVES_HEADER,
+    HELP_HEADER,
     about_dataset,
     csv_rows,
     curve_rows,
+    help_rows,
     help_table,
     how_to_read,
     score_tables,
@@ -60,7 +62,7 @@ class _Part:
 
 
 def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = False) -> list[Group]:
-    """Write `report.html`, `report.md`, `tables.{md,tex,csv}`, `curves.csv` and `figures/`.
+    """Write `report.{html,md}`, `tables.{md,tex,csv}`, `improvement.csv`, `curves.csv` and `figures/`.
 
     Args:
         roots: run folders, or folders that hold some.
@@ -103,6 +105,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
         ("tables.md", to_markdown(tables, out)),
         ("tables.tex", to_latex(tables)),
         ("tables.csv", to_csv(CSV_HEADER, rows)),
+        ("improvement.csv", to_csv(HELP_HEADER, [row for part in parts for row in help_rows(part.helped)])),
         ("curves.csv", to_csv(CURVES_HEADER, [row for group in groups for row in curve_rows(group)])),
         ("report.md", to_markdown(blocks, out)),
         ("report.html", to_html(_TITLE, blocks)),

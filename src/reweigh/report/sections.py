@@ -27,6 +27,7 @@ CSV_HEADER = (
     "dataset_mean", "dataset_top_decile", "dataset_best",
 )  # fmt: skip
 
+HELP_HEADER = ("dataset", "label", "compared_with", "score", "probability", "low", "high")
 CURVES_HEADER = ("dataset", "label", "seed", "update", "mean_return", "score")
 
 
@@ -216,6 +217,24 @@ def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
                 "yes" if group.complete else "no", *numbers, *map(_full, own or (None,) * 3),
             )
         )  # fmt: skip
+    return rows
+
+
+def help_rows(helped: Sequence[Help]) -> list[tuple[str, ...]]:
+    """A row a comparison, in the columns of `HELP_HEADER`.
+
+    Args:
+        helped: of any datasets.
+    """
+    rows = []
+    for item in helped:
+        found = list(item.over_uniform.items())
+        found += [(HONEST[0], item.over_shuffled)] if item.over_shuffled else []
+        for kind, one in found:
+            span = one.interval
+            numbers = (one.estimate, span.low if span else None, span.high if span else None)
+            group = item.group
+            rows.append((group.dataset.label, group.label, one.over.label, kind, *map(_full, numbers)))
     return rows
 
 

@@ -208,7 +208,7 @@ def _runs_of(
         words = [str(chosen.pop("data"))]
         dataset = words[0]
         for flag, value in chosen.items():
-            words += _words(flag, value, where)
+            words += [word.replace("{data}", plain_name(dataset)) for word in _words(flag, value, where)]
         found.append((folder / folder_name(plain_name(dataset)) / _name(chosen, name), tuple(words)))
     return found
 
@@ -243,7 +243,9 @@ def _words(flag: str, value: Any, where: str) -> list[str]:
 
 def _name(chosen: dict[str, Any], name: str | None) -> str:
     """A run's folder, made of its own settings alone: a sweep that grows renames nothing."""
-    parts = [str(chosen["algorithm"]), name or str(chosen.get("sampler") or chosen.get("weights", "uniform"))]
+    # A paper's preset says which weights, where nothing else does.
+    weights = chosen.get("sampler") or chosen.get("weights") or ("" if "paper" in chosen else "uniform")
+    parts = [word for word in (str(chosen["algorithm"]), name or str(weights)) if word]
     for flag, value in chosen.items():
         if flag in {"algorithm", "weights", "sampler", *_NOT_IN_NAMES} or value is False or name:
             continue

@@ -106,6 +106,8 @@ def run_sweep(
 ) -> list[Standing]:
     """Train every task of a sweep that is not finished, as `reweigh sweep` does; say where each stands.
 
+    Tasks that failed before are tried again.
+
     Args:
         sweep: from `make_sweep` or `read_sweep`.
         jobs: tasks at a time; None: one a core.
