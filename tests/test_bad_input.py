@@ -398,6 +398,18 @@ BAD_WEIGH = [
     ("weigh --suite small.npz --method rw --out file", "cannot write in file (File exists)"),
     ("weigh --suite small.npz --method rw --base 1 --out out", "--base has no meaning for --method rw"),
     (
+        "weigh small.npz --method oper-a --format oper --std 2 --out out/w_%s.npy",
+        "--std has no meaning with --format oper, which holds every stage",
+    ),
+    (
+        "weigh small.npz --method rw --temperature 0.5 --target-ess 0.5 --out out/w.npz",
+        "--temperature and --target-ess both fix how uneven the weights are",
+    ),
+    (
+        f"{MIX} --max-episode-steps 7 --out out/m.hdf5",
+        "--max-episode-steps is for sources without 'timeouts'",
+    ),
+    (
         "weigh --suite small.npz --method oper-a --format oper --out out",
         "--format oper has no meaning with --suite",
     ),

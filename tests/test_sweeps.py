@@ -89,9 +89,9 @@ def test_a_datasets_own_file_of_weights_is_named_by_the_dataset(tmp_path):
 
 
 def test_a_run_of_a_papers_preset_is_not_called_uniform(tmp_path):
-    runs = [{"data": "a.hdf5", "algorithm": "iql", "paper": "aw-iql", "weights": weights}
-            for weights in ("uniform", "rw")] + [{"data": "a.hdf5", "algorithm": "iql", "paper": "aw-iql"}]  # fmt: skip
-    names = [task.run.name for task in make_sweep(runs, [0], tmp_path).tasks]
+    run = {"data": "a.hdf5", "algorithm": "iql", "paper": "aw-iql"}
+    tasks = make_sweep([run | {"weights": ["uniform", "rw"]}, run], [0], tmp_path).tasks
+    names = [task.run.name for task in tasks]
     assert names == ["iql-uniform-aw-iql", "iql-rw-aw-iql", "iql-aw-iql"]
 
 
