@@ -147,7 +147,7 @@ def test_slurm_goes_on_when_a_node_is_lost_and_ends_with_the_numbers_of_one_mach
     if not (shutil.which("slurmctld") and os.geteuid() == 0 and (SLURM_SCRIPTS / "slurm_up.sh").exists()):
         pytest.skip("no slurmctld, not root, or no script that starts one")
     path = small_sweep(tmp_path, seeds=2, updates=20_000)
-    sweep = read_sweep(str(path), tmp_path / "slurm")
+    sweep = read_sweep(str(path), tmp_path / "on slurm")
     spool = tmp_path / "cluster"
     subprocess.run(
         ["bash", SLURM_SCRIPTS / "slurm_up.sh", spool, "2"],
