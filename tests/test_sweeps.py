@@ -340,6 +340,17 @@ def test_a_training_under_way_tells_its_rate_and_how_far_it_is(tmp_path):
     assert hours_left([found]) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"update": Infinity, "updates_per_second": 1}',
+                                  '{"update": 1, "updates_per_second": NaN}',
+                                  '{"update": 1, "updates_per_second": %s}' % ("9" * 400)])  # fmt: skip
+def test_progress_that_cannot_be_read_is_refused_in_one_line(text, tmp_path):
+    seed = RunFolder(tmp_path / "r").seed(0)
+    seed.path.mkdir(parents=True)
+    (seed.path / "progress.json").write_text(text)
+    with pytest.raises(RunError, match="expected numbers at"):
+        seed.progress()
+
+
 def test_a_dry_run_counts_what_tasks_share_once(tmp_path, capsys):
     path = write(tmp_path, f"""
 seeds = [0, 1]

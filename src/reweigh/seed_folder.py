@@ -205,9 +205,11 @@ class SeedFolder:
             return 0, None
         try:
             found = parse_json(path.read_text(encoding="utf-8"))
-            rate = found["updates_per_second"]
-            return int(found["update"]), None if rate is None else float(rate)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            update, rate = found["update"], found["updates_per_second"]
+            if type(update) is not int or not (rate is None or 0 < float(rate) < np.inf):
+                raise ValueError("no progress")
+            return update, None if rate is None else float(rate)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"expected numbers at {path}, but it cannot be read. Remove that file.") from error
 
     def load_returns(self) -> Returns:
