@@ -132,7 +132,8 @@ def label(rebalance: dict) -> str:
     if rebalance["type"] == "reweight":
         terms = [name for name in parts if rebalance[name]]
         return f"{weights}, reweighting " + ("all" if len(terms) == 3 else " and ".join(terms))
-    return weights if rebalance["terms"] == "all" else f"{weights}, for {rebalance['terms']}"
+    coupled = weights == "uniform" or rebalance["terms"] == "all"
+    return weights if coupled else f"{weights}, for {rebalance['terms']}"
 
 
 def row(folder: RunFolder) -> str:
