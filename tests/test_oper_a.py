@@ -205,7 +205,10 @@ def test_the_seconds_of_all_seeds_and_stages_are_added_or_unknown():
                 {"updates_per_second": rate}
             )
     assert learning_seconds(data, method) == 2 * (QUICK.updates_of(1) / 10 + QUICK.updates_of(2) / 5)
-    RunFolder(learning_folder(data, QUICK) / "stage-1").seed(1).finish({"updates_per_second": None})
+    first = RunFolder(learning_folder(data, QUICK) / "stage-1").seed(1)
+    first.finish({"updates_per_second": None})
+    assert learning_seconds(data, method) is None
+    (first.path / "result.json").write_text("damaged")
     assert learning_seconds(data, method) is None
 
 

@@ -33,7 +33,7 @@ from reweigh.rebalance.density_ratio import density_ratio
 from reweigh.rebalance.static import resample, reweight
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Progress, Work, by_update, counted_from, sum_or_none, train_seeds
+from reweigh.session import Progress, Work, by_update, counted_from, train_seeds
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
 from reweigh.value_runs import learning_seconds
@@ -306,7 +306,8 @@ class _Tried:
         methods = [part for part in parts_of(self.config.rebalance.weights) if isinstance(part, OperA)]
         if methods:
             seconds = [learning_seconds(self.prepared.transitions, method) for method in methods]
-            found["weights_seconds"] = sum_or_none(seconds)
+            known = [value for value in seconds if value is not None]
+            found["weights_seconds"] = sum(known) if len(known) == len(methods) else None
         if self.shared:
             found["earlier_seconds"] = earlier_seconds(self.shared, seed)
         return found

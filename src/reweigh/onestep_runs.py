@@ -30,7 +30,6 @@ from reweigh.session import (
     counted_from,
     last_state,
     seconds_of,
-    sum_or_none,
     train_seeds,
 )
 from reweigh.types import Rebalance, Stage, State, Tables, rows_of
@@ -190,10 +189,7 @@ def earlier_seconds(stages: Sequence[SharedStage], seed: int) -> float | None:
         stages: from `shared_stages`.
         seed: whose.
     """
-    finished = [(part, part.folder.seed(seed)) for part in stages if part.folder.seed(seed).finished]
-    if len(finished) < len(stages):  # the cache was emptied since
-        return None
-    return sum_or_none([seconds_of(folder, part.work.stage.num_updates) for part, folder in finished])
+    return seconds_of([(part.folder.seed(seed), part.work.stage.num_updates) for part in stages])
 
 
 def blank(stages: Sequence[SharedStage], count: int) -> Learned:

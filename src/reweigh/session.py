@@ -119,24 +119,24 @@ def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[P
     return lambda seen: report(replace(seen, update=before + seen.update))
 
 
-def seconds_of(folder: SeedFolder, num_updates: int) -> float | None:
-    """Seconds that a finished stage took at the rate that it wrote down; None: it wrote none.
+def seconds_of(stages: Sequence[tuple[SeedFolder, int]]) -> float | None:
+    """Seconds that finished stages took together, at the rates that they wrote down; None: not on record.
+
+    A cache that was emptied or damaged since must not keep a training that ends now from its result.
 
     Args:
-        folder: of one seed.
-        num_updates: of the stage.
-
-    Raises:
-        RunError: its result is damaged.
+        stages: a seed's folder and the updates of the stage.
     """
-    rate = folder.result().get("updates_per_second")
-    return num_updates / rate if rate else None
-
-
-def sum_or_none(seconds: Sequence[float | None]) -> float | None:
-    """A sum of what is on record in full; None: a part is not."""
-    known = [value for value in seconds if value is not None]
-    return sum(known) if len(known) == len(seconds) else None
+    seconds = 0.0
+    for folder, num_updates in stages:
+        try:
+            rate = folder.result().get("updates_per_second")
+        except RunError:
+            return None
+        if not rate:
+            return None
+        seconds += num_updates / rate
+    return seconds
 
 
 def averages(sums: MetricSums) -> dict[str, float]:

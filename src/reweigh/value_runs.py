@@ -27,7 +27,6 @@ from reweigh.session import (
     counted_from,
     last_state,
     seconds_of,
-    sum_or_none,
     train_seeds,
 )
 from reweigh.transitions import Transitions
@@ -166,20 +165,16 @@ def learning_seconds(transitions: Transitions, method: OperA) -> float | None:
     Args:
         transitions: the dataset.
         method: which learning and seeds.
-
-    Raises:
-        RunError: a result is damaged.
     """
     folder, learning = learning_folder(transitions, method.learning), method.learning
-    if not all(is_learned(folder, learning, seed) for seed in method.value_seeds):
-        return None  # the cache was emptied since
     stages = range(1, learning.stages + 1)
-    found = [
-        seconds_of(RunFolder(folder / f"stage-{number}").seed(seed), learning.updates_of(number))
-        for seed in method.value_seeds
-        for number in stages
-    ]
-    return sum_or_none(found)
+    return seconds_of(
+        [
+            (RunFolder(folder / f"stage-{number}").seed(seed), learning.updates_of(number))
+            for seed in method.value_seeds
+            for number in stages
+        ]
+    )
 
 
 def advantages_of_kinds(
