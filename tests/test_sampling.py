@@ -29,6 +29,7 @@ def distributions(count: int) -> dict[str, np.ndarray]:
         "99 % zeros": np.where(u < 0.99, 0, u),
         "one row in all but nothing": np.where(np.arange(count) == count // 3, 1e6, 1e-6),
         "nearly flat": 1 + 1e-4 * rng.normal(size=count),
+        "a few values, all rounded the same way": rng.integers(0, 2, count) + 1e-3,
     }
 
 

@@ -41,8 +41,13 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
     weight = probability / probability.sum() * count
     # Prefix sums of up to N weights of up to N stay below 2^62; 48 bits hide the rounding of equal weights.
     fraction_bits = min(48, 61 - count.bit_length())
-    deviation = np.rint((weight - 1) * 2.0**fraction_bits).astype(np.int64)
-    deviation[weight.argmax()] -= deviation.sum()
+    exact = (weight - 1) * 2.0**fraction_bits
+    deviation = np.rint(exact).astype(np.int64)
+    # Rows of equal weight are all rounded the same way, which adds up: a unit off where rounding took most.
+    each, left = divmod(int(deviation.sum()), count)
+    deviation -= each
+    if left:
+        deviation[np.argpartition(exact - deviation, left - 1)[:left]] -= 1
     small = np.flatnonzero(deviation < 0)
     large = np.flatnonzero(deviation > 0)  # a row of just the mean neither takes nor gives
     threshold = np.ones(count)
