@@ -1,5 +1,6 @@
 """The command line, end to end."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,14 +9,24 @@ import h5py
 import numpy as np
 import pytest
 
+from reweigh.algorithms.iql import IQLConfig
 from reweigh.arguments import default_out, run_config, weigh_method
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
-from reweigh.config import DataConfig, Mixture, Resample, Reweight
-from reweigh.datasets.load import load
+from reweigh.config import (
+    ALGORITHMS,
+    DataConfig,
+    EvaluationConfig,
+    Mixture,
+    Resample,
+    Reweight,
+    RunConfig,
+)
+from reweigh.datasets.load import load, load_record
 from reweigh.errors import ConfigError
+from reweigh.presets import with_defaults
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
-from reweigh.priorities.oper_a import OperA
+from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling, weigh
 
 
@@ -256,6 +267,40 @@ def test_a_file_remembers_the_same_command_whichever_way_flags_are_written(small
     assert (tmp_path / "a" / "m.hdf5").read_bytes() == (tmp_path / "b.hdf5").read_bytes()
 
 
+@pytest.mark.parametrize("domain", ["mujoco", "antmaze", "kitchen", "adroit", "none"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_python_reaches_the_published_settings_that_the_command_line_has(algorithm, domain):
+    for weights in (Uniform(), OperR(), AW(), OperA()):
+        words = ["--algorithm", algorithm, "--weights", weights.method, "--terms", "all"]
+        wanted = parsed(*words, "--preset", domain)
+        plain = RunConfig(DataConfig("builtin:bandit"), ALGORITHMS[algorithm](), Resample(weights))
+        env = load_record("builtin:bandit").rows.env
+        found = with_defaults(plain, env, None if domain == "none" else domain)
+        assert dataclasses.replace(found, evaluation=wanted.evaluation) == wanted
+        assert found.evaluation.interval == wanted.evaluation.interval
+
+
+def test_what_was_set_in_python_stays_under_the_published_settings():
+    mine = RunConfig(
+        DataConfig("d4rl:kitchen-mixed-v0"),
+        IQLConfig(expectile=0.8),
+        Reweight(OperA(eps=0.3, learning=ValueLearning(solver="fast"))),
+        batch_size=100,
+        evaluation=EvaluationConfig(episodes=3),
+    )
+    found = with_defaults(mine, None)
+    assert (found.algorithm.expectile, found.algorithm.inverse_temperature) == (0.8, 0.5)
+    assert (found.batch_size, found.evaluation.episodes) == (100, 3)
+    weights = found.rebalance.weights
+    assert (weights.eps, weights.std, weights.learning.solver, weights.learning.steps) == (
+        0.3,
+        0.5,
+        "fast",
+        5,
+    )
+    assert isinstance(found.rebalance, Reweight)
+
+
 def test_presets_change_what_they_say():
     antmaze = parsed("--algorithm", "iql", "--weights", "oper-r", "--preset", "antmaze")
     assert antmaze.reward == "minus-one"
@@ -273,7 +318,7 @@ def test_paper_and_domain_presets_reach_rewards_terms_and_dropout():
     rebalance = parsed(*iql, "--preset", "antmaze", "--weights", "oper-a").rebalance
     assert rebalance == Reweight(rebalance.weights, evaluation=False)
     assert parsed(*iql, "--preset", "kitchen").algorithm.dropout == 0.1
-    for name, clips in (("td3-bc", False), ("iql", True)):
+    for name, clips in (("bc", False), ("onestep", False), ("td3-bc", False), ("iql", True)):
         weights = weights_in("--algorithm", name, "--paper", "oper", "--weights", "oper-a")
         assert weights.clip_without_std is clips
 

@@ -194,7 +194,7 @@ def test_d4rls_ant_is_trained_like_todays():
     from reweigh.config import DataConfig, RunConfig
     from reweigh.presets import with_defaults
 
-    plain = RunConfig(data=DataConfig("d4rl:ant-medium-v2"), algorithm=IQLConfig())
+    plain = RunConfig(data=DataConfig("file.hdf5"), algorithm=IQLConfig())
     for env in ("d4rl:ant-medium-v2", 'Ant-v4 {"max_episode_steps": 1000}'):
         assert with_defaults(plain, env) == with_defaults(plain, "Ant-v4") != with_defaults(plain, None)
 

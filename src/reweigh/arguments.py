@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from reweigh.config import RunConfig
 
 _MOST_SHARES = 100
-# Interval in updates and episodes each time: AntMaze's returns are 0 or 1, so that ten of them say little.
-_EVALUATIONS = {None: (5_000, 10), "antmaze": (100_000, 100)}
 
 ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
     c.method: c for c in (Uniform, OperR, RW, AW, Top, RewardWeights, Shuffled, Oracle, OperA, OperAFile)
@@ -61,12 +59,12 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
         ReweighError: they contradict one another.
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
-    from reweigh.presets import for_domain, for_paper, with_defaults
+    from reweigh.presets import algorithm_defaults, evaluation_of, for_domain, for_paper
     from reweigh.settings import replace_fields
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
-    interval, episodes = _EVALUATIONS.get(domain, _EVALUATIONS[None])
+    evaluation = evaluation_of(domain)
     config = RunConfig(
         data=DataConfig(
             spec=arguments.data,
@@ -78,13 +76,13 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
         algorithm=algorithm,
         rebalance=_rebalance(arguments, domain),
         evaluation=EvaluationConfig(
-            _given(arguments.eval_interval, interval),
-            _given(arguments.eval_episodes, episodes),
+            _given(arguments.eval_interval, evaluation.interval),
+            _given(arguments.eval_episodes, evaluation.episodes),
             not arguments.no_evaluate and env is not None,
         ),
         checkpoint_interval=arguments.checkpoint_interval,
     )
-    config = with_defaults(config, env, domain)
+    config = algorithm_defaults(config, env, domain)
     if domain:
         unsaid = arguments.terms is None and arguments.rebalance is None and arguments.sampler is None
         config = for_domain(config, domain, env, published_terms=unsaid)
@@ -105,8 +103,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
 def train_domain(arguments: argparse.Namespace) -> str | None:
     """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment."""
     if arguments.preset is None:
-        named = [name for name in (arguments.data, arguments.env) if name]
-        return next(filter(None, map(domain_of, named)), None)
+        return domain_of(arguments.data, arguments.env)
     return None if arguments.preset == "none" else arguments.preset
 
 

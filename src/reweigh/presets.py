@@ -1,13 +1,24 @@
 """Published settings by domain and by paper, as changes of a run's fields."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, map_weights, parts_of
+from reweigh.config import (
+    DensityRatio,
+    EvaluationConfig,
+    Resample,
+    Reweight,
+    RunConfig,
+    map_weights,
+    parts_of,
+)
+from reweigh.datasets.d4rl import domain_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
+from reweigh.priorities.defaults import published_defaults
 from reweigh.priorities.oper_a import FromAdvantages, OperA
 
 # Environments whose rewards the IQL code scales, by their names without a version.
@@ -15,10 +26,52 @@ _LOCOMOTION = ("Hopper", "HalfCheetah", "Walker2d", "Ant")
 
 
 def with_defaults(config: RunConfig, env: str | None, domain: str | None = None) -> RunConfig:
-    """The run with its algorithm's lengths and ways of preparing data, as its authors train there.
+    """The run as `reweigh train` would set it: as the authors train that algorithm there.
 
-    It is what `reweigh train` begins with; `RunConfig` alone leaves observations, actions and rewards as they
-    are, whatever the algorithm.
+    That is its length, how it prepares data, how it is evaluated, and the settings of weights and algorithm
+    that differ between domains; `RunConfig` alone leaves observations, actions and rewards as they are,
+    whatever the algorithm. Whatever is not at its default in `config` stays.
+
+    Args:
+        config: data, algorithm and weights.
+        env: gymnasium ID or `d4rl:NAME`, if known.
+        domain: mujoco, antmaze, kitchen or adroit; None: that of a `d4rl:` or `suite:` dataset or of the
+            environment, if it is one of D4RL's.
+    """
+    domain = domain or domain_of(config.data.spec, env)
+    published = partial(published_defaults, domain=domain, algorithm=config.algorithm.name)
+    weights = map_weights(config.rebalance.weights, published)
+    found = replace(
+        config, rebalance=replace(config.rebalance, weights=weights), evaluation=evaluation_of(domain)
+    )
+    found = algorithm_defaults(found, env, domain)
+    return _keeping(config, for_domain(found, domain, env) if domain else found)
+
+
+def evaluation_of(domain: str | None) -> EvaluationConfig:
+    """How often policies are tried; AntMaze's returns are 0 or 1, so that ten of them say little.
+
+    Args:
+        domain: of D4RL, if known.
+    """
+    return EvaluationConfig(100_000, 100) if domain == "antmaze" else EvaluationConfig()
+
+
+def _keeping(given: Any, wanted: Any) -> Any:
+    """`wanted`, but with the fields that `given` has at other values than their defaults."""
+    kept = {}
+    for own in fields(given):
+        value, other = getattr(given, own.name), getattr(wanted, own.name)
+        default = own.default if own.default_factory is MISSING else own.default_factory()
+        if is_dataclass(value) and type(value) is type(other):
+            kept[own.name] = _keeping(value, other)
+        elif value != default:
+            kept[own.name] = value
+    return replace(wanted, **kept)
+
+
+def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -> RunConfig:
+    """The run with its algorithm's lengths and ways of preparing data, as its authors train there.
 
     Args:
         config: data, algorithm and weights; what the authors set is replaced.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reweigh import atomic
 from reweigh.cache import cache_folder
-from reweigh.datasets.decoded import SourceFile, held, read_decoded, write_decoded
+from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.download import Patience, Received, Report, Source, download
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
@@ -51,15 +51,19 @@ def entry_of(name: str) -> Reference:
     return known[name]
 
 
-def domain_of(spec: str) -> str | None:
-    """The domain whose published settings belong to a dataset; None: it is none of D4RL's, or has none.
+def domain_of(*names: str | None) -> str | None:
+    """The domain whose published settings belong to a run; None: nothing of it is D4RL's, or has one.
 
     Args:
-        spec: of a dataset, `suite:NAME` among them.
+        names: of its dataset and its environment, as far as they are known; the first that has a domain
+            counts. `suite:NAME` is D4RL's too.
     """
-    if not spec.startswith((PREFIX, SUITE_PREFIX)):
-        return None
-    return DOMAIN_OF_FAMILY.get(spec.partition(":")[2].partition("-")[0])
+    for name in names:
+        if name and name.startswith((PREFIX, SUITE_PREFIX)):
+            domain = DOMAIN_OF_FAMILY.get(name.partition(":")[2].partition("-")[0])
+            if domain:
+                return domain
+    return None
 
 
 def is_d4rl(spec: str) -> bool:
@@ -93,7 +97,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with held(path.with_name(path.name + ".lock"), wait=True):
+        with atomic.held(path.with_name(path.name + ".lock"), wait=True):
             if not path.is_file():  # else another process brought it while we waited
                 download(source, path, patience or Patience(), report)
                 if _read_record(path) is None:  # else the file was removed, and must come back as it was

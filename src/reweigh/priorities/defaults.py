@@ -50,6 +50,6 @@ def as_paper(method: Any, paper: str, domain: str | None, algorithm: str | None)
         method = replace(method, kept_rows_only=True)
     if isinstance(method, FromReturns) and paper in IQL_CODE and domain == "antmaze":
         method = replace(method, reward_shift=-1.0)
-    if paper == "oper" and isinstance(method, FromAdvantages) and algorithm in ("td3-bc", "onestep"):
+    if paper == "oper" and isinstance(method, FromAdvantages) and algorithm in ("bc", "td3-bc", "onestep"):
         method = replace(method, clip_without_std=False)
     return as_published(method) if paper == "oper" and isinstance(method, OperA) else method
