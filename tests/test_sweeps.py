@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import reweigh
+from reweigh.atomic import held, write_text
 from reweigh.cli import main
 from reweigh.datasets.scores import references
 from reweigh.datasets.suites import d4rl_names, set_names, suite_of
@@ -295,10 +297,12 @@ with RunFolder(pathlib.Path(sys.argv[1])).seed(0).{held}():
         holder.stdout.readline()
         assert standing_of(sweep, sweep.tasks[0]).state == "running"
         assert seed.in_use
+        (seed.path / "returns.npz").write_bytes(b"damaged")  # no business of those who only wait
         assert _next(sweep, list(sweep.tasks)) is None
     finally:
         holder.kill()
         holder.communicate()
+    (seed.path / "returns.npz").unlink()
     assert standing_of(sweep, sweep.tasks[0]).state == "waiting"
 
 
@@ -654,6 +658,21 @@ def test_a_sweep_remembers_what_was_asked_before(tmp_path):
     (tmp_path / "tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
     with pytest.raises(RunError, match="cannot be read"):
         write_asked(sweep)
+
+
+def test_sweeps_that_start_at_once_in_one_folder_write_down_both(tmp_path):
+    first, second = fake_sweep(tmp_path, 0), fake_sweep(tmp_path, 3)
+    with ThreadPoolExecutor() as pool, held(tmp_path / "tasks.lock", wait=False):
+        begun = pool.submit(write_asked, second)
+        time.sleep(0.2)
+        # What the first writes while the second waits is not written over.
+        plain = {str(task.run.relative_to(tmp_path)): list(task.words) for task in first.tasks}
+        runs = {run: {"words": words, "seeds": [0]} for run, words in plain.items()}
+        write_text(tmp_path / "tasks.json", json.dumps({"runs": runs}))
+        assert not begun.done()
+    begun.result(timeout=10)
+    (asked,) = read_asked(tmp_path).values()
+    assert asked.seeds == (0, 3)
 
 
 def test_a_sweep_can_be_made_and_run_in_python(tmp_path):

@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all, and read whole or not at all."""
+"""Files that are written whole or not at all, and read whole or not at all; locks between processes."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -32,6 +33,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock, which ends with the process however that ends.
+
+    Args:
+        path: of the lock's file, which stays.
+        wait: for another holder; false raises BlockingIOError.
+    """
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 def read_npz(

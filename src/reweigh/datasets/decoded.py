@@ -1,18 +1,15 @@
 """Decoded rows as memory-mapped arrays, so that a dataset is decompressed and checked once."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reweigh.atomic import parse_json
+from reweigh.atomic import held, parse_json
 from reweigh.datasets.rows import Rows
 from reweigh.digests import json_digest
 
@@ -97,19 +94,6 @@ def write_decoded(folder: Path, name: str, source: SourceFile, sha256: str, rows
                 shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, TypeError, ValueError):
         return  # the rows are there without it: a read-only or full disk costs time, nothing else
-
-
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock, which ends with the process however that ends.
-
-    Args:
-        path: of the lock's file, which stays.
-        wait: for another holder; false raises BlockingIOError.
-    """
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
 
 
 def _write(folder: Path, columns: dict[str, np.ndarray], meta: str) -> None:

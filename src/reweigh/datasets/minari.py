@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from reweigh.atomic import held
 from reweigh.cache import cache_folder
-from reweigh.datasets.decoded import SourceFile, held, read_decoded, write_decoded
+from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.environment_names import environment_name
 from reweigh.datasets.files import check_memory
 from reweigh.datasets.observations import flatten

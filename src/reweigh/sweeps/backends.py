@@ -22,7 +22,7 @@ from reweigh.processes import CORES, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.local import INTERRUPTED, Event, core_environment, gpu_environment
-from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, standing_of
+from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, state_of
 
 # Where results and datasets are kept, as variables say it.
 _PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")
@@ -289,7 +289,7 @@ def run_on_ray(
     stopped = False
     try:
         for task in tasks:
-            if standing_of(sweep, task).state != "finished":
+            if state_of(sweep, task) != "finished":
                 forget_failure(sweep, task)
                 log, folder = str(log_path(sweep, task).absolute()), str(task.run.absolute())
                 job = remote.remote(list(task.command), folder, task.seed, log, os.getcwd(), own)

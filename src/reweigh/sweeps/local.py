@@ -13,7 +13,14 @@ from reweigh.checks import check_count
 from reweigh.errors import ConfigError
 from reweigh.processes import CORES, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.progress import Standing, forget_failure, log_path, remember_failure, standing_of
+from reweigh.sweeps.progress import (
+    Standing,
+    forget_failure,
+    log_path,
+    remember_failure,
+    standing_of,
+    state_of,
+)
 from reweigh.sweeps.record import write_asked
 
 # The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
@@ -177,7 +184,7 @@ def run_locally(
 def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:
     """The first task that is neither finished nor in anybody's hands, taken from those that wait."""
     for task in list(waiting):
-        state = standing_of(sweep, task).state
+        state = state_of(sweep, task)
         if state != "running":
             waiting.remove(task)
             if state != "finished":

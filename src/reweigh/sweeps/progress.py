@@ -78,6 +78,21 @@ def forget_failure(sweep: Sweep, task: Task) -> None:
     failure_path(sweep, task).unlink(missing_ok=True)
 
 
+def state_of(sweep: Sweep, task: Task) -> State:
+    """Whether a task is finished, in somebody's hands, failed, or none of these; reads no run's files.
+
+    Args:
+        sweep: of the task.
+        task: which.
+    """
+    seed = RunFolder(task.run).seed(task.seed)
+    if seed.finished:
+        return "finished"
+    if seed.in_use:
+        return "running"
+    return "failed" if failure_path(sweep, task).exists() else "waiting"
+
+
 def standing_of(sweep: Sweep, task: Task) -> Standing:
     """Where a task stands.
 
@@ -88,23 +103,21 @@ def standing_of(sweep: Sweep, task: Task) -> Standing:
     Raises:
         RunError: a run's result is damaged.
     """
-    seed = RunFolder(task.run).seed(task.seed)
-    if seed.finished:
+    seed, state = RunFolder(task.run).seed(task.seed), state_of(sweep, task)
+    if state == "finished":
         result = seed.result()
         score = result.get("last_ten_score", result.get("last_ten_return"))
         updates = int(result.get("num_updates") or 0)
-        return Standing(task, "finished", updates, score, result.get("updates_per_second"))
+        return Standing(task, state, updates, score, result.get("updates_per_second"))
     update, rate = seed.progress()
-    if seed.in_use:
-        return Standing(task, "running", update, _last_score(seed), rate)
-    failure = failure_path(sweep, task)
-    if failure.exists():
+    if state == "failed":
+        failure = failure_path(sweep, task)
         try:
             error = parse_json(failure.read_text(encoding="utf-8"))["error"]
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise RunError(f"expected a failure's record at {failure}, but it cannot be read.") from problem
-        return Standing(task, "failed", update, updates_per_second=rate, error=str(error))
-    return Standing(task, "waiting", update, _last_score(seed), rate)
+        return Standing(task, state, update, updates_per_second=rate, error=str(error))
+    return Standing(task, state, update, _last_score(seed), rate)
 
 
 def _last_score(seed: SeedFolder) -> float | None:

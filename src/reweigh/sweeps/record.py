@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reweigh.atomic import parse_json, write_text
+from reweigh.atomic import held, parse_json, write_text
 from reweigh.errors import RunError
 from reweigh.sweeps.grid import Sweep
 
-_NAME = "tasks.json"
+_NAME, _LOCK = "tasks.json", "tasks.lock"
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ def write_asked(sweep: Sweep) -> None:
     Raises:
         RunError: the record says other settings of a run, or cannot be read or written.
     """
-    asked = merged_asked(sweep)
-    if asked == read_asked(sweep.folder):
+    if merged_asked(sweep) == read_asked(sweep.folder):
         return
-    plain = {run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in asked.items()}
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
-        write_text(sweep.folder / _NAME, json.dumps({"runs": plain}, indent=2) + "\n")
+        # Another sweep may be started in this folder now: neither shall write over what the other has added.
+        with held(sweep.folder / _LOCK, wait=True):
+            asked = merged_asked(sweep)
+            plain = {run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in asked.items()}
+            write_text(sweep.folder / _NAME, json.dumps({"runs": plain}, indent=2) + "\n")
     except OSError as error:
         raise RunError(f"cannot write in {sweep.folder} ({error.strerror}). Choose another --out.") from error
 
