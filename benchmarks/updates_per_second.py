@@ -200,13 +200,13 @@ def ours(
 
     num_updates = 1_000_000
     made = {
-        "td3-bc": lambda: make_td3_bc(TD3BCConfig(), num_updates),
+        "td3-bc": lambda: make_td3_bc(TD3BCConfig()),
         "iql": lambda: make_iql(IQLConfig(), num_updates),
         "value": lambda: make_value(ValueConfig(), num_updates),
-        "cql": lambda: make_cql(CQLConfig(), num_updates),
-        "clone": lambda: make_bc(BCConfig(), num_updates),
-        "sarsa": lambda: make_sarsa(OnestepConfig(), num_updates),
-        "exp-weight": lambda: make_improvement(OnestepConfig(), num_updates),
+        "cql": lambda: make_cql(CQLConfig()),
+        "clone": lambda: make_bc(BCConfig()),
+        "sarsa": lambda: make_sarsa(OnestepConfig()),
+        "exp-weight": lambda: make_improvement(OnestepConfig()),
     }[algorithm]()
     data = Batch(
         **{name: jnp.asarray(column) for name, column in columns.items()},
@@ -218,7 +218,7 @@ def ours(
         settings = CONVENTIONS[algorithm]
         tables = density_ratio_tables(None, columns["reward"], settings)
         rebalance = density_ratio(batch_size, settings)
-    stage = Stage(algorithm, made, rebalance, num_updates)
+    stage = Stage(made, rebalance, num_updates)
     trainer = make_trainer(stage, Shapes(STATES, ACTIONS), batch_size, tables, data)
     key, done = jax.random.key(0), 0
     state, sums = trainer.init(jax.random.key(1)), trainer.zero_metrics()

@@ -16,19 +16,19 @@ from reweigh.types import Algorithm, Batch, Minibatch, Shapes, TermWeight
 SHAPES = Shapes(3, 2)
 
 ALGORITHMS = {
-    "bc": make_bc(BCConfig(hidden=(16,), learning_rate=1e-3), 100),
-    "bc-truncated": make_bc(BCConfig(policy="truncated", hidden=(16,)), 100),
-    "bc-deterministic": make_bc(BCConfig(policy="deterministic", hidden=(16,)), 100),
-    "td3-bc": make_td3_bc(TD3BCConfig(hidden=(16,)), 100),
-    "cql": make_cql(CQLConfig(hidden=(16,), num_actions=3), 100),
+    "bc": make_bc(BCConfig(hidden=(16,), learning_rate=1e-3)),
+    "bc-truncated": make_bc(BCConfig(policy="truncated", hidden=(16,))),
+    "bc-deterministic": make_bc(BCConfig(policy="deterministic", hidden=(16,))),
+    "td3-bc": make_td3_bc(TD3BCConfig(hidden=(16,))),
+    "cql": make_cql(CQLConfig(hidden=(16,), num_actions=3)),
     "iql": make_iql(IQLConfig(hidden=(16,)), 100),
-    "onestep": make_improvement(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100),
+    "onestep": make_improvement(OnestepConfig(hidden=(16,), learning_rate=1e-3)),
     "onestep-imitation": make_improvement(
-        OnestepConfig(hidden=(16,), learning_rate=1e-3, improvement="imitation", policy="squashed"), 100
+        OnestepConfig(hidden=(16,), learning_rate=1e-3, improvement="imitation", policy="squashed")
     ),
 }
 # They learn no policy.
-EVALUATIONS = {"sarsa": make_sarsa(OnestepConfig(hidden=(16,), learning_rate=1e-3), 100)}
+EVALUATIONS = {"sarsa": make_sarsa(OnestepConfig(hidden=(16,), learning_rate=1e-3))}
 
 
 def make_data(rows: int = 64, seed: int = 0) -> Batch:

@@ -47,7 +47,7 @@ def copied_action(rows: int = 256) -> Batch:
 def train_on(algorithm: Algorithm, data: Batch, updates: int = 1500, probability=None):
     shapes = Shapes(data.observation.shape[1], data.action.shape[1])
     tables = resample_tables(probability)
-    stage = Stage("probe", algorithm, resample(64), updates)
+    stage = Stage(algorithm, resample(64), updates)
     trainer = make_trainer(stage, shapes, 64, tables, data)
     init_key, key = jax.random.split(jax.random.key(0))
     state, _ = trainer.run(

@@ -20,7 +20,7 @@ def test_four_updates_equal_the_authors_code(variant, dtype):
     arrays = golden("08d_onestep_bc")
     with jax.enable_x64(dtype == jnp.float64):
         kind = {"bc_normal": "normal", "bc_trunc": "truncated"}[variant]
-        algorithm = make_bc(BCConfig(policy=kind, hidden=(32, 32)), 4)
+        algorithm = make_bc(BCConfig(policy=kind, hidden=(32, 32)))
         fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
         policy = torch_mlp(arrays, f"init/{variant}/", LAYERS, dtype)
         state = BCState(Trained(policy, fresh.policy.opt_state))

@@ -123,6 +123,10 @@ BROKEN = {
         "expected numbers in 'rewards', but found type complex64",
     ),
     "no rows": (lambda: {name: array[:0] for name, array in GOOD.items()}, "at least 2 rows, but"),
+    "no rows, with next observations": (
+        lambda: {name: array[:0] for name, array in GOOD.items()} | {"next_observations": np.zeros((0, 3))},
+        "at least 1 rows, but",
+    ),
     "one row": (lambda: {name: array[:1] for name, array in GOOD.items()}, "at least 2 rows, but"),
     "only timeouts": (with_array(timeouts=np.ones(ROWS)), "at least one transition"),
 }

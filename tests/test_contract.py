@@ -35,7 +35,7 @@ def trainer_of(name, way, weighted, num_seeds):
     """Compiled once for all tests of the same program."""
     weight = np.ones(64) if weighted or way == "reweight" else None
     tables = (reweight_tables if way == "reweight" else resample_tables)(weight)
-    stage = Stage(name, LEARNERS[name], WAYS[way], 10)
+    stage = Stage(LEARNERS[name], WAYS[way], 10)
     return make_trainer(stage, SHAPES, 16, tables, make_data(), num_seeds=num_seeds)
 
 

@@ -89,7 +89,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
     arrays = golden("08c_cql_update")
     where = f"{variant}/{'f64' if dtype == jnp.float64 else 'f32'}/"
     with jax.enable_x64(dtype == jnp.float64):
-        algorithm = make_cql(CONFIGS[variant], 100, ignore_terminals=True)
+        algorithm = make_cql(CONFIGS[variant], ignore_terminals=True)
         fresh = as_dtype(first_state(algorithm, Shapes(11, 3)), dtype)
         policy, critic, log_alpha = parts_of(arrays, "init/", dtype)
         state = CQLState(
@@ -133,7 +133,7 @@ def test_the_gap_by_hand():
 
 
 def test_layers_start_as_jaxcqls():
-    state = first_state(make_cql(CQLConfig(hidden=(64, 64)), 1), Shapes(4, 2))
+    state = first_state(make_cql(CQLConfig(hidden=(64, 64))), Shapes(4, 2))
     for network in (state.actor.model.mlp, state.critic.model.first):
         (first, bias), _, (last, _) = network.layers
         assert float(first.std()) == pytest.approx(len(first) ** -0.5, rel=0.2)
@@ -156,7 +156,7 @@ def test_a_gap_is_clipped_state_by_state():
 
 
 def test_several_actions_a_state_have_the_values_of_each_alone():
-    state = first_state(make_cql(CQLConfig(hidden=(16, 16)), 1), Shapes(4, 2))
+    state = first_state(make_cql(CQLConfig(hidden=(16, 16))), Shapes(4, 2))
     observation = jax.random.normal(jax.random.key(1), (5, 4))
     action = jax.random.uniform(jax.random.key(2), (5, 3, 2))
     together = q_of_actions(state.target_critic, observation, action)
@@ -168,7 +168,7 @@ def test_several_actions_a_state_have_the_values_of_each_alone():
 
 def test_decoupled_batches_reach_their_own_terms():
     # TD learns from the evaluation batch; gap, policy and temperature from the policy batch.
-    algorithm = make_cql(CQLConfig(hidden=(8,)), 10)
+    algorithm = make_cql(CQLConfig(hidden=(8,)))
     state = first_state(algorithm, Shapes(2, 1))
     noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
     update = jax.jit(algorithm.updates[0])
@@ -207,13 +207,13 @@ def random_batch():
 
 
 def one_update(config):
-    algorithm = make_cql(config, 10)
+    algorithm = make_cql(config)
     noise = algorithm.noise(jax.random.key(1), 4, Shapes(2, 1))
     return jax.jit(algorithm.updates[0])(first_state(algorithm, Shapes(2, 1)), random_batch(), noise)
 
 
 def test_the_warm_up_ends_after_its_updates():
-    cloning, plain = (make_cql(CQLConfig(hidden=(8,), warmup_updates=n), 10) for n in (1, 0))
+    cloning, plain = (make_cql(CQLConfig(hidden=(8,), warmup_updates=n)) for n in (1, 0))
     noise, state = plain.noise(jax.random.key(1), 4, Shapes(2, 1)), first_state(cloning, Shapes(2, 1))
     for alike in (False, True):
         one, other = (
@@ -226,7 +226,7 @@ def test_the_warm_up_ends_after_its_updates():
 
 def test_the_entropy_backup_lowers_targets_by_the_density_of_the_next_action():
     config = CQLConfig(hidden=(8,), backup_entropy=True, initial_alpha=2.0)
-    state, batch = first_state(make_cql(config, 10), Shapes(2, 1)), random_batch().evaluation
+    state, batch = first_state(make_cql(config), Shapes(2, 1)), random_batch().evaluation
     mean, log_std = state.actor.model(batch.next_observation)
     noise = jnp.ones((4, 1))
     _, log_likelihood = sampled(mean, log_std, noise)
@@ -266,7 +266,7 @@ def test_settings_without_meaning_are_refused(wrong):
 
 
 def test_a_policy_that_clones_actions_at_the_bounds_stays_finite():
-    algorithm = make_cql(CQLConfig(hidden=(8,), num_actions=2, warmup_updates=1), 10)
+    algorithm = make_cql(CQLConfig(hidden=(8,), num_actions=2, warmup_updates=1))
     shapes, ones = Shapes(3, 2), jnp.ones(4)
     state = first_state(algorithm, shapes)
     batch = Batch(jnp.zeros((4, 3)), jnp.ones((4, 2)), ones, ones, jnp.zeros((4, 3)), jnp.ones((4, 2)))

@@ -229,7 +229,7 @@ def td3_parts(arrays, prefix):
 def test_four_joint_updates_of_td3_bc_equal_the_authors_code(numbers):
     arrays, settings = golden("07d_dw_td3bc"), settings_of("td3-bc", numbers)
     with jax.enable_x64(True):
-        algorithm = td3_bc.make_td3_bc(td3_bc.TD3BCConfig(hidden=(32, 32)), 4)
+        algorithm = td3_bc.make_td3_bc(td3_bc.TD3BCConfig(hidden=(32, 32)))
         fresh = algorithm.init(jax.random.key(0), Shapes(11, 3))
         actor, critic, ratio = td3_parts(arrays, "net/init/")
         nets = density_ratio(64, settings, hidden=(32, 32)).init(jax.random.key(0), Shapes(11, 3))
@@ -297,7 +297,7 @@ def cql_parts(arrays, prefix, *, critic="qf"):
 def test_two_joint_updates_of_cql_equal_the_authors_code(numbers):
     arrays, settings = golden("07c_dw_cql"), settings_of("cql", numbers)
     with jax.enable_x64(True):
-        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32)), 100, ignore_terminals=True)
+        algorithm = cql.make_cql(cql.CQLConfig(hidden=(32, 32)), ignore_terminals=True)
         fresh = jax.jit(lambda key: algorithm.init(key, Shapes(11, 3)))(jax.random.key(0))
         policy, critic, log_alpha, ratio = cql_parts(arrays, "net/init/")
         nets = density_ratio(32, settings, hidden=(32, 32)).init(jax.random.key(0), Shapes(11, 3))
@@ -380,7 +380,7 @@ def test_rewards_are_scaled_over_the_data(kind, expected):
 
 
 def run(rebalance, tables, data, updates=400):
-    stage = Stage("bc", make_bc(BCConfig(hidden=(16,)), updates), rebalance, updates)
+    stage = Stage(make_bc(BCConfig(hidden=(16,))), rebalance, updates)
     trainer = make_trainer(stage, SHAPES, 16, tables, data)
     init_key, key = run_keys([0], vmapped=False)
     state, sums = trainer.init(init_key), trainer.zero_metrics()

@@ -206,7 +206,7 @@ def test_episodes_of_training_begin_where_their_seeds_say(family):
 
 def test_training_equals_a_naive_loop_over_the_recorded_steps(family):
     arrays = columns_of(family / "full-replay.hdf5")
-    algorithm, shapes = make_td3(small().td3, 440), Shapes(3, 1)
+    algorithm, shapes = make_td3(small().td3), Shapes(3, 1)
     init_key, key = run_keys([3], vmapped=False)
     state = trainer_of(small()).init(init_key).algorithm
     updates, ones, number = [jax.jit(update) for update in algorithm.updates], jnp.ones(16), 0

@@ -58,7 +58,7 @@ def minibatch_of(arrays, step, dtype) -> Minibatch:
 def test_four_updates_of_the_value_equal_the_authors_code(dtype):
     arrays = golden("08d_onestep_bc")
     with jax.enable_x64(dtype == jnp.float64):
-        algorithm = make_sarsa(SMALL, 4)
+        algorithm = make_sarsa(SMALL)
         fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
         critic = torch_mlp(arrays, "init/q/", LAYERS, dtype)
         state = SarsaState(Trained(critic, fresh.critic.opt_state), critic)
@@ -79,7 +79,7 @@ def test_four_exponentially_weighted_updates_equal_the_authors_code(dtype):
     arrays = golden("08d_onestep_bc")
     with jax.enable_x64(dtype == jnp.float64):
         kind = "f64" if dtype == jnp.float64 else "f32"
-        algorithm = make_improvement(SMALL, 4)
+        algorithm = make_improvement(SMALL)
         fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)
         behavior = torch_mlp(arrays, f"bc_normal/{kind}/final/", LAYERS, dtype)
         critic = torch_mlp(arrays, f"sarsa/{kind}/final/q/", LAYERS, dtype)
@@ -126,15 +126,15 @@ FAST = {"hidden": (32, 32), "learning_rate": 3e-3}
 @cache
 def learned_on_best_action(policy: str) -> Learned:
     config = OnestepConfig(**FAST, policy=policy, target_rate=0.05)
-    clone = train_on(make_bc(config.behavior, 1000), best_action(), 1000)
-    return Learned(clone, train_on(make_sarsa(config, 1000), best_action(), 1000))
+    clone = train_on(make_bc(config.behavior), best_action(), 1000)
+    return Learned(clone, train_on(make_sarsa(config), best_action(), 1000))
 
 
 @pytest.mark.parametrize("name", SEEKING)
 def test_each_way_to_improve_finds_the_best_action_of_each_state(name):
     config = dataclasses.replace(SEEKING[name], **FAST)
     learned = learned_on_best_action(config.policy)
-    algorithm = make_improvement(config, 1000)
+    algorithm = make_improvement(config)
     start = improvement_start(config, jax.random.key(1), learned)
     one = algorithm._replace(init=lambda key, shapes: start)
     state = train_on(one, best_action(), 2 if name == "easy-bcq" else 1000)
@@ -149,7 +149,7 @@ def test_each_way_to_improve_finds_the_best_action_of_each_state(name):
 def test_a_large_regularization_keeps_the_policy_at_its_clone(improvement):
     config = OnestepConfig(**FAST, improvement=improvement, regularization=1e3)
     start = improvement_start(config, jax.random.key(1), learned_on_best_action("normal"))
-    algorithm = make_improvement(config, 1000)
+    algorithm = make_improvement(config)
     state = train_on(algorithm._replace(init=lambda key, shapes: start), best_action(), 1000)
     states = jnp.array([[-1.0], [1.0]])
     np.testing.assert_allclose(algorithm.act(state, states), algorithm.act(start, states), atol=0.15)
@@ -158,7 +158,7 @@ def test_a_large_regularization_keeps_the_policy_at_its_clone(improvement):
 @pytest.mark.parametrize(("data", "expected"), [(constant_reward, [1.0, 1.0]), (two_steps, [0.9, 1.0])])
 def test_the_value_of_the_datas_policy_is_found(data, expected):
     rows = data()
-    state = train_on(make_sarsa(OnestepConfig(**FAST, target_rate=0.05), 1500), rows)
+    state = train_on(make_sarsa(OnestepConfig(**FAST, target_rate=0.05)), rows)
     q = action_value(state.critic.model, rows.observation[:2], rows.action[:2])
     np.testing.assert_allclose(q, expected, atol=0.06)
 
@@ -166,7 +166,7 @@ def test_the_value_of_the_datas_policy_is_found(data, expected):
 @pytest.mark.parametrize("policy", ["normal", "truncated", "squashed"])
 def test_the_exported_policy_picks_the_same_sample(policy, tmp_path):
     config = OnestepConfig(hidden=(16,), improvement="easy-bcq", policy=policy)
-    algorithm = make_improvement(config, 1)
+    algorithm = make_improvement(config)
     state = algorithm.init(jax.random.key(0), Shapes(3, 2))
     network, ones = algorithm.actor(state), np.ones(2, np.float32)
 
@@ -322,6 +322,20 @@ def test_a_run_waits_for_another_that_trains_what_both_share(config, tmp_path):
     assert RunFolder(tmp_path / "two").seed(0).finished
 
 
+def test_a_value_that_is_learned_already_puts_no_data_of_its_own_on_the_device(config):
+    def learned(stages):
+        return learn_before(stages, [0], report=lambda seen: None, should_stop=lambda: False)
+
+    stages = shared_stages(config, config.algorithm, prepare(config))
+    first = learned(stages)
+
+    def refuse():
+        raise AssertionError("there is nothing to train")
+
+    again = learned([dataclasses.replace(stage, make_work=refuse) for stage in stages])
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+
+
 def test_seeds_that_another_process_trained_further_meanwhile_go_on_from_where_they_stand(
     config, tmp_path, monkeypatch
 ):
@@ -357,12 +371,12 @@ def test_rows_without_a_next_action_or_a_terminal_teach_no_value(config):
     clone, value = shared_stages(config, config.algorithm, prepared)
     transitions = prepared.transitions
     # With next observations in the file a timeout's row is kept; what was done after it nobody knows.
-    assert len(transitions) == len(clone.work.data.reward) == 200
+    assert len(transitions) == len(clone.make_work().data.reward) == 200
     lonely = transitions.raw_index % 20 == 19
-    np.testing.assert_array_equal(value.work.data.reward, transitions.reward[~lonely])
+    np.testing.assert_array_equal(value.make_work().data.reward, transitions.reward[~lonely])
     weighted = dataclasses.replace(config, rebalance=Reweight(RW()))
     _, value = shared_stages(weighted, config.algorithm, prepare(weighted))
-    weight = np.asarray(value.work.tables.weight)
+    weight = np.asarray(value.make_work().tables.weight)
     assert len(weight) == 190
     assert weight.mean() == pytest.approx(1, abs=1e-6), "weights must be mean 1 over the rows that are left"
 

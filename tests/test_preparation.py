@@ -53,7 +53,9 @@ def test_training_sees_each_column_as_its_settings_say(tmp_path):
         normalize_observations=True,
         evaluation=EvaluationConfig(enabled=False),
     )
-    data = prepare(config).data
+    prepared = prepare(config)
+    assert prepared.transitions.observation.nbytes == 0, "the device has them"
+    data = prepared.data
     # Observations have mean 2 and deviation sqrt 2.
     scale = np.sqrt(2) + 1e-3
     np.testing.assert_allclose(data.observation[:, 0] * scale + 2, [0, 2, 4, 2], atol=1e-5)
@@ -63,6 +65,21 @@ def test_training_sees_each_column_as_its_settings_say(tmp_path):
     np.testing.assert_allclose(data.discount, [0.5, 0, 0.5, 0.5])
     np.testing.assert_allclose(data.reward, [0, 1, 2, 3])
     np.testing.assert_allclose(data.action[:, 0], [0.9, -0.2, 0.5, 0.1])
+
+
+def test_where_every_row_is_kept_no_column_is_copied():
+    columns = {
+        "observations": np.ones((5, 2), np.float32),
+        "next_observations": np.ones((5, 2), np.float32),
+        "actions": np.ones((5, 1), np.float32),
+        "rewards": np.ones(5, np.float32),
+        "terminals": np.array([0, 0, 0, 0, 1], bool),
+    }
+    transitions = load(columns)
+    assert np.shares_memory(transitions.observation, columns["observations"])
+    assert np.shares_memory(transitions.raw_reward, columns["rewards"])
+    one = load({name: array[-1:] for name, array in columns.items()})
+    assert (len(one), one.terminal.tolist()) == (1, [True]), "one row with what came next is a transition"
 
 
 def test_a_policy_normalizes_what_it_sees_as_its_training_did(tmp_path):

@@ -12,26 +12,26 @@ FAST = {"hidden": (32, 32), "learning_rate": 3e-3}
 UPDATES = 1500
 
 WITH_VALUES = {
-    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, target_rate=0.05), UPDATES),
+    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, target_rate=0.05)),
     # At expectile 0.5 the value is the mean over actions, which these probes know.
     "iql": lambda: make_iql(IQLConfig(**FAST, expectile=0.5, target_rate=0.05), UPDATES),
     # Without its gap CQL is soft actor-critic, whose values these probes know.
-    "cql": lambda: make_cql(CQLConfig(**FAST, min_q_weight=0.0, num_actions=1, target_rate=0.05), UPDATES),
+    "cql": lambda: make_cql(CQLConfig(**FAST, min_q_weight=0.0, num_actions=1, target_rate=0.05)),
 }
 SEEKING = {
-    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=50.0, target_rate=0.05), UPDATES),
+    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=50.0, target_rate=0.05)),
     "iql": lambda: make_iql(IQLConfig(**FAST, inverse_temperature=10.0, target_rate=0.05), UPDATES),
     "cql": lambda: make_cql(
-        CQLConfig(**FAST, min_q_weight=0.1, num_actions=4, target_rate=0.05, target_entropy=-4.0), UPDATES
+        CQLConfig(**FAST, min_q_weight=0.1, num_actions=4, target_rate=0.05, target_entropy=-4.0)
     ),
 }
 CLONING = {
-    "bc": lambda: make_bc(BCConfig(**FAST), UPDATES),
-    "bc-truncated": lambda: make_bc(BCConfig(**FAST, policy="truncated"), UPDATES),
-    "bc-deterministic": lambda: make_bc(BCConfig(**FAST, policy="deterministic"), UPDATES),
-    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=0.0), UPDATES),
+    "bc": lambda: make_bc(BCConfig(**FAST)),
+    "bc-truncated": lambda: make_bc(BCConfig(**FAST, policy="truncated")),
+    "bc-deterministic": lambda: make_bc(BCConfig(**FAST, policy="deterministic")),
+    "td3-bc": lambda: make_td3_bc(TD3BCConfig(**FAST, alpha=0.0)),
     "iql": lambda: make_iql(IQLConfig(**FAST, inverse_temperature=0.0), UPDATES),
-    "cql-warm-up": lambda: make_cql(CQLConfig(**FAST, num_actions=1, warmup_updates=UPDATES), UPDATES),
+    "cql-warm-up": lambda: make_cql(CQLConfig(**FAST, num_actions=1, warmup_updates=UPDATES)),
 }
 
 

@@ -113,7 +113,7 @@ def test_weights_are_the_softmax_of_the_clipped_logit_times_those_underneath(dat
 
     ratio = Ratio(first_input(5, 1.0), first_input(3, 0.5))
     found = RatioWeights(config.rebalance.ratio, prepared).weights_file(ratio, {}).probability
-    logit = np.clip(1.5 * prepared.transitions.observation[:, 0].astype(np.float64), -1.2, 1.2)
+    logit = np.clip(1.5 * np.asarray(prepared.data.observation[:, 0], np.float64), -1.2, 1.2)
     expected = np.exp(logit) * prepared.probability
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-6)
     assert (found == 0).sum() == (prepared.probability == 0).sum() > 0

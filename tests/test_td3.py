@@ -44,7 +44,7 @@ def in_numpy(mlp):
 
 def test_an_update_of_critics_and_actor_equals_a_slow_twin_in_numpy():
     with jax.enable_x64(True):
-        algorithm, data = make_td3(CONFIG, 2), make_data(16)
+        algorithm, data = make_td3(CONFIG), make_data(16)
         data = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), data)
         state = jax.tree.map(
             lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf,

@@ -48,7 +48,7 @@ def test_four_updates_equal_the_authors_code(variant, dtype):
     arrays = golden("08a_td3bc_update")
     with jax.enable_x64(dtype == jnp.float64):
         clip = {"clip1": "hard", "clip2": "square-root"}.get(variant, "none")
-        algorithm = make_td3_bc(TD3BCConfig(hidden=(32, 32), constraint_clip=clip), 4)
+        algorithm = make_td3_bc(TD3BCConfig(hidden=(32, 32), constraint_clip=clip))
         actor = torch_mlp(arrays, "init/actor/", ACTOR, dtype)
         critic = torch_twin_q(arrays, "init/critic/", dtype)
         fresh = as_dtype(algorithm.init(jax.random.key(0), Shapes(11, 3)), dtype)

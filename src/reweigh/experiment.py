@@ -67,7 +67,7 @@ def make_stage(config: RunConfig) -> Stage:
     if isinstance(config.algorithm, OnestepConfig):
         return last_stage(config, config.algorithm, make_rebalance(config))
     algorithm = config.algorithm.make(config.num_updates)
-    return Stage(config.algorithm.name, algorithm, make_rebalance(config), config.num_updates)
+    return Stage(algorithm, make_rebalance(config), config.num_updates)
 
 
 def stage_lengths(config: RunConfig) -> tuple[int, ...]:
@@ -123,7 +123,7 @@ def train(
         checkpoint_interval=config.checkpoint_interval,
         number=len(shared) + 1 if shared else 0,
     )
-    counted = counted_from(report, sum(part.work.stage.num_updates for part in shared))
+    counted = counted_from(report, sum(part.stage.num_updates for part in shared))
     with contextlib.ExitStack() as held:
         tried = _Tried(config, prepared, stage.algorithm, shared, held)
         for group in by_update([folder.seed(seed) for seed in seeds]):
@@ -263,6 +263,10 @@ class _Tried:
     def interval(self) -> int | None:
         return self.config.evaluation.interval if self.env else None
 
+    @property
+    def measures(self) -> bool:
+        return self.ratio is not None
+
     def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
         policy = self._policy(state.algorithm)
         seeds = episode_seeds(folder.seed, update, self.config.evaluation.episodes)
@@ -276,7 +280,8 @@ class _Tried:
         return returns.last_score(self.reference)
 
     def measure(self, state: TrainState) -> dict[str, float]:
-        return self.ratio.measure(state.rebalance.model) if self.ratio else {}
+        assert self.ratio is not None
+        return self.ratio.measure(state.rebalance.model)
 
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         folder.save_policy(self._policy(state.algorithm))

@@ -32,7 +32,7 @@ from reweigh.session import (
     seconds_of,
     train_seeds,
 )
-from reweigh.types import Rebalance, Stage, State, Tables, rows_of
+from reweigh.types import Rebalance, Shapes, Stage, State, Tables, rows_of
 
 _LOG_INTERVAL = 1000
 _CHECKPOINT_INTERVAL = 20_000
@@ -42,10 +42,13 @@ _CHECKPOINT_INTERVAL = 20_000
 class SharedStage:
     """A stage that other runs may have trained already."""
 
-    work: Work
     name: str
+    stage: Stage
+    shapes: Shapes
     depends_on: dict[str, Any]
     """Everything that changes its numbers, but for the seed."""
+    make_work: Callable[[], Work]
+    """What is trained, where it has to be: data of their own need not lie on the device before."""
 
     @property
     def folder(self) -> RunFolder:
@@ -62,8 +65,8 @@ def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance
         rebalance: the run's.
     """
     num_updates = improvement_updates(config, algorithm)
-    made = make_improvement(algorithm, num_updates)
-    return Stage(algorithm.name, made, rebalance, num_updates, partial(improvement_start, algorithm))
+    made = make_improvement(algorithm)
+    return Stage(made, rebalance, num_updates, partial(improvement_start, algorithm))
 
 
 def improvement_updates(config: RunConfig, algorithm: OnestepConfig) -> int:
@@ -95,18 +98,10 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
         "learning_rate": algorithm.learning_rate,
         "hidden": list(algorithm.hidden),
     }
-    clone = make_bc(algorithm.behavior, algorithm.behavior_updates)
-    sarsa = make_sarsa(algorithm, algorithm.critic_updates)
-    work = Work(
-        stage=Stage("behavior", clone, rebalance, algorithm.behavior_updates),
-        shapes=prepared.shapes,
-        batch_size=config.batch_size,
-        tables=_tables(config, weighted),
-        data=prepared.data,
-        log_interval=_LOG_INTERVAL,
-        checkpoint_interval=_CHECKPOINT_INTERVAL,
-        number=1,
-    )
+    clone = make_bc(algorithm.behavior)
+    sarsa = make_sarsa(algorithm)
+    cloning = Stage(clone, rebalance, algorithm.behavior_updates)
+    judging = Stage(sarsa, rebalance, algorithm.critic_updates)
     transitions = prepared.transitions
     # A row whose episode goes on without a record of the next action has no target.
     kept = np.flatnonzero(transitions.has_next_action | transitions.terminal)
@@ -121,30 +116,38 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
             "expected a row of positive weight with a next action or a terminal, but found none. Use other "
             "weights."
         )
-    values = replace(
-        work,
-        stage=Stage("critic", sarsa, rebalance, algorithm.critic_updates),
-        tables=_tables(config, None if probability is None else probability / probability.sum()),
-        data=rows_of(prepared.data, jnp.asarray(kept)),
-        number=2,
-    )
+
+    def cloning_work() -> Work:
+        return Work(
+            stage=cloning,
+            shapes=prepared.shapes,
+            batch_size=config.batch_size,
+            tables=_tables(config, weighted),
+            data=prepared.data,
+            log_interval=_LOG_INTERVAL,
+            checkpoint_interval=_CHECKPOINT_INTERVAL,
+            number=1,
+        )
+
+    def judging_work() -> Work:
+        return replace(
+            cloning_work(),
+            stage=judging,
+            tables=_tables(config, None if probability is None else probability / probability.sum()),
+            data=rows_of(prepared.data, jnp.asarray(kept)),
+            number=2,
+        )
+
+    clones = {"policy": algorithm.policy, "num_updates": algorithm.behavior_updates}
+    judges = {
+        "reward": config.reward,
+        "discount": config.discount,
+        "target_rate": algorithm.target_rate,
+        "num_updates": algorithm.critic_updates,
+    }
     return (
-        SharedStage(
-            work,
-            "behavior",
-            common | {"policy": algorithm.policy, "num_updates": algorithm.behavior_updates},
-        ),
-        SharedStage(
-            values,
-            "critic",
-            common
-            | {
-                "reward": config.reward,
-                "discount": config.discount,
-                "target_rate": algorithm.target_rate,
-                "num_updates": algorithm.critic_updates,
-            },
-        ),
+        SharedStage("behavior", cloning, prepared.shapes, common | clones, cloning_work),
+        SharedStage("critic", judging, prepared.shapes, common | judges, judging_work),
     )
 
 
@@ -170,15 +173,16 @@ def learn_before(
     states: list[State] = []
     before = 0
     for shared in stages:
-        run, work = shared.folder, shared.work
+        run, stage = shared.folder, shared.stage
         run.claim(shared.depends_on, run.path.name, environment_record())
         folders = [run.seed(seed) for seed in seeds]
         counted = counted_from(report, before)
-        train_seeds(work, folders, NothingBeside(), counted, should_stop, wait=True)
-        per_seed = [last_state(folder, work.stage, work.shapes) for folder in folders]
+        if not all(folder.finished for folder in folders):
+            train_seeds(shared.make_work(), folders, NothingBeside(), counted, should_stop, wait=True)
+        per_seed = [last_state(folder, stage, shared.shapes) for folder in folders]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
         states.append(stacked if len(seeds) > 1 else per_seed[0])
-        before += work.stage.num_updates
+        before += stage.num_updates
     return Learned(*states)
 
 
@@ -189,7 +193,7 @@ def earlier_seconds(stages: Sequence[SharedStage], seed: int) -> float | None:
         stages: from `shared_stages`.
         seed: whose.
     """
-    return seconds_of([(part.folder.seed(seed), part.work.stage.num_updates) for part in stages])
+    return seconds_of([(part.folder.seed(seed), part.stage.num_updates) for part in stages])
 
 
 def blank(stages: Sequence[SharedStage], count: int) -> Learned:
@@ -198,12 +202,12 @@ def blank(stages: Sequence[SharedStage], count: int) -> Learned:
     def zeros(leaf: Any) -> Any:
         return jnp.zeros((count, *leaf.shape) if count > 1 else leaf.shape, leaf.dtype)
 
-    firsts = [jax.eval_shape(partial(_init, shared.work), jax.random.key(0)) for shared in stages]
+    firsts = [jax.eval_shape(partial(_init, shared), jax.random.key(0)) for shared in stages]
     return Learned(*(jax.tree.map(zeros, first) for first in firsts))
 
 
-def _init(work: Work, key: Any) -> State:
-    return work.stage.algorithm.init(key, work.shapes)
+def _init(shared: SharedStage, key: Any) -> State:
+    return shared.stage.algorithm.init(key, shared.shapes)
 
 
 def _evaluation_side(config: RunConfig) -> tuple[Rebalance, dict[str, Any] | None]:

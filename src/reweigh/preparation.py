@@ -38,6 +38,7 @@ class Prepared:
     """A run's data on the device, and what training and acting need beside them."""
 
     transitions: Transitions
+    """Without observations and actions, which are in `data`."""
     data: Batch
     tables: Tables
     probability: Float64[np.ndarray, " N"] | None
@@ -133,7 +134,7 @@ def prepare(config: RunConfig) -> Prepared:
     else:
         tables = reweight_tables(weighting.probability)
     return Prepared(
-        transitions=transitions,
+        transitions=transitions.without_matrices(),
         data=training_batch(trained_on, normalizer, config.discount, config.action_limit),
         tables=tables,
         probability=probability,

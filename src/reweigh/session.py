@@ -73,6 +73,11 @@ class Hooks(Protocol):
         """The last evaluation in one number."""
         ...
 
+    @property
+    def measures(self) -> bool:
+        """Whether `measure` has anything to say; the state leaves the device for it."""
+        ...
+
     def measure(self, state: TrainState) -> dict[str, float]:
         """Metrics of the state itself, for the same row as the averages."""
         ...
@@ -86,6 +91,7 @@ class NothingBeside:
     """Hooks of a training that has no policy to try."""
 
     interval = None
+    measures = False
 
     def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
         """Nothing is new."""
@@ -276,8 +282,10 @@ class _Session:
                 sums = trainer.zero_metrics()
                 if self.hooks.interval and self._is_due(update, self.hooks.interval):
                     returns = [
-                        self.hooks.evaluate(folder, self._row(state, row), update, returns[row])
-                        for row, folder in enumerate(self.folders)
+                        self.hooks.evaluate(folder, own, update, before)
+                        for folder, own, before in zip(
+                            self.folders, self._per_seed(state), returns, strict=True
+                        )
                     ]
             for folder, found in zip(self.folders, returns, strict=True):
                 self.report(Progress(folder.seed, update, self._rate, self.hooks.score(found)))
@@ -286,8 +294,8 @@ class _Session:
                 self._checkpoint(update, (state, sums))
             if stop:
                 raise Interrupted(update)
-        for row, folder in enumerate(self.folders):
-            self.hooks.finish(folder, self._row(state, row), returns[row], self._rate)
+        for folder, own, found in zip(self.folders, self._per_seed(state), returns, strict=True):
+            self.hooks.finish(folder, own, found, self._rate)
 
     @property
     def _rate(self) -> float | None:
@@ -332,16 +340,23 @@ class _Session:
         periods = max(1, round(count / trainer.period * _CALL_S / max(took, 1e-9)))
         return periods * trainer.period
 
-    def _row(self, tree: Any, row: int) -> Any:
-        return jax.tree.map(lambda leaf: np.asarray(leaf[row] if self.vmapped else leaf), tree)
+    def _per_seed(self, tree: Any) -> list[Any]:
+        """The same on the host, a tree a seed: one transfer for all leaves and seeds."""
+        host = jax.device_get(tree)
+        if not self.vmapped:
+            return [host]
+        return [jax.tree.map(lambda leaf, row=row: leaf[row, ...], host) for row in range(len(self.folders))]
 
     def _record_metrics(self, update: int, state: TrainState, sums: MetricSums) -> None:
-        for row, folder in enumerate(self.folders):
-            metrics = averages(self._row(sums, row)) | self.hooks.measure(self._row(state, row))
-            refuse_divergence(metrics, f"seed {folder.seed} before update {update}")
-            folder.append_metrics(update, metrics)
+        metrics = [averages(own) for own in self._per_seed(sums)]
+        if self.hooks.measures:
+            measured = map(self.hooks.measure, self._per_seed(state))
+            metrics = [own | found for own, found in zip(metrics, measured, strict=True)]
+        for folder, own in zip(self.folders, metrics, strict=True):
+            refuse_divergence(own, f"seed {folder.seed} before update {update}")
+            folder.append_metrics(update, own)
             folder.save_progress(update, self._rate)
 
     def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:
-        for row, folder in enumerate(self.folders):
-            folder.save_checkpoint(update, jax.tree.leaves(self._row(tree, row)))
+        for folder, own in zip(self.folders, self._per_seed(tree), strict=True):
+            folder.save_checkpoint(update, jax.tree.leaves(own))

@@ -4,7 +4,7 @@ These are plain frozen dataclasses rather than JAX modules, so that inspecting, 
 dataset never imports JAX.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,13 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    def without_matrices(self) -> "Transitions":
+        """The same rows with observations and actions of width 0, once the device holds the real ones."""
+        nothing = np.zeros((len(self), 0), np.float32)
+        return replace(
+            self, observation=nothing, action=nothing, next_observation=nothing, next_action=nothing
+        )
 
     @property
     def observation_size(self) -> int:

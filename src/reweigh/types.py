@@ -114,7 +114,6 @@ class Rebalance(NamedTuple):
 class Stage(NamedTuple):
     """A stretch of training with one objective; an algorithm of several stages is several of these."""
 
-    name: str
     algorithm: Algorithm
     rebalance: Rebalance
     num_updates: int

@@ -15,7 +15,7 @@ from reweigh.config import DataConfig, to_dict
 from reweigh.digests import settings_digest
 from reweigh.errors import RunError
 from reweigh.loading import load_data
-from reweigh.priorities.by_advantage import ValueProblem, stage_tables
+from reweigh.priorities.by_advantage import ValueProblem, stage_tables, value_stage
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.provenance import environment_record
 from reweigh.runs import RunFolder
@@ -136,7 +136,7 @@ def learn_weights(
     weight: Float64[np.ndarray, " N"] | None = None
     before = 0
     for number in range(1, learning.stages + 1):
-        stage = problem.stage(number)
+        stage = value_stage(learning, number)
         run = RunFolder(folder / f"stage-{number}")
         run.claim(to_dict(learning), folder.name, environment_record())
         work = Work(
@@ -196,9 +196,8 @@ def advantages_of_kinds(
             f"expected a finished value learning in {folder}, but found none. Run the weigh command again."
         )
     shapes = Shapes(transitions.observation_size, transitions.action_size)
-    stage = ValueProblem(transitions, learning).stage(learning.stages)
     last = RunFolder(folder / f"stage-{learning.stages}").seed(seed)
-    value = last_state(last, stage, shapes).value.model
+    value = last_state(last, value_stage(learning, learning.stages), shapes).value.model
     kinds = {
         "1-step": replace(learning, advantage="n-step", steps=1),
         "GAE": replace(learning, advantage="gae", steps=1),

@@ -174,7 +174,7 @@ def _trained(*records: Transitions) -> list[list[np.ndarray]]:
     normalizer = fit_normalizer(records[0].observation)
     data = [training_batch(record, normalizer, discount=0.99, action_limit=1.0) for record in records]
     config = TD3BCConfig(hidden=(32, 32))
-    stage = Stage(config.name, config.make(NUM_UPDATES), resample(BATCH_SIZE), NUM_UPDATES)
+    stage = Stage(config.make(NUM_UPDATES), resample(BATCH_SIZE), NUM_UPDATES)
     shapes = Shapes(records[0].observation_size, records[0].action_size)
     trainer = make_trainer(stage, shapes, BATCH_SIZE, tables, data[0])
     init_key, key = run_keys([0], vmapped=False)

@@ -30,7 +30,7 @@ class AlgorithmConfig(Protocol):
     defaults: ClassVar[RunDefaults]
 
     def make(self, num_updates: int) -> Algorithm:
-        """The algorithm as pure functions, for a run of that many updates."""
+        """The algorithm as pure functions, for a run of that many updates: some schedules need to know."""
         ...
 
 

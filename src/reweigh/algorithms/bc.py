@@ -49,7 +49,7 @@ class BCConfig:
 
     def make(self, num_updates: int) -> Algorithm:
         """The algorithm."""
-        return make_bc(self, num_updates)
+        return make_bc(self)
 
 
 class BCState(eqx.Module):
@@ -108,14 +108,12 @@ def behavior_loss(
     return -log_likelihood(kind, gaussian(policy, batch.observation, kind), batch.action)
 
 
-def make_bc(config: BCConfig, num_updates: int) -> Algorithm:
+def make_bc(config: BCConfig) -> Algorithm:
     """Behavior cloning as pure functions.
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
     """
-    del num_updates
     optimizer = optax.adam(config.learning_rate)
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> BCState:

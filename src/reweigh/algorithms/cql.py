@@ -95,7 +95,7 @@ class CQLConfig:
 
     def make(self, num_updates: int) -> Algorithm:
         """The algorithm."""
-        return make_cql(self, num_updates)
+        return make_cql(self)
 
 
 class Actor(eqx.Module):
@@ -286,16 +286,14 @@ def critic_objective(
     return loss, (excess, metrics)
 
 
-def make_cql(config: CQLConfig, num_updates: int, *, ignore_terminals: bool = False) -> Algorithm:
+def make_cql(config: CQLConfig, *, ignore_terminals: bool = False) -> Algorithm:
     """CQL as pure functions; every gradient is taken at the parameters before the update.
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
         ignore_terminals: the gap also judges actions drawn at what a batch holds after a terminal, as JaxCQL
             does, instead of at `s`. Batches that `train` makes hold `s` there.
     """
-    del num_updates
     optimizer = optax.adam(config.learning_rate)
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> CQLState:

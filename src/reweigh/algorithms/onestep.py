@@ -78,7 +78,7 @@ class OnestepConfig:
 
     def make(self, num_updates: int) -> Algorithm:
         """The last stage."""
-        return make_improvement(self, num_updates)
+        return make_improvement(self)
 
     @property
     def behavior(self) -> BCConfig:
@@ -137,16 +137,14 @@ def exp_weight_loss(
     return -copied * likelihood
 
 
-def make_sarsa(config: OnestepConfig, num_updates: int) -> Algorithm:
+def make_sarsa(config: OnestepConfig) -> Algorithm:
     """The second stage as pure functions; the slow copy moves at every second update.
 
     Rows must have a next action or end in a terminal.
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
     """
-    del num_updates
     optimizer = optax.adam(config.learning_rate)
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> SarsaState:
@@ -179,22 +177,20 @@ def make_sarsa(config: OnestepConfig, num_updates: int) -> Algorithm:
     return Algorithm(init, no_noise, (critic_update, critic_and_target_update))
 
 
-def make_improvement(config: OnestepConfig, num_updates: int) -> Algorithm:
+def make_improvement(config: OnestepConfig) -> Algorithm:
     """The last stage as pure functions.
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
     """
-    del num_updates
     optimizer = optax.adam(config.learning_rate)
     kind = config.policy
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> OnestepState:
         """From a clone and a value that have learned nothing."""
         behavior_key, critic_key, key = jax.random.split(key, 3)
-        behavior = make_bc(config.behavior, config.behavior_updates).init(behavior_key, shapes)
-        critic = make_sarsa(config, config.critic_updates).init(critic_key, shapes)
+        behavior = make_bc(config.behavior).init(behavior_key, shapes)
+        critic = make_sarsa(config).init(critic_key, shapes)
         return improvement_start(config, key, Learned(behavior, critic))
 
     def noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> OnestepNoise:

@@ -42,7 +42,7 @@ class TD3Config:
         check_widths(self.hidden)
 
 
-def make_td3(config: TD3Config, num_updates: int) -> Algorithm:
+def make_td3(config: TD3Config) -> Algorithm:
     """TD3 as pure functions; the actor and the targets move at every second update.
 
     Critics, targets and their networks are TD3+BC's; the actor seeks value alone,
@@ -51,7 +51,6 @@ def make_td3(config: TD3Config, num_updates: int) -> Algorithm:
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
     """
     parent = make_td3_bc(
         TD3BCConfig(
@@ -61,7 +60,6 @@ def make_td3(config: TD3Config, num_updates: int) -> Algorithm:
             learning_rate=config.learning_rate,
             hidden=config.hidden,
         ),
-        num_updates,
     )
     critic_update = parent.updates[0]
     optimizer = optax.adam(config.learning_rate)

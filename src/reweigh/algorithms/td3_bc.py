@@ -56,7 +56,7 @@ class TD3BCConfig:
 
     def make(self, num_updates: int) -> Algorithm:
         """The algorithm."""
-        return make_td3_bc(self, num_updates)
+        return make_td3_bc(self)
 
 
 class SpreadActor(eqx.Module):
@@ -122,14 +122,12 @@ def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState
     )
 
 
-def make_td3_bc(config: TD3BCConfig, num_updates: int) -> Algorithm:
+def make_td3_bc(config: TD3BCConfig) -> Algorithm:
     """TD3+BC as pure functions; the actor and the targets move at every second update.
 
     Args:
         config: its settings.
-        num_updates: not used; every algorithm is made alike.
     """
-    del num_updates
     optimizer = optax.adam(config.learning_rate)
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> TD3BCState:

@@ -4,7 +4,7 @@ One loss serves every target: `Batch` holds its reward, discount and next state 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -32,8 +32,6 @@ class ValueConfig:
     """Of Adam; follows a cosine to 0 over each stage."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
-
-    name: ClassVar[str] = "value"
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

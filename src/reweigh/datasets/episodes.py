@@ -125,7 +125,9 @@ def transitions_from_rows(
     else:
         following = index + 1
         next_observation = rows.observation[following]
-    observation, terminal = rows.observation[index], rows.terminal[index]
+    # Where every row is kept nothing is copied: the columns may be mapped from a file.
+    part = slice(None) if keep_all else index
+    observation, terminal = rows.observation[part], rows.terminal[part]
     if episode_ends == "discontinuity":
         # Dropped rows belong to no episode here: the authors' code sees only transitions.
         end = discontinuities(observation, next_observation, terminal)
@@ -141,13 +143,13 @@ def transitions_from_rows(
     source = rows.source if rows.source is not None else np.full(len(rows), -1, np.int8)
     return Transitions(
         observation=observation,
-        action=rows.action[index],
-        reward=rows.reward[index],
+        action=rows.action[part],
+        reward=rows.reward[part],
         next_observation=next_observation,
         next_action=rows.action[following],
         has_next_action=has_next_action,
         terminal=terminal,
-        raw_reward=rows.reward[index],
+        raw_reward=rows.reward[part],
         raw_index=index,
         episode=episode,
         step=step,

@@ -62,10 +62,11 @@ def checked_rows(
         )
     observation = _matrix(arrays["observations"], "observations", where)
     count = len(observation)
-    if count < 2:
+    fewest = 1 if "next_observations" in arrays else 2
+    if count < fewest:
         raise DatasetError(
-            f"expected at least 2 rows, but {where} has {count}. "
-            "One row has no next observation: record a longer episode."
+            f"expected at least {fewest} rows, but {where} has {count}. "
+            "A row without a next observation is no transition: record a longer episode."
         )
     columns = {
         "action": _matrix(arrays["actions"], "actions", where),

@@ -57,7 +57,7 @@ class Training:
         space = self.environment.action_space
         self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
         self.shapes = Shapes(self.environment.observation_space.shape[0], space.shape[0])
-        self.algorithm = make_td3(config.td3, config.num_steps)
+        self.algorithm = make_td3(config.td3)
         self.reference = reference_of_env(config.env)
 
     def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> Returns:
@@ -98,7 +98,7 @@ class Training:
 
     def _trainer(self) -> Trainer:
         config, (states, actions) = self.config, self.shapes
-        stage = Stage(TD3Config.name, self.algorithm, _in_turn(config.batch_size), config.num_steps)
+        stage = Stage(self.algorithm, _in_turn(config.batch_size), config.num_steps)
         rows = config.batch_size * config.steps_at_once
         observation, action, number = (jnp.zeros((rows, states)), jnp.zeros((rows, actions)), jnp.zeros(rows))
         data = Batch(observation, action, number, number, observation, action)

@@ -68,27 +68,6 @@ class ValueProblem:
             next_action=jnp.asarray(transitions.next_action),
         )
 
-    def stage(self, number: int) -> Stage:
-        """A stage of the published recipe.
-
-        Args:
-            number: from 1; later ones go on with the networks of the one before.
-        """
-        config = value_config(self.learning)
-        num_updates = self.learning.updates_of(number)
-
-        def start(key: jax.Array, previous: ValueState) -> ValueState:
-            del key  # The networks go on.
-            return next_stage(config, num_updates, previous)
-
-        return Stage(
-            name=f"value-{number}",
-            algorithm=make_value(config, num_updates),
-            rebalance=resample(self.learning.batch_size),
-            num_updates=num_updates,
-            start=None if number == 1 else start,
-        )
-
     def advantage(self, value: Value) -> Float64[np.ndarray, " N"]:
         """`A` of every transition.
 
@@ -117,6 +96,28 @@ class ValueProblem:
         if self.learning.rescale_std is not None:
             found = rescaled(found, std=self.learning.rescale_std, eps=self.learning.rescale_eps)
         return found
+
+
+def value_stage(learning: ValueLearning, number: int) -> Stage:
+    """A stage of the published recipe.
+
+    Args:
+        learning: its settings.
+        number: from 1; later ones go on with the networks of the one before.
+    """
+    config = value_config(learning)
+    num_updates = learning.updates_of(number)
+
+    def start(key: jax.Array, previous: ValueState) -> ValueState:
+        del key  # The networks go on.
+        return next_stage(config, num_updates, previous)
+
+    return Stage(
+        algorithm=make_value(config, num_updates),
+        rebalance=resample(learning.batch_size),
+        num_updates=num_updates,
+        start=None if number == 1 else start,
+    )
 
 
 def value_config(learning: ValueLearning) -> ValueConfig:
