@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reweigh.datasets.describe import describe
+from reweigh.datasets.describe import episode_scores
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.priorities.file import read_weights
@@ -41,9 +41,7 @@ def main() -> None:
     assert reference is not None
     attributes = transitions.info.attributes
     lines = [f"# {arguments.title or describe_mix(attributes)}", "", *mix_command(attributes)]
-    found = describe(transitions)
-    returns = found["episode return"]
-    own = [returns["mean"], found["top-decile return"], returns["max"]]
+    own = episode_scores(transitions)
     scores = [f"{normalized_score(np.array(value), reference):.1f}" for value in own]
     lines += [
         "| the dataset itself | mean episode | top decile | best episode |",

@@ -587,7 +587,7 @@ def test_train_takes_the_settings_of_the_datasets_domain_unless_told_otherwise(f
 
 
 def test_train_says_whose_settings_it_took(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("reweigh.launch.run_jobs", lambda jobs, quiet: True)
+    monkeypatch.setattr("reweigh.launch.run_jobs", lambda jobs, saved, quiet: True)
     argv = ["train", f"d4rl:{NAME}", "--algorithm", "bc", "--no-evaluate", "--out", str(tmp_path / "run")]
     assert main(argv) == 130
     assert "Settings of D4RL's domain mujoco (--preset none leaves them out)." in capsys.readouterr().err

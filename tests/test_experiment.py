@@ -294,7 +294,7 @@ def test_an_evaluation_is_on_record_only_when_its_policy_is_too(config, tmp_path
 def test_seeds_that_are_finished_start_no_process(config, tmp_path, monkeypatch, capsys):
     train(config, [0], tmp_path / "run")
     started = []
-    monkeypatch.setattr(launch, "run_jobs", lambda jobs, quiet: started.extend(jobs))
+    monkeypatch.setattr(launch, "run_jobs", lambda jobs, saved, quiet: started.extend(jobs))
     assert launch.launch(config, [0], tmp_path / "run", quiet=True, as_json=False) == 0
     assert not started
     assert "all seeds" in capsys.readouterr().err

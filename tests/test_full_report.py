@@ -440,7 +440,7 @@ def test_the_datasets_own_episodes_stand_beside_the_scores(tmp_path):
     make_run(tmp_path / "r", {0: 1}, config(spec=str(path)), digest=digest)
     (group,) = groups_of(tmp_path / "r")
     own = group.dataset.own
-    assert (own.mean, own.top_decile, own.best) == (9.5, 18.5, 19)
+    assert (own.returns.mean, own.returns.top_decile, own.returns.best) == (9.5, 18.5, 19)
     write_dataset(path, np.arange(20.0) + 1)
     (group,) = groups_of(tmp_path / "r")
     assert group.dataset.own is None
@@ -456,7 +456,7 @@ def test_a_dataset_whose_episodes_end_by_its_environments_limit_has_scores_too(t
     made["data"]["env"] = "Hopper-v4"
     make_run(tmp_path / "r", {0: 1}, made, digest=data.info.digest)
     (group,) = groups_of(tmp_path / "r")
-    assert group.dataset.own.best == 1000
+    assert group.dataset.own.returns.best == 1000
 
 
 def write_dataset(path, rewards):

@@ -41,14 +41,14 @@ def test_results_are_of_the_seeds_that_were_asked_for(tmp_path):
             folder = RunFolder(arm.out).seed(seed)
             folder.path.mkdir(parents=True)
             folder.finish({"final_score": 10.0 * offset + seed})
-    uniform, oper_r, aw = quickstart.results(compared, [0, 1, 2], quickstart.load_shipped())
+    uniform, oper_r, aw = quickstart.results(compared, [0, 1, 2], load(quickstart.DATA))
     assert (uniform.scores, oper_r.scores, aw.scores) == ([0, 1, 2], [10, 11, 12], [20, 21, 22])
     assert uniform.iqm == pytest.approx(1)
     assert uniform.low <= uniform.iqm <= uniform.high
     # A tenth of the draws is good by nature; AW draws hardly anything else.
     assert uniform.good_mass == pytest.approx(0.104, abs=0.001)
     assert aw.good_mass == pytest.approx(1, abs=0.01)
-    text = quickstart.as_text(quickstart.data_scores(quickstart.load_shipped()), [uniform, oper_r, aw])
+    text = quickstart.as_text(quickstart.data_scores(load(quickstart.DATA)), [uniform, oper_r, aw])
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["uniform", "OPER-R", "AW"]
     assert "best 113.1" in text
 

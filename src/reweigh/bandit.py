@@ -1,7 +1,6 @@
 """OPER's bandit: iterated priorities, and TD3+BC on data as they are, resampled, reweighted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Float64
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, Reweight, RunConfig, WeightsPath
 from reweigh.datasets.bandit import ARMS, MEAN_REWARDS
-from reweigh.datasets.load import load
+from reweigh.experiment import ComparedRun
 from reweigh.priorities.advantage import iterated_by_reward
 from reweigh.priorities.file import weights_of, write_weights
 from reweigh.runs import RunFolder
@@ -19,24 +18,6 @@ from reweigh.transitions import Transitions
 ITERATION = 5
 """Whose weights the policies are trained with."""
 STAGES = 10
-
-
-@dataclass(frozen=True)
-class BanditArm:
-    """One way of training on the bandit."""
-
-    label: str
-    config: RunConfig
-    out: Path
-
-
-def load_bandit(seed: int) -> Transitions:
-    """2500 rows an arm; every row is an episode.
-
-    Args:
-        seed: of the noise on actions and rewards.
-    """
-    return load(f"builtin:bandit-{seed}")
 
 
 def iterate(transitions: Transitions, out: Path) -> Float64[np.ndarray, "stages N"]:
@@ -56,7 +37,7 @@ def iterate(transitions: Transitions, out: Path) -> Float64[np.ndarray, "stages 
     return weight
 
 
-def arms(out: Path, data_seed: int, num_updates: int) -> list[BanditArm]:
+def arms(out: Path, data_seed: int, num_updates: int) -> list[ComparedRun]:
     """What the study compares.
 
     Args:
@@ -66,7 +47,7 @@ def arms(out: Path, data_seed: int, num_updates: int) -> list[BanditArm]:
     """
     weights = WeightsPath(str(out / "weights.npz"))
 
-    def arm(label: str, rebalance: Resample | Reweight) -> BanditArm:
+    def arm(label: str, rebalance: Resample | Reweight) -> ComparedRun:
         config = RunConfig(
             data=DataConfig(f"builtin:bandit-{data_seed}"),
             algorithm=TD3BCConfig(alpha=0.25, learned_spread=True),
@@ -76,7 +57,7 @@ def arms(out: Path, data_seed: int, num_updates: int) -> list[BanditArm]:
             reward="minus-ten",
             evaluation=EvaluationConfig(enabled=False),
         )
-        return BanditArm(label, config, out / label)
+        return ComparedRun(label, config, out / label)
 
     return [
         arm("original", Resample()),
@@ -85,7 +66,7 @@ def arms(out: Path, data_seed: int, num_updates: int) -> list[BanditArm]:
     ]
 
 
-def policy_actions(arm: BanditArm, seeds: Sequence[int]) -> Float64[np.ndarray, "seeds 2"]:
+def policy_actions(arm: ComparedRun, seeds: Sequence[int]) -> Float64[np.ndarray, "seeds 2"]:
     """Where each seed's policy acts.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print. JAX is imported by the commands that train alone."""
+"""The command line: parse, call one function, print. A command imports JAX itself, where it needs it."""
 
 import argparse
 import difflib
@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 from reweigh.flags import Help, add_commands
+from reweigh.processes import INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0

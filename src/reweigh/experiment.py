@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
@@ -205,27 +205,18 @@ def train_jobs(config: RunConfig, seeds: Sequence[int], out: Path, *, name: str 
     return [TrainJob(config, tuple(seeds), out, name)]
 
 
-@runtime_checkable
-class NamedRun(Protocol):
+@dataclass(frozen=True)
+class ComparedRun:
     """A run of a comparison."""
 
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        ...
-
-    @property
-    def config(self) -> RunConfig:
-        """The run."""
-        ...
-
-    @property
-    def out(self) -> Path:
-        """Its folder."""
-        ...
+    label: str
+    """What people call it."""
+    config: RunConfig
+    out: Path
+    """Its folder."""
 
 
-def comparison_jobs(compared: Sequence[NamedRun], seeds: Sequence[int]) -> list[TrainJob]:
+def comparison_jobs(compared: Sequence[ComparedRun], seeds: Sequence[int]) -> list[TrainJob]:
     """Every training of a comparison.
 
     Args:

@@ -13,6 +13,7 @@ from reweigh.config import DataConfig, DensityRatio, RunConfig, Weights, parts_o
 from reweigh.experiment import claim, stage_lengths, train_jobs
 from reweigh.preparation import check_data, check_weights_files, compute_weights
 from reweigh.priorities.oper_a import OperA
+from reweigh.processes import INTERRUPTED
 from reweigh.progress import run_jobs
 from reweigh.report.ratios import ratio_note
 from reweigh.runs import RunFolder
@@ -56,17 +57,14 @@ def launch(
             held.enter_context(folder.seed(seed).commanded())
         for method in learned_methods(config.rebalance.weights):
             if not learn_priorities(config.data, transitions, method, quiet=quiet):
-                return 130
+                return INTERRUPTED
         for note in notes + compute_weights(transitions, config.rebalance.weights).notes:
             print(f"note: {note}", file=sys.stderr)
         if not quiet:
             print(_description(config, transitions, domain), file=sys.stderr)
         del transitions
-        if unfinished and run_jobs(train_jobs(config, unfinished, out), quiet=quiet):
-            print(
-                f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr
-            )
-            return 130
+        if unfinished and run_jobs(train_jobs(config, unfinished, out), out, quiet=quiet):
+            return INTERRUPTED
     if not unfinished:
         print(f"Nothing to do: all seeds in {out} are finished.", file=sys.stderr)
     for note in ratio_notes(config, folder, seeds):
@@ -123,12 +121,7 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
         total = len(missing) * method.learning.num_updates
         faster = " (solver=fast takes 90 000)" if total > 10 * _FAST_UPDATES else ""
         print(f"learning values for oper-a in {total} updates{faster}, kept in {folder}:", file=sys.stderr)
-    if run_jobs([ValueJob(data, method.learning, seed) for seed in missing], quiet=quiet):
-        print(
-            f"Stopped; the state is saved in {folder}. Run the same command again to go on.", file=sys.stderr
-        )
-        return False
-    return True
+    return not run_jobs([ValueJob(data, method.learning, seed) for seed in missing], folder, quiet=quiet)
 
 
 def _description(config: RunConfig, transitions: Transitions, domain: str | None) -> str:

@@ -12,6 +12,8 @@ from reweigh.errors import ConfigError
 
 CORES = "REWEIGH_CORES"
 """The variable that says how many cores trainings may keep busy."""
+INTERRUPTED = 130
+"""What `reweigh` ends with when it was stopped and has saved its state."""
 _PR_SET_PDEATHSIG = 1
 
 

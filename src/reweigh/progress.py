@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,11 +16,12 @@ from reweigh.session import Interrupted
 from reweigh.session import Progress as Seen
 
 
-def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
-    """Run every job that is not finished, with progress bars; true when stopped by a signal.
+def run_jobs(jobs: Sequence[Job], saved: Path, *, quiet: bool) -> bool:
+    """Run every job that is not finished, with progress bars; true when stopped by a signal, which is said.
 
     Args:
         jobs: on a CPU each gets a process, as many at a time as there are cores.
+        saved: the folder that holds their state.
         quiet: no progress bar.
 
     Raises:
@@ -27,8 +29,14 @@ def run_jobs(jobs: Sequence[Job], *, quiet: bool) -> bool:
     """
     with _Bars(jobs, quiet) as bars:
         if jax.default_backend() == "cpu":
-            return train_in_processes(jobs, bars.listen)
-        return any(_stopped_here(number, job, bars.listen) for number, job in enumerate(jobs))
+            stopped = train_in_processes(jobs, bars.listen)
+        else:
+            stopped = any(_stopped_here(number, job, bars.listen) for number, job in enumerate(jobs))
+    if stopped:
+        print(
+            f"Stopped; the state is saved in {saved}. Run the same command again to go on.", file=sys.stderr
+        )
+    return stopped
 
 
 def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:

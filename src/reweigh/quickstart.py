@@ -8,10 +8,11 @@ import numpy as np
 
 from reweigh.algorithms.bc import BCConfig
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
-from reweigh.datasets.describe import describe
+from reweigh.datasets.describe import EpisodeScores, episode_scores
 from reweigh.datasets.scores import normalized_score, reference_of_env
-from reweigh.loading import load
-from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform, probability_by_return
+from reweigh.experiment import ComparedRun
+from reweigh.preparation import compute_weights
+from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform
 from reweigh.priorities.summary import summarize
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
@@ -31,28 +32,6 @@ Next, on your own data (D4RL's HDF5 layout, or .npz with the same names):
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way of weighing the data."""
-
-    label: str
-    weights: ReturnMethod
-    out: Path
-    data: str = DATA
-
-    @property
-    def config(self) -> RunConfig:
-        """Behavior cloning small enough for a few seconds a seed."""
-        return RunConfig(
-            data=DataConfig(self.data),
-            algorithm=BCConfig(policy="deterministic", hidden=(64, 64), learning_rate=3e-4),
-            rebalance=Resample(self.weights),
-            num_updates=NUM_UPDATES,
-            batch_size=256,
-            evaluation=EvaluationConfig(interval=5000, episodes=10),
-        )
-
-
-@dataclass(frozen=True)
 class ArmResult:
     """What came of an arm."""
 
@@ -68,51 +47,40 @@ class ArmResult:
     ess_fraction: float
 
 
-@dataclass(frozen=True)
-class DataScores:
-    """The dataset's own episodes, normalized."""
-
-    mean: float
-    top_decile: float
-    best: float
-
-
-def arms(out: Path, data: str = DATA) -> list[Arm]:
-    """What quickstart compares.
+def arms(out: Path, data: str = DATA) -> list[ComparedRun]:
+    """What quickstart compares: behavior cloning small enough for a few seconds a seed.
 
     Args:
         out: folder of the runs.
         data: the dataset.
     """
-    return [
-        Arm("uniform", Uniform(), out / "uniform", data),
-        Arm("OPER-R", OperR(), out / "oper-r", data),
-        Arm("AW", AW(), out / "aw", data),
-    ]
+
+    def arm(label: str, weights: ReturnMethod) -> ComparedRun:
+        config = RunConfig(
+            data=DataConfig(data),
+            algorithm=BCConfig(policy="deterministic", hidden=(64, 64), learning_rate=3e-4),
+            rebalance=Resample(weights),
+            num_updates=NUM_UPDATES,
+            batch_size=256,
+            evaluation=EvaluationConfig(interval=5000, episodes=10),
+        )
+        return ComparedRun(label, config, out / label.lower())
+
+    return [arm("uniform", Uniform()), arm("OPER-R", OperR()), arm("AW", AW())]
 
 
-def load_shipped() -> Transitions:
-    """The shipped dataset, as its runs see it."""
-    return load(DATA)
-
-
-def data_scores(transitions: Transitions) -> DataScores:
-    """How the dataset's own episodes score.
+def data_scores(transitions: Transitions) -> EpisodeScores:
+    """How the dataset's own episodes score, normalized.
 
     Args:
         transitions: the dataset, of an environment that D4RL knows.
     """
-    found = describe(transitions)
-    returns = found["episode return"]
     reference = reference_of_env(transitions.info.env or "")
     assert reference is not None
-    scores = normalized_score(
-        np.array([returns["mean"], found["top-decile return"], returns["max"]]), reference
-    )
-    return DataScores(*scores.tolist())
+    return EpisodeScores(*normalized_score(np.array(episode_scores(transitions)), reference).tolist())
 
 
-def introduction(transitions: Transitions, data: DataScores, num_jobs: int) -> str:
+def introduction(transitions: Transitions, data: EpisodeScores, num_jobs: int) -> str:
     """What is about to be compared.
 
     Args:
@@ -130,7 +98,9 @@ def introduction(transitions: Transitions, data: DataScores, num_jobs: int) -> s
     )
 
 
-def results(compared: Sequence[Arm], seeds: Sequence[int], transitions: Transitions) -> list[ArmResult]:
+def results(
+    compared: Sequence[ComparedRun], seeds: Sequence[int], transitions: Transitions
+) -> list[ArmResult]:
     """The comparison's table.
 
     Args:
@@ -143,7 +113,8 @@ def results(compared: Sequence[Arm], seeds: Sequence[int], transitions: Transiti
         folder = RunFolder(arm.out)
         scores = [float(folder.seed(seed).result()["final_score"]) for seed in seeds]
         found = interval(np.array(scores)[:, None], "iqm", seed=0, num_resamples=50_000)
-        summary = summarize(probability_by_return(transitions, arm.weights).probability, transitions)
+        weighting = compute_weights(transitions, arm.config.rebalance.weights)
+        summary = summarize(weighting.probability, transitions)
         rows.append(
             ArmResult(
                 label=arm.label,
@@ -158,12 +129,12 @@ def results(compared: Sequence[Arm], seeds: Sequence[int], transitions: Transiti
     return rows
 
 
-def as_json(data: DataScores, rows: Sequence[ArmResult]) -> dict:
+def as_json(data: EpisodeScores, rows: Sequence[ArmResult]) -> dict:
     """The table for machines."""
-    return {"data": asdict(data), "arms": [asdict(row) for row in rows]}
+    return {"data": data._asdict(), "arms": [asdict(row) for row in rows]}
 
 
-def as_text(data: DataScores, rows: Sequence[ArmResult]) -> str:
+def as_text(data: EpisodeScores, rows: Sequence[ArmResult]) -> str:
     """The table for people."""
     lines = [
         f"{'normalized score':<17} {'IQM':>6}    {'95 % interval':<17} {'seeds':<35} good share of batches",

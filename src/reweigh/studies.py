@@ -11,6 +11,8 @@ from reweigh.errors import RunError
 from reweigh.experiment import claim, comparison_jobs
 from reweigh.family.config import FamilyConfig
 from reweigh.family.make import FamilyJob, claim_family, finished_family
+from reweigh.loading import load
+from reweigh.processes import INTERRUPTED
 from reweigh.progress import run_jobs
 from reweigh.report.bandit_figure import plot_bandit
 from reweigh.report.quickstart_figure import plot_quickstart
@@ -40,11 +42,8 @@ def launch_family(config: FamilyConfig, out: Path, history: str, *, quiet: bool,
                 f"{config.rollout_steps} rows of random, medium and expert.",
                 file=sys.stderr,
             )
-        if run_jobs([FamilyJob(config, out, history)], quiet=quiet):
-            print(
-                f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr
-            )
-            return 130
+        if run_jobs([FamilyJob(config, out, history)], out, quiet=quiet):
+            return INTERRUPTED
     found = finished_family(config, out)
     if found is None:
         raise RunError(f"expected finished datasets in {out}, but some were removed. Run the command again.")
@@ -72,7 +71,7 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     Raises:
         ReweighError: a training failed, or the folder cannot be written.
     """
-    transitions = quickstart.load_shipped()
+    transitions = load(quickstart.DATA)
     data = quickstart.data_scores(transitions)
     compared = quickstart.arms(out)
     figure = out / "quickstart.png"
@@ -82,9 +81,8 @@ def launch_quickstart(out: Path, seeds: list[int], *, quiet: bool, as_json: bool
     jobs = comparison_jobs(compared, seeds)
     if not quiet:
         print(quickstart.introduction(transitions, data, len(compared) * len(seeds)), file=sys.stderr)
-    if run_jobs(jobs, quiet=quiet):
-        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
-        return 130
+    if run_jobs(jobs, out, quiet=quiet):
+        return INTERRUPTED
     rows = quickstart.results(compared, seeds, transitions)
     plot_quickstart(compared, seeds, transitions, figure)
     if as_json:
@@ -112,7 +110,7 @@ def launch_bandit(
     Raises:
         ReweighError: a training failed, or the folder cannot be written.
     """
-    transitions = bandit.load_bandit(data_seed)
+    transitions = load(f"builtin:bandit-{data_seed}")
     make_folder(out)
     compared = bandit.arms(out, data_seed, num_updates)
     # Its identity needs no weights: another study's are not replaced before they are seen to be another's.
@@ -120,9 +118,8 @@ def launch_bandit(
     RunFolder(original.out).refuse_other(identity(original.config, transitions.info))
     weight = bandit.iterate(transitions, out)
     claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
-    if run_jobs(comparison_jobs(compared, seeds), quiet=quiet):
-        print(f"Stopped; the state is saved in {out}. Run the same command again to go on.", file=sys.stderr)
-        return 130
+    if run_jobs(comparison_jobs(compared, seeds), out, quiet=quiet):
+        return INTERRUPTED
     plot_bandit(transitions, weight, compared, seeds, out / "bandit.png")
     reward = transitions.raw_reward
     returns = [float(reward.mean()), *(float((row * reward).mean()) for row in weight)]

@@ -16,6 +16,7 @@ from reweigh.arguments import described_run
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
 from reweigh.priorities.oper_a import OperA
+from reweigh.processes import INTERRUPTED
 from reweigh.sweeps.backends import (
     as_commands,
     as_docker,
@@ -173,15 +174,15 @@ def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task
     else:
         slots = slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
         stopped = run_locally(found, wanted, slots, listen)
-    return 130 if stopped else 0
+    return INTERRUPTED if stopped else 0
 
 
 def _conclude(found: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
     """Say what came of it: 0 all finished, 1 some failed, 130 interrupted."""
     standings = [standing_of(found, task) for task in tasks]
-    if code == 130:
+    if code == INTERRUPTED:
         print("Stopped; every state is saved. Run the same command again to go on.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     failed = [standing for standing in standings if standing.state == "failed"]
     print(f"{_counts(standings)} in {found.folder}")
     if not failed:

@@ -15,6 +15,7 @@ from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, references
 from reweigh.datasets.suites import suite_names
 from reweigh.errors import ConfigError, ReweighError, WeightsError
 from reweigh.priorities.file import check_fits, read_weights
+from reweigh.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
 # Weighs the dataset of its flags unless the file is there: `made`, `there`, or None where it was interrupted.
@@ -46,7 +47,7 @@ def weigh_suite(arguments: argparse.Namespace, weigh_one: WeighOne) -> int:
         except (ReweighError, MemoryError) as error:
             state, found["error"] = "failed", str(error) or "not enough memory"
         if state is None:
-            return 130
+            return INTERRUPTED
         came.append(found | {"state": state})
         if not arguments.json:
             print(f"{state:<7} {spec:<50} {out if state != 'failed' else ''}".rstrip(), flush=True)

@@ -22,6 +22,7 @@ from reweigh.priorities.published import OperAFile, read_published, write_publis
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
+from reweigh.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
 Method = ReturnMethod | OperA | OperAFile
@@ -36,7 +37,7 @@ def weigh(arguments: argparse.Namespace) -> int:
         raise ConfigError("expected a dataset, or several with --suite, but found none. Name one.")
     meta = _make(_asked(arguments))
     if meta is None:
-        return 130
+        return INTERRUPTED
     for note in meta["notes"]:
         print(f"note: {note}", file=sys.stderr)
     if arguments.json:

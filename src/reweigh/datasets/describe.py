@@ -1,11 +1,31 @@
 """What a dataset holds, in numbers."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reweigh.datasets.scores import normalized_score, reference_of
 from reweigh.transitions import Transitions
+
+
+class EpisodeScores(NamedTuple):
+    """How a dataset's own episodes score: returns, or normalized."""
+
+    mean: float
+    top_decile: float
+    """Mean of the best tenth of the episodes, at least one."""
+    best: float
+
+
+def episode_scores(transitions: Transitions) -> EpisodeScores:
+    """The returns of the episodes, in three numbers.
+
+    Args:
+        transitions: the dataset.
+    """
+    returns = np.sort(transitions.episodes.whole_return)
+    best_tenth = returns[-max(1, len(returns) // 10) :]
+    return EpisodeScores(float(returns.mean()), float(best_tenth.mean()), float(returns[-1]))
 
 
 def describe(transitions: Transitions) -> dict[str, Any]:
@@ -16,7 +36,6 @@ def describe(transitions: Transitions) -> dict[str, Any]:
     """
     episodes, info = transitions.episodes, transitions.info
     returns = episodes.whole_return
-    best = np.sort(returns)[-max(1, len(returns) // 10) :]
     found: dict[str, Any] = {
         "dataset": info.spec,
         "environment": info.env or "unknown: policies will not be scored (name one with --env)",
@@ -32,7 +51,7 @@ def describe(transitions: Transitions) -> dict[str, Any]:
         "episode length": _range(episodes.whole_length),
         "episode return": _range(returns),
         "return deviation": float(returns.std()),
-        "top-decile return": float(best.mean()),
+        "top-decile return": episode_scores(transitions).top_decile,
     }
     reference = info.reference or reference_of(info.spec, info.env)
     if reference:

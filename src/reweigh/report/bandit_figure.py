@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.bandit import BanditArm, policy_actions
+from reweigh.bandit import policy_actions
+from reweigh.experiment import ComparedRun
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.transitions import Transitions
 
@@ -18,7 +19,7 @@ _POINTS = 500
 def plot_bandit(
     transitions: Transitions,
     weight: Float64[np.ndarray, "stages N"],
-    compared: Sequence[BanditArm],
+    compared: Sequence[ComparedRun],
     seeds: Sequence[int],
     path: Path,
 ) -> None:

@@ -82,7 +82,7 @@ def _score_range(groups: Sequence[Group]) -> tuple[float, float]:
     curves = [group.curve[1] for group in groups]
     dataset = groups[0].dataset
     if dataset.own:
-        curves.append(dataset.score(np.array([dataset.own.mean, dataset.own.best])))
+        curves.append(dataset.score(np.array([dataset.own.returns.mean, dataset.own.returns.best])))
     low, high = min(map(np.min, curves)), max(map(np.max, curves))
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
@@ -233,8 +233,8 @@ def _draw_dataset(line: Any, dataset: Dataset) -> None:
     """The dataset's own mean and best episode, where they are known."""
     if dataset.own:
         for value, style, name in (
-            (dataset.own.mean, ":", "dataset: mean episode"),
-            (dataset.own.best, "--", "dataset: best episode"),
+            (dataset.own.returns.mean, ":", "dataset: mean episode"),
+            (dataset.own.returns.best, "--", "dataset: best episode"),
         ):
             at = float(dataset.score(np.array(value)))
             line(at, color="#666666", linestyle=style, linewidth=1, label=name, zorder=1)

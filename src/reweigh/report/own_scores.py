@@ -5,19 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reweigh.datasets.describe import describe
+from reweigh.datasets.describe import EpisodeScores, episode_scores
 from reweigh.datasets.load import load, needs_download
 from reweigh.errors import ReweighError
 
 
 @dataclass(frozen=True)
 class OwnScores:
-    """Returns of a dataset's episodes."""
+    """How a dataset's own episodes score, and how much it holds."""
 
-    mean: float
-    top_decile: float
-    """Mean of the best tenth of the episodes, at least one."""
-    best: float
+    returns: EpisodeScores
     episodes: int
     transitions: int
 
@@ -77,13 +74,5 @@ def _read(data: Mapping[str, Any]) -> tuple[str, OwnScores] | str:
         )
     except ReweighError as error:
         return str(error)
-    found = describe(transitions)
-    returns = found["episode return"]
-    scores = OwnScores(
-        mean=returns["mean"],
-        top_decile=found["top-decile return"],
-        best=returns["max"],
-        episodes=found["episodes"],
-        transitions=found["transitions"],
-    )
+    scores = OwnScores(episode_scores(transitions), len(transitions.episodes), len(transitions))
     return transitions.info.digest, scores

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reweigh.priorities.by_return import probability_by_return
-from reweigh.quickstart import Arm
+from reweigh.experiment import ComparedRun
+from reweigh.preparation import compute_weights
 from reweigh.report.curves import draw_curve, learning_curve, seeds_label
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.report.weights_figure import draw_against_return
@@ -15,7 +15,7 @@ from reweigh.transitions import Transitions
 
 
 def plot_quickstart(
-    compared: Sequence[Arm], seeds: Sequence[int], transitions: Transitions, path: Path
+    compared: Sequence[ComparedRun], seeds: Sequence[int], transitions: Transitions, path: Path
 ) -> None:
     """Three panels: episode returns by source, weight by return, learning curves with intervals.
 
@@ -48,7 +48,8 @@ def plot_quickstart(
     data.set(title="The data", xlabel="episode return", ylabel="share of transitions", yscale="log")
     data.legend()
     for number, arm in enumerate(compared):
-        weight = probability_by_return(transitions, arm.weights).probability * len(transitions)
+        weighting = compute_weights(transitions, arm.config.rebalance.weights)
+        weight = weighting.probability * len(transitions)
         draw_against_return(weights, weight, transitions, COLORS[number], arm.label)
     weights.set(title="What the weights make of it", xlabel="episode return", ylabel="weight (mean 1)")
     weights.set_yscale("symlog", linthresh=1e-3)

@@ -35,7 +35,7 @@ def own_scores(dataset: Dataset) -> tuple[float, ...] | None:
     """Mean, top decile and best of a dataset's episodes, in the unit of its scores."""
     if dataset.own is None:
         return None
-    own = (dataset.own.mean, dataset.own.top_decile, dataset.own.best)
+    own = (dataset.own.returns.mean, dataset.own.returns.top_decile, dataset.own.returns.best)
     return tuple(dataset.score(np.array(own)).tolist())
 
 

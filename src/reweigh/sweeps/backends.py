@@ -18,10 +18,10 @@ from reweigh.cache import cache_folder
 from reweigh.datasets.d4rl import VARIABLE
 from reweigh.datasets.minari import is_minari
 from reweigh.errors import ConfigError, RunError
-from reweigh.processes import CORES, usable_cores
+from reweigh.processes import CORES, INTERRUPTED, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.local import INTERRUPTED, Event, core_environment, gpu_environment
+from reweigh.sweeps.local import Event, core_environment, gpu_environment
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, state_of
 
 # Where results and datasets are kept, as variables say it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError
-from reweigh.processes import CORES, signals_heard, usable_cores
+from reweigh.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import (
     Standing,
@@ -25,9 +25,6 @@ from reweigh.sweeps.record import write_asked
 
 # The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
 _MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9
-
-INTERRUPTED = 130
-"""What `reweigh` ends with when it was stopped and has saved its state."""
 
 
 @dataclass(frozen=True)
