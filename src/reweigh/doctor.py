@@ -115,10 +115,11 @@ def _memory() -> list[Finding]:
 
 
 def _writing(folder: Path) -> list[Finding]:
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        with tempfile.TemporaryDirectory(dir=there) as temporary:
             write_text(Path(temporary) / "probe", "probe")
-        free = shutil.disk_usage(folder).free / 2**30
+        free = shutil.disk_usage(there).free / 2**30
     except OSError as error:
         remedy = "Run in a folder that you may write in, or give one with --out."
         return [Finding("run folder", "problem", f"cannot write in {folder} ({error.strerror})", remedy)]

@@ -82,7 +82,7 @@ def stage_lengths(config: RunConfig) -> tuple[int, ...]:
 def train(
     config: RunConfig,
     seeds: Sequence[int],
-    out: Path,
+    out: Path | str,
     *,
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -102,7 +102,7 @@ def train(
         ReweighError: data, weights or folder cannot be used, or training has diverged.
         Interrupted: `should_stop` said so.
     """
-    folder = RunFolder(out)
+    folder = RunFolder(Path(out))
     if all(folder.seed(seed).finished for seed in seeds):
         transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
         folder.claim(to_dict(config), identity(config, transitions.info), _record(transitions.info), seeds)
@@ -148,7 +148,7 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
         RunError: another run lives in a folder, it is damaged, or it cannot be written.
     """
     for config, out in runs:
-        RunFolder(out).refuse_other(identity(config, info))
+        RunFolder(out).refuse_other(to_dict(config), identity(config, info))
         episodes = config.evaluation.episodes if config.evaluation.enabled else None
         for seed in map(RunFolder(out).seed, seeds):
             seed.check(stage_lengths(config)[-1], episodes)

@@ -134,7 +134,10 @@ def _description(config: RunConfig, transitions: Transitions, domain: str | None
         how += f" on {method.weighted_terms}"
     scored = f"scored in {transitions.info.env}"
     if not config.evaluation.enabled:
-        scored = "not scored: no environment is known, or evaluation is off"
+        known = transitions.info.env is not None
+        scored = (
+            f"not scored: {'evaluation is off' if known else 'no environment is known; name it with --env'}"
+        )
     observations = "normalized observations" if config.normalize_observations else "observations as recorded"
     lengths = " + ".join(map(str, stage_lengths(config)))
     return (

@@ -79,9 +79,9 @@ def load_data(
             if must_exist:
                 raise
             if known.rows.bounds is not None:
-                notes.append(f"{env} is not installed: its actions are taken to have the record's bounds.")
+                notes.append(f"{env} cannot be opened: its actions are taken to have the record's bounds.")
                 return known.rows.bounds
-            notes.append(f"{env} is not installed: its actions are taken to lie in [-1, 1].")
+            notes.append(f"{env} cannot be opened: its actions are taken to lie in [-1, 1].")
             ones = np.ones(known.rows.action.shape[1], np.float32)
             return -ones, ones
 
@@ -93,4 +93,10 @@ def load_data(
         bounds_of=bounds_of,
         clip_actions=data.clip_actions,
     )
+    counted = data.max_episode_steps is not None and known.rows.timeout is None
+    if counted and known.rows.terminal.any():
+        notes.append(
+            "timeouts are counted as D4RL does, from 1 after a terminal: the time limit after it comes a row "
+            "early. Write 'timeouts' into data of your own."
+        )
     return transitions, tuple(notes)

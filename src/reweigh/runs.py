@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class RunFolder:
             RunError: another run lives there, or it cannot be written.
         """
         existing = self.path / "config.json"
-        self.refuse_other(identity)
+        self.refuse_other(config, identity)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.path.exists(existing):
@@ -59,10 +59,11 @@ class RunFolder:
                 f"cannot write in {self.path} ({error.strerror}). {elsewhere(self.path)}"
             ) from error
 
-    def refuse_other(self, identity: str) -> None:
+    def refuse_other(self, config: Mapping[str, Any], identity: str) -> None:
         """Refuse a folder that cannot become, or is not, this run's own.
 
         Args:
+            config: the run as JSON's types, for words on what differs.
             identity: what makes two runs the same.
 
         Raises:
@@ -72,11 +73,11 @@ class RunFolder:
         # Looked for first: another process that makes this run now writes its config before any seed.
         seeds = self.seeds()
         if os.path.exists(existing):
-            found = read_record(existing).get("identity")
-            if found != identity:
+            there = read_record(existing)
+            if there.get("identity") != identity:
                 raise RunError(
                     f"expected an empty folder or the same run in {self.path}, but another one lives there "
-                    f"(identity {str(found)[:12]}, this one {identity[:12]}). Choose another --out."
+                    f"({_difference(there, config)}). Choose another --out."
                 )
         elif seeds:
             raise RunError(
@@ -176,3 +177,23 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
                 f"expected {Path(place, 'config.json')} beside the trained seeds, but there is none, so "
                 "nobody knows what they are. Leave that folder out."
             )
+
+
+# What two configs of one run may differ in (`reweigh.config.identity`).
+_OF_NO_IDENTITY = ("data.", "evaluation.", "log_interval", "checkpoint_interval")
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The first settings in which two configs differ; the data, where no setting does."""
+    one, other = _flat(there), _flat(json.loads(json.dumps(here)))
+    names = [name for name in other if name in one and one[name] != other[name]]
+    names = [name for name in names if not name.startswith(_OF_NO_IDENTITY)]
+    said = [f"{name} {one[name]} there, {other[name]} here" for name in names[:2]]
+    return ", ".join(said) or "of other data, weights or settings"
+
+
+def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return found

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from reweigh import bandit, quickstart
-from reweigh.config import identity
+from reweigh.config import identity, to_dict
 from reweigh.errors import RunError
 from reweigh.experiment import claim, comparison_jobs
 from reweigh.family.config import FamilyConfig
@@ -115,7 +115,8 @@ def launch_bandit(
     compared = bandit.arms(out, data_seed, num_updates)
     # Its identity needs no weights: another study's are not replaced before they are seen to be another's.
     original = compared[0]
-    RunFolder(original.out).refuse_other(identity(original.config, transitions.info))
+    folder = RunFolder(original.out)
+    folder.refuse_other(to_dict(original.config), identity(original.config, transitions.info))
     weight = bandit.iterate(transitions, out)
     claim([(arm.config, arm.out) for arm in compared], seeds, transitions.info)
     if run_jobs(comparison_jobs(compared, seeds), out, quiet=quiet):

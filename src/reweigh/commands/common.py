@@ -6,16 +6,18 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
+from reweigh.datasets.files import read_hdf5
 from reweigh.datasets.load import DataConfig
 from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, DatasetError, WeightsError
+from reweigh.priorities.file import read_weights
 
 
 def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
@@ -40,8 +42,20 @@ def _without_folder(word: str) -> str:
     return f"{Path(path).name}:{share}" if colon and os.path.exists(path) else word
 
 
-def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
-    """A path that a file can be written to, said before anything is computed for it."""
+def out_path(
+    text: str,
+    endings: Sequence[str],
+    inputs: Sequence[str] = (),
+    replaces: Callable[[Path], bool] = lambda path: True,
+) -> Path:
+    """A path that a file can be written to, said before anything is computed for it.
+
+    Args:
+        text: as it was given.
+        endings: that it may have.
+        inputs: of the command, which it must not write over.
+        replaces: whether a file that is there already may be written over: it is of the kind to be written.
+    """
     out = Path(text)
     if out.suffix not in endings:
         raise ConfigError(f"expected --out ending in {' or '.join(endings)}, but found {text!r}.")
@@ -54,7 +68,29 @@ def out_path(text: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> P
     for name in inputs:
         if os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
             raise ConfigError(f"cannot write {out}: it is read by this very command. Choose another --out.")
+    if os.path.exists(out) and not replaces(out):
+        raise ConfigError(
+            f"cannot write {out}: what is there was not written by such a command. Choose another --out, or "
+            "remove it."
+        )
     return out
+
+
+def is_weights_file(path: Path) -> bool:
+    """Weights, which newer weights may replace; a dataset, for one, is also an `.npz`."""
+    try:
+        read_weights(path)
+    except WeightsError:
+        return False
+    return True
+
+
+def is_made_here(path: Path) -> bool:
+    """A dataset that `mix` or `collect` has written, which can be made again."""
+    try:
+        return "history" in read_hdf5(path).attributes
+    except DatasetError:
+        return False
 
 
 def is_policy_file(text: str) -> bool:

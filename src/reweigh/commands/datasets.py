@@ -6,7 +6,15 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import data_asked, fetch_all, history, is_policy_file, out_path, print_table
+from reweigh.commands.common import (
+    data_asked,
+    fetch_all,
+    history,
+    is_made_here,
+    is_policy_file,
+    out_path,
+    print_table,
+)
 from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import write_hdf5
@@ -93,7 +101,7 @@ def collect_command(arguments: argparse.Namespace) -> int:
     if arguments.family:
         return family(arguments)
     refuse_family_flags(arguments)
-    out = out_path(arguments.out, (".hdf5", ".h5"))
+    out = out_path(arguments.out, (".hdf5", ".h5"), (), is_made_here)
     policy: str | Path = arguments.policy
     histories: list[str] = []
     if is_policy_file(arguments.policy):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reweigh.checks import check_count
-from reweigh.commands.common import fetch_all, history, out_path, print_table
+from reweigh.commands.common import fetch_all, history, is_made_here, out_path, print_table
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.load import load_record
@@ -53,7 +55,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
     asked = _asked(arguments, suite)
     if arguments.out is None:
         raise ConfigError("expected --out F.hdf5, the file to write, but found none. Name it.")
-    out = out_path(arguments.out, (".hdf5", ".h5"), [source.spec for source in asked])
+    out = out_path(arguments.out, (".hdf5", ".h5"), [source.spec for source in asked], is_made_here)
     if arguments.max_episode_steps is not None:
         check_count("--max-episode-steps", arguments.max_episode_steps)
     fetch_all([source.spec for source in asked])
@@ -63,6 +65,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
     made |= {"history": history(arguments, histories)}
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
     _say_missed_ratio(made)
+    _say_swapped(rows)
     if arguments.json:
         print(json.dumps({"out": arguments.out, **made}, indent=2))
     else:
@@ -168,6 +171,23 @@ def _mixed(
 def _episodes(rows: Rows) -> int:
     assert rows.timeout is not None
     return len(episode_starts(rows.terminal | rows.timeout))
+
+
+def _say_swapped(rows: Rows) -> None:
+    good, bad = (_mean_return(rows, label) for label in (1, 0))
+    if good < bad:
+        print(
+            f"note: episodes of the good side return {good:.4g} on average, those of the bad one {bad:.4g}. "
+            "Were --good and --bad meant the other way round?",
+            file=sys.stderr,
+        )
+
+
+def _mean_return(rows: Rows, label: int) -> float:
+    assert rows.source is not None and rows.timeout is not None
+    own = rows.source == label
+    # Every piece of a mix ends in a terminal or a timeout.
+    return float(rows.reward[own].sum(dtype=np.float64) / (rows.terminal | rows.timeout)[own].sum())
 
 
 def _say_missed_ratio(made: dict[str, Any]) -> None:

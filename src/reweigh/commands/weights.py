@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reweigh.arguments import weigh_method
-from reweigh.commands.common import data_asked, fetch_all, out_path, print_table, words_of
+from reweigh.commands.common import data_asked, fetch_all, is_weights_file, out_path, print_table, words_of
 from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
@@ -42,9 +42,12 @@ def weigh(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     if arguments.json:
         print(json.dumps({"out": arguments.out, **meta}, indent=2))
-    else:
-        words = words_of(arguments.method, meta["settings"])
-        print_table({"weights": arguments.out, "method": words, **meta["summary"]})
+        return 0
+    words = words_of(arguments.method, meta["settings"])
+    print_table({"weights": arguments.out, "method": words, **meta["summary"]})
+    if arguments.format == "oper":
+        seeds = " ".join(map(str, meta["settings"]["value_seeds"]))
+        print(f'read with: --method oper-a-file --from {arguments.out} --set "file_seeds={seeds}"')
     return 0
 
 
@@ -129,7 +132,7 @@ def _make(asked: _Asked) -> dict[str, Any] | None:
 def _weights_out(arguments: argparse.Namespace, method: Method) -> Path:
     """The file of the weights; in the authors' format a pattern of files."""
     if arguments.format == "reweigh":
-        return out_path(arguments.out, (".npz", ".parquet"), [arguments.data])
+        return out_path(arguments.out, (".npz", ".parquet"), [arguments.data], is_weights_file)
     if not isinstance(method, OperA):
         raise ConfigError("expected --method oper-a with --format oper, which holds its stages.")
     given = [name for name in _OF_ONE_WEIGHT if getattr(arguments, name) is not None]
@@ -177,7 +180,8 @@ def export(arguments: argparse.Namespace) -> int:
     folder = RunFolder(Path(arguments.run))
     rebalance = folder.config().get("rebalance", {})
     name = arguments.out or f"{arguments.run}/weights.npz"
-    out = out_path(name, (".npz", ".parquet"), [str(seed.weights_path) for seed in folder.seeds()])
+    own = [str(seed.weights_path) for seed in folder.seeds()]
+    out = out_path(name, (".npz", ".parquet"), own, is_weights_file)
     if not (isinstance(rebalance, dict) and rebalance.get("type") == "density-ratio"):
         raise ConfigError(
             f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "

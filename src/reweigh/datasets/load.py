@@ -17,7 +17,7 @@ from reweigh.datasets.minari import MINARI, is_minari, minari_folder, minari_row
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import d4rl_names, is_suite, suite_rows
-from reweigh.errors import DatasetError
+from reweigh.errors import ConfigError, DatasetError
 from reweigh.transitions import DatasetInfo, Transitions
 
 # A file follows D4RL's row rule, as it would under its own path.
@@ -44,6 +44,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        if not isinstance(self.spec, str):
+            raise ConfigError(
+                f"expected a dataset's name or path as text, but found {type(self.spec).__name__}. Write "
+                "arrays to a .npz file first, with numpy.savez."
+            )
         check_choices(self)
         if self.max_episode_steps is not None:
             check_count("max_episode_steps", self.max_episode_steps)

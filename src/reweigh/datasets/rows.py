@@ -132,10 +132,15 @@ def bounded_actions(
             action = ((action - low) / (high - low) * 2 - 1).astype(np.float32)
     outside = (np.abs(action) > 1 + _BOUND_TOLERANCE).any(axis=1)
     if outside.any() and not clip:
+        unit = (
+            "Are they in their environment's unit? Name it with --env (env=)"
+            if low is None
+            else ("Is it another environment? Name it with --env (env=)")
+        )
         raise DatasetError(
             f"expected actions in [-1, 1], but {outside.sum()} of {len(action)} rows lie outside "
-            f"(largest magnitude {np.abs(action).max():.6g}) in {where}. "
-            "Accept them at the bound with --clip-actions (clip_actions=True), or rescale the file."
+            f"(largest magnitude {np.abs(action).max():.6g}) in {where}. {unit}, or take a few stray ones at "
+            "the bound with --clip-actions (clip_actions=True)."
         )
     ones = np.ones(action.shape[1], np.float32)
     bounds = (
@@ -181,7 +186,10 @@ def _finite(array: np.ndarray, name: str, where: str) -> np.ndarray:
 def _matrix(array: np.ndarray, name: str, where: str) -> Float32[np.ndarray, "M D"]:
     array = _numbers(array, name, where)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise DatasetError(f"expected '{name}' of shape (rows, width), but found {array.shape} in {where}.")
+        raise DatasetError(
+            f"expected '{name}' of shape (rows, width), but found {array.shape} in {where}. Reshape it; "
+            "images and discrete actions are not supported."
+        )
     return _finite(array, name, where)
 
 
@@ -201,7 +209,10 @@ def _vector(array: np.ndarray, name: str, where: str) -> Float32[np.ndarray, " M
 def _flags(array: np.ndarray, name: str, where: str) -> Bool[np.ndarray, " M"]:
     array = _column(array, name, where)
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise DatasetError(f"expected 0 or 1 in '{name}', but found other numbers in {where}.")
+        row = int(np.flatnonzero(~np.isin(array, (0, 1)))[0])
+        raise DatasetError(
+            f"expected 0 or 1 in '{name}', but row {row} is {array[row]:g} in {where}. Repair the array."
+        )
     return np.ascontiguousarray(array, dtype=bool)
 
 

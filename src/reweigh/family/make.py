@@ -81,7 +81,7 @@ def claim_family(config: FamilyConfig, out: Path) -> None:
             f"but {available / 1e9:.3g} GB are free. Take fewer --num-steps."
         )
     folder = _training_folder(out)
-    folder.refuse_other(identity(config))
+    folder.refuse_other(to_dict(config), identity(config))
     folder.seed(config.seed).check(config.num_steps, config.eval_episodes)
     folder.claim(to_dict(config), identity(config), environment_record())
 

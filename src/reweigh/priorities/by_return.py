@@ -172,7 +172,13 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
 
     Raises:
         WeightsError: no transition would count.
+        ConfigError: the method is none of these.
     """
+    if not isinstance(method, ReturnMethod):
+        raise ConfigError(
+            f"expected weights from returns, as AW(), but found {type(method).__name__}. Others are "
+            "computed by reweigh weigh, or in train."
+        )
     episode, count = transitions.episode, len(transitions)
     if isinstance(method, Uniform):
         return Weighting(_uniform(count))

@@ -66,12 +66,13 @@ def weights_of(
     )
 
 
-def write_weights(path: Path, weights: WeightsFile) -> None:
+def write_weights(path: Path | str, weights: WeightsFile) -> None:
     """Write `.npz` or, by its ending, `.parquet` with the same columns, whole or not at all.
 
     Raises:
         WeightsError: the ending is another one, the folder is missing, or pyarrow is.
     """
+    path = Path(path)
     columns: dict[str, Any] = {
         "index": np.arange(len(weights.weight), dtype=np.int64),
         "weight": weights.weight,
@@ -98,12 +99,13 @@ def write_weights(path: Path, weights: WeightsFile) -> None:
         ) from error
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path | str) -> WeightsFile:
     """Read a weights file.
 
     Raises:
         WeightsError: it is missing, damaged, or holds no weights.
     """
+    path = Path(path)
     if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
         raise WeightsError(
             f"expected a weights file at {path}, but there is none. Make one with reweigh weigh."

@@ -40,6 +40,8 @@ class OperAFile(FromAdvantages):
     @property
     def paths(self) -> list[Path]:
         """Every file."""
+        if not self.path:
+            raise ConfigError("expected a file of published weights, but none is named. Give --from (path=).")
         if "%s" not in self.path:
             return [Path(self.path)]
         return [Path(self.path.replace("%s", str(seed))) for seed in self.file_seeds]
@@ -120,8 +122,8 @@ def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]
 def _read_dict(path: Path) -> dict[Any, Any]:
     if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
         raise WeightsError(
-            f"expected published weights at {path}, but there is no such file. %s stands for file_seeds, "
-            "1 2 3 where they are not named."
+            f"expected published weights at {path}, but there is no such file. %s stands for file_seeds: "
+            'name others than 1 2 3 with --set "file_seeds=0 1 2".'
         )
     try:
         with open(path, "rb") as file:

@@ -101,7 +101,7 @@ def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep
 
 
 def make_sweep(
-    runs: Any, seeds: Any, folder: Path, *, data: Sequence[str] = (), where: str = "the sweep"
+    runs: Any, seeds: Any, folder: Path | str, *, data: Sequence[str] = (), where: str = "the sweep"
 ) -> Sweep:
     """The tasks of a grid, such as `[{"data": "mix.hdf5", "algorithm": ["iql", "bc"]}]`.
 
@@ -115,7 +115,7 @@ def make_sweep(
     Raises:
         ConfigError: the grid is malformed.
     """
-    seeds = _seeds(seeds, where)
+    seeds, folder = _seeds(seeds, where), Path(folder)
     if not isinstance(runs, list) or not runs or not all(isinstance(group, dict) for group in runs):
         raise ConfigError(f"expected at least one [[runs]] in {where}, but found none.")
     found: dict[Path, tuple[str, ...]] = {}
