@@ -184,7 +184,8 @@ def _say_swapped(rows: Rows) -> None:
 
 
 def _mean_return(rows: Rows, label: int) -> float:
-    assert rows.source is not None and rows.timeout is not None
+    assert rows.source is not None
+    assert rows.timeout is not None
     own = rows.source == label
     # Every piece of a mix ends in a terminal or a timeout.
     return float(rows.reward[own].sum(dtype=np.float64) / (rows.terminal | rows.timeout)[own].sum())
