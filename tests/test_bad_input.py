@@ -381,6 +381,11 @@ BAD_INSPECT = [
 ]
 
 BAD_WEIGH = [
+    ("weigh small.hdf5 --method rw --out small.npz", "cannot write small.npz: what is there was not written"),
+    (
+        "weigh small.hdf5 --method oper-a-file --out out/w.npz",
+        "expected a file of published weights, but none",
+    ),
     (
         "weigh nowhere.hdf5 --method rw --out out/w.npz",
         "expected a dataset at nowhere.hdf5, but there is no such file",
@@ -1182,6 +1187,7 @@ BAD_TRAIN = [
 ]
 
 BAD_MIX = [
+    (f"{MIX} --out wide.hdf5", "cannot write wide.hdf5: what is there was not written"),
     (
         "mix --good nowhere.hdf5 --bad small.hdf5 --ratio 0.5 --size 100 --out out/m.hdf5",
         "expected a dataset at nowhere.hdf5, but there is no such file",

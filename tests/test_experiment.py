@@ -203,6 +203,12 @@ def test_another_run_in_the_same_folder_is_refused(config, tmp_path):
     for seeds in ([0], [1]):
         with pytest.raises(RunError, match="another one lives there"):
             train(other, seeds, tmp_path / "run")
+    longer = dataclasses.replace(
+        config, num_updates=2 * config.num_updates, evaluation=EvaluationConfig(enabled=False)
+    )
+    said = rf"\(num_updates {config.num_updates} there, {2 * config.num_updates} here\)"
+    with pytest.raises(RunError, match=said):
+        train(longer, [0], tmp_path / "run")
 
 
 def test_processes_that_begin_a_run_together_share_its_folder(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reweigh import ConfigError, DatasetError, load
+from reweigh.cli import main
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.files import read_hdf5, write_hdf5
 from reweigh.datasets.mixtures import MixRecipe, mix, with_timeouts
@@ -260,6 +261,24 @@ def test_a_written_mix_reads_back_as_the_same_rows(tmp_path):
         np.testing.assert_array_equal(getattr(found, name), getattr(rows, name))
     assert found.next_observation is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["mix.hdf5"], "no temporary file stays"
+
+
+def test_good_and_bad_the_wrong_way_round_are_pointed_out(tmp_path, capsys):
+    for name, reward in (("high", 2.0), ("low", 1.0)):
+        rows = make_source([5] * 10)
+        write_hdf5(
+            tmp_path / f"{name}.hdf5", dataclasses.replace(rows, reward=np.full(50, reward, np.float32))
+        )
+    for good, bad, said in (
+        ("high", "low", ""),
+        ("low", "high", "return 5 on average, those of the bad one 10."),
+    ):
+        names = ["--good", str(tmp_path / f"{good}.hdf5"), "--bad", str(tmp_path / f"{bad}.hdf5")]
+        command = ["mix", *names, "--ratio", "0.5", "--size", "20", "--out", str(tmp_path / "mix.hdf5")]
+        assert main(command) == 0
+        note = capsys.readouterr().err
+        assert said in note
+        assert bool(note) == bool(said)
 
 
 def test_a_mix_that_cannot_be_written_is_one_line(tmp_path):

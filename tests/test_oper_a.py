@@ -1,6 +1,7 @@
 """OPER-A from a dataset to weights: known values, stages, resuming, the cache, agreement of seeds."""
 
 import contextlib
+import shlex
 from pathlib import Path
 
 import jax
@@ -335,7 +336,9 @@ def test_weigh_learns_prints_agreement_and_its_stages_can_be_drawn(tmp_path, cap
     # The same in the authors' form, read back.
     pattern = str(tmp_path / "w_%s.npy")
     assert main([*command, "--format", "oper", "--out", pattern, "--quiet"]) == 0
-    again = ["weigh", str(path), "--method", "oper-a-file", "--from", pattern, "--set", "file_seeds=0 1"]
+    hint = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("read with: "))
+    assert hint == ["--method", "oper-a-file", "--from", pattern, "--set", "file_seeds=0 1"]
+    again = ["weigh", str(path), *hint]
     assert main([*again, "--out", str(tmp_path / "again.npz")]) == 0
     from_files = read_weights(tmp_path / "again.npz")
     np.testing.assert_allclose(from_files.weight, stored.weight, rtol=1e-9)

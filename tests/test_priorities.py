@@ -656,6 +656,16 @@ def test_weights_of_another_dataset_are_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_weights_are_written_and_read_with_public_names_alone(tmp_path):
+    data = make_data([1, 2], [2, 2])
+    path = str(tmp_path / "w.npz")
+    weighting = reweigh.probability_by_return(data, reweigh.RW())
+    reweigh.write_weights(path, reweigh.weights_of(weighting.probability, data, {"method": "rw"}))
+    np.testing.assert_allclose(reweigh.read_weights(path).probability, weighting.probability)
+    with pytest.raises(ConfigError, match="expected weights from returns, as AW"):
+        reweigh.probability_by_return(data, "rw")
+
+
 def test_a_weights_file_is_written_whole_or_not_at_all(tmp_path):
     _, weights, path = made_weights(tmp_path)
     before = path.read_bytes()
