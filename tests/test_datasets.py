@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reweigh
 from goldens import FOLDER, golden
 from reweigh import ConfigError, DatasetError, Transitions
 from reweigh.datasets.episodes import limit_timeouts, return_to_go
@@ -515,3 +517,20 @@ def test_where_the_environment_is_not_installed_actions_have_the_records_bounds(
     found, notes = load_data(DataConfig("arrays"), record=Record("arrays", rows, always_d4rl=False))
     np.testing.assert_allclose(found.action, arrays["actions"][:2] - 0.5, atol=1e-6)
     assert "the record's bounds" in notes[0]
+
+
+def test_a_time_limit_that_is_counted_after_a_terminal_is_pointed_out():
+    terminal = np.zeros(60, bool)
+    terminal[9] = True
+    columns = {
+        "observations": np.arange(60, dtype=np.float32)[:, None],
+        "actions": np.zeros((60, 1), np.float32),
+        "rewards": np.ones(60, np.float32),
+        "terminals": terminal,
+    }
+    with pytest.warns(UserWarning, match="from 1 after a terminal"):
+        found = reweigh.load(columns, max_episode_steps=20)
+    assert found.episodes.whole_length.tolist() == [10, 19, 20, 11]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reweigh.load(columns, max_episode_steps=1000)

@@ -14,8 +14,15 @@ def test_a_machine_that_passes_the_tests_has_no_problem(tmp_path, capsys):
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_with_a_remedy(tmp_path, capsys):
-    assert main(["doctor", "--out", str(tmp_path / "nowhere")]) == 1
+    (tmp_path / "file").write_text("")
+    assert main(["doctor", "--out", str(tmp_path / "file" / "below")]) == 1
     assert "-> Run in a folder that you may write in" in capsys.readouterr().out
+
+
+def test_a_folder_that_a_run_would_make_is_fine(tmp_path, capsys):
+    main(["doctor", "--out", str(tmp_path / "runs" / "new")])
+    assert f"{tmp_path / 'runs' / 'new'} can be written" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -662,8 +664,18 @@ def test_weights_are_written_and_read_with_public_names_alone(tmp_path):
     weighting = reweigh.probability_by_return(data, reweigh.RW())
     reweigh.write_weights(path, reweigh.weights_of(weighting.probability, data, {"method": "rw"}))
     np.testing.assert_allclose(reweigh.read_weights(path).probability, weighting.probability)
-    with pytest.raises(ConfigError, match="expected weights from returns, as AW"):
-        reweigh.probability_by_return(data, "rw")
+
+
+def test_what_is_no_method_of_returns_is_refused_in_one_line():
+    # In a process of its own: here annotations are enforced, and this one would be refused by them.
+    code = (
+        "import reweigh\n"
+        "data = reweigh.load('builtin:bandit')\n"
+        "try: reweigh.probability_by_return(data, reweigh.OperA())\n"
+        "except reweigh.ConfigError as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("expected weights from returns, as AW(), but found OperA.")
 
 
 def test_a_weights_file_is_written_whole_or_not_at_all(tmp_path):

@@ -115,7 +115,7 @@ def _memory() -> list[Finding]:
 
 
 def _writing(folder: Path) -> list[Finding]:
-    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+    there = next((place for place in (folder, *folder.absolute().parents) if os.path.exists(place)), folder)
     try:
         with tempfile.TemporaryDirectory(dir=there) as temporary:
             write_text(Path(temporary) / "probe", "probe")

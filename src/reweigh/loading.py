@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reweigh.datasets import load as datasets
-from reweigh.datasets.episodes import EpisodeEnds
+from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts
 from reweigh.datasets.load import DataConfig, Record, load_record
 from reweigh.errors import ConfigError
 from reweigh.evaluation import action_bounds
@@ -93,8 +93,8 @@ def load_data(
         bounds_of=bounds_of,
         clip_actions=data.clip_actions,
     )
-    counted = data.max_episode_steps is not None and known.rows.timeout is None
-    if counted and known.rows.terminal.any():
+    limit, terminal = data.max_episode_steps, known.rows.terminal
+    if limit is not None and terminal.any() and limit_timeouts(terminal, limit).any():
         notes.append(
             "timeouts are counted as D4RL does, from 1 after a terminal: the time limit after it comes a row "
             "early. Write 'timeouts' into data of your own."

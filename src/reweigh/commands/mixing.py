@@ -174,6 +174,9 @@ def _episodes(rows: Rows) -> int:
 
 
 def _say_swapped(rows: Rows) -> None:
+    assert rows.source is not None
+    if rows.source.all():
+        return  # one episode filled it all
     good, bad = (_mean_return(rows, label) for label in (1, 0))
     if good < bad:
         print(
