@@ -266,9 +266,8 @@ def test_a_written_mix_reads_back_as_the_same_rows(tmp_path):
 def test_good_and_bad_the_wrong_way_round_are_pointed_out(tmp_path, capsys):
     for name, reward in (("high", 2.0), ("low", 1.0)):
         rows = make_source([5] * 10)
-        write_hdf5(
-            tmp_path / f"{name}.hdf5", dataclasses.replace(rows, reward=np.full(50, reward, np.float32))
-        )
+        same = dataclasses.replace(rows, reward=np.full(50, reward, np.float32))
+        write_hdf5(tmp_path / f"{name}.hdf5", same, {})
     for good, bad, said in (
         ("high", "low", ""),
         ("low", "high", "return 5 on average, those of the bad one 10."),
