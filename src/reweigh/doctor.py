@@ -115,8 +115,9 @@ def _memory() -> list[Finding]:
 
 
 def _writing(folder: Path) -> list[Finding]:
-    there = next((place for place in (folder, *folder.absolute().parents) if os.path.exists(place)), folder)
     try:
+        # What a run would make lies where the nearest folder is that is there.
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         with tempfile.TemporaryDirectory(dir=there) as temporary:
             write_text(Path(temporary) / "probe", "probe")
         free = shutil.disk_usage(there).free / 2**30

@@ -12,11 +12,10 @@ from typing import Any
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
-from reweigh.datasets.files import read_hdf5
 from reweigh.datasets.load import DataConfig
 from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
-from reweigh.errors import ConfigError, DatasetError, WeightsError
+from reweigh.errors import ConfigError, WeightsError
 from reweigh.priorities.file import read_weights
 
 
@@ -87,9 +86,12 @@ def is_weights_file(path: Path) -> bool:
 
 def is_made_here(path: Path) -> bool:
     """A dataset that `mix` or `collect` has written, which can be made again."""
+    import h5py
+
     try:
-        return "history" in read_hdf5(path).attributes
-    except DatasetError:
+        with h5py.File(path) as file:
+            return "history" in file.attrs
+    except OSError:
         return False
 
 

@@ -132,15 +132,11 @@ def bounded_actions(
             action = ((action - low) / (high - low) * 2 - 1).astype(np.float32)
     outside = (np.abs(action) > 1 + _BOUND_TOLERANCE).any(axis=1)
     if outside.any() and not clip:
-        unit = (
-            "Are they in their environment's unit? Name it with --env (env=)"
-            if low is None
-            else ("Is it another environment? Name it with --env (env=)")
-        )
+        why = "Are they in their environment's unit" if low is None else "Is it another environment"
         raise DatasetError(
             f"expected actions in [-1, 1], but {outside.sum()} of {len(action)} rows lie outside "
-            f"(largest magnitude {np.abs(action).max():.6g}) in {where}. {unit}, or take a few stray ones at "
-            "the bound with --clip-actions (clip_actions=True)."
+            f"(largest magnitude {np.abs(action).max():.6g}) in {where}. {why}? Name it with --env (env=), "
+            "or take a few stray ones at the bound with --clip-actions (clip_actions=True)."
         )
     ones = np.ones(action.shape[1], np.float32)
     bounds = (
