@@ -84,17 +84,6 @@ def is_weights_file(path: Path) -> bool:
     return True
 
 
-def is_made_here(path: Path) -> bool:
-    """A dataset that `mix` or `collect` has written, which can be made again."""
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            return "history" in file.attrs
-    except OSError:
-        return False
-
-
 def is_policy_file(text: str) -> bool:
     """A policy of its own, instead of a run's."""
     return text.endswith(".npz") and os.path.isfile(text)

@@ -10,14 +10,13 @@ from reweigh.commands.common import (
     data_asked,
     fetch_all,
     history,
-    is_made_here,
     is_policy_file,
     out_path,
     print_table,
 )
 from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
-from reweigh.datasets.files import write_hdf5
+from reweigh.datasets.files import is_made_here, write_hdf5
 from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import MINARI, is_minari
 from reweigh.errors import ConfigError

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from reweigh.checks import check_count
-from reweigh.commands.common import fetch_all, history, is_made_here, out_path, print_table
+from reweigh.commands.common import fetch_all, history, out_path, print_table
 from reweigh.datasets.episodes import episode_starts
-from reweigh.datasets.files import write_hdf5
+from reweigh.datasets.files import is_made_here, write_hdf5
 from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import is_minari
 from reweigh.datasets.mixtures import MixRecipe, Source, check_shares, mix, mix_several, with_timeouts

@@ -26,6 +26,19 @@ _ROW_BYTES = 88
 _BLOCK_BYTES = 2**24
 
 
+def is_made_here(path: Path) -> bool:
+    """Whether a file is a dataset that `mix` or `collect` has written, which can be made again.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        with h5py.File(path) as file:
+            return "history" in file.attrs
+    except OSError:
+        return False
+
+
 def read_hdf5(path: Path) -> Rows:
     """Read a D4RL-layout file.
 
