@@ -132,7 +132,9 @@ def plot_profiles(groups: Sequence[Group], path: Path) -> None:
         axis.set(title=f"{algorithm} ({counted})", xlabel=f"{own[0].dataset.unit} (τ)", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel(f"share of seeds above τ\n({KINDS[HONEST[0]]})")
     handles, names = _handles(axes[0])
-    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    # A character and a line's sample take about these inches: no name may lie outside the figure.
+    beside = int(figure.get_figwidth() / (0.09 * max(map(len, names)) + 0.6))
+    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, beside, len(names))))
     save(figure, path)
 
 
