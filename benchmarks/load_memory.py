@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from reweigh.atomic import write_text
+from reweigh.system.atomic import write_text
 
 LIMIT = 2.2
 CASES = [

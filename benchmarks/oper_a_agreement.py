@@ -15,9 +15,9 @@ from reweigh.datasets.load import load
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights
 from reweigh.priorities.oper_a import ValueLearning
 from reweigh.priorities.summary import auc, ranks
+from reweigh.running.value_runs import learning_folder
 from reweigh.runs import RunFolder
 from reweigh.transitions import Transitions
-from reweigh.value_runs import learning_folder
 from updates_per_second import describe_machine, write_section
 
 PUBLISHED_UPDATES = 15_000_000

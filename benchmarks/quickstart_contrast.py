@@ -7,12 +7,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from reweigh import quickstart
 from reweigh.algorithms.bc import BCConfig
 from reweigh.config import RunConfig
 from reweigh.experiment import comparison_jobs
 from reweigh.loading import load
-from reweigh.parallel import train_in_processes
+from reweigh.running.parallel import train_in_processes
+from reweigh.studies import quickstart
 from updates_per_second import describe_machine
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from reweigh.processes import usable_cores
+from reweigh.system.processes import usable_cores
 from updates_per_second import describe_machine
 
 SEEDS = 5

@@ -147,7 +147,7 @@ def work(side: str, algorithm: str, sampling: str, core: int) -> None:
 
 def pin(core: int) -> None:
     """One core and one thread for this process, before anything starts threads."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()
     if hasattr(os, "sched_setaffinity"):

@@ -34,7 +34,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reweigh.atomic import write_text
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.files import read_hdf5
 from reweigh.datasets.load import load
@@ -46,6 +45,7 @@ from reweigh.priorities.published import read_published, write_published
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
 from reweigh.sweeps.grid import read_sweep
+from reweigh.system.atomic import write_text
 
 ROWS = 60
 TRANSITIONS = 57

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reweigh.arguments import run_config, weigh_method
 from reweigh.cli import make_parser
 from reweigh.config import RunConfig
+from reweigh.options.arguments import run_config, weigh_method
 
 PAGE = Path(__file__).parent.parent / "docs" / "coming-from-the-authors-code.md"
 COMMANDS = sorted(set(re.findall(r"`((?:train|weigh) [^`]+)`", PAGE.read_text())))

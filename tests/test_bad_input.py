@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
 from reweigh.config import identity, to_dict
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.loading import load_data
+from reweigh.options.arguments import run_config
 from reweigh.policy import Policy, save_policy
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns
@@ -309,7 +309,7 @@ def refusal(world, monkeypatch, capsys):
         raise AssertionError("training would begin")
 
     for module in ("launch", "studies"):
-        monkeypatch.setattr(f"reweigh.{module}.run_jobs", no_training)
+        monkeypatch.setattr(f"reweigh.commands.{module}.run_jobs", no_training)
 
     def run(line: str, code: int = 1) -> str:
         argv = shlex.split(line)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from reweigh.algorithms.iql import IQLConfig
-from reweigh.arguments import default_out, run_config, weigh_method
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
 from reweigh.config import (
@@ -24,7 +23,8 @@ from reweigh.config import (
 )
 from reweigh.datasets.load import load, load_record
 from reweigh.errors import ConfigError
-from reweigh.presets import with_defaults
+from reweigh.options.arguments import default_out, run_config, weigh_method
+from reweigh.options.presets import with_defaults
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling, weigh

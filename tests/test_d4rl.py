@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from reweigh import DatasetError, load
-from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
 from reweigh.config import Resample
 from reweigh.datasets import d4rl, files
@@ -25,6 +24,7 @@ from reweigh.datasets.d4rl import domain_of, fetch
 from reweigh.datasets.download import Patience
 from reweigh.datasets.files import memory_needed
 from reweigh.datasets.scores import limit_of, reference_of, references
+from reweigh.options.arguments import run_config
 
 NAME = "hopper-medium-v2"
 FILE = "gym_mujoco_v2/hopper_medium-v2.hdf5"
@@ -587,7 +587,7 @@ def test_train_takes_the_settings_of_the_datasets_domain_unless_told_otherwise(f
 
 
 def test_train_says_whose_settings_it_took(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("reweigh.launch.run_jobs", lambda jobs, saved, quiet: True)
+    monkeypatch.setattr("reweigh.commands.launch.run_jobs", lambda jobs, saved, quiet: True)
     argv = ["train", f"d4rl:{NAME}", "--algorithm", "bc", "--no-evaluate", "--out", str(tmp_path / "run")]
     assert main(argv) == 130
     assert "Settings of D4RL's domain mujoco (--preset none leaves them out)." in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_references_are_never_those_of_another_task():
 def test_d4rls_ant_is_trained_like_todays():
     from reweigh.algorithms.iql import IQLConfig
     from reweigh.config import DataConfig, RunConfig
-    from reweigh.presets import with_defaults
+    from reweigh.options.presets import with_defaults
 
     plain = RunConfig(data=DataConfig("file.hdf5"), algorithm=IQLConfig())
     for env in ("d4rl:ant-medium-v2", 'Ant-v4 {"max_episode_steps": 1000}'):

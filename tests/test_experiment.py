@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from fakes import differ
-from reweigh import launch
 from reweigh.algorithms.td3_bc import TD3BCConfig
-from reweigh.atomic import atomic_path
 from reweigh.cli import main
+from reweigh.commands import launch
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import RunError
 from reweigh.evaluation import episode_seeds
 from reweigh.experiment import claim, train
 from reweigh.loading import load
 from reweigh.priorities.by_return import RW
+from reweigh.running.resumable import Interrupted
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
-from reweigh.session import Interrupted
+from reweigh.system.atomic import atomic_path
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from reweigh import cli
 from reweigh.algorithms.td3 import TD3Config, make_td3
 from reweigh.collection import Recorder, collect, episode_seed
 from reweigh.commands.family import family_config
-from reweigh.digests import generator
 from reweigh.errors import ConfigError, DatasetError, RunError
 from reweigh.evaluation import make_environment
 from reweigh.family import make
@@ -27,8 +26,9 @@ from reweigh.family.config import FamilyConfig
 from reweigh.family.make import DATASETS, choose, claim_family, finished_family, make_family
 from reweigh.family.online import Training
 from reweigh.policy import load_policy
+from reweigh.running.resumable import Interrupted
 from reweigh.seed_folder import SeedFolder
-from reweigh.session import Interrupted
+from reweigh.system.digests import generator
 from reweigh.training import Trainer, run_keys
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 

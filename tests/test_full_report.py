@@ -12,7 +12,6 @@ from reweigh.config import DataConfig, RunConfig
 from reweigh.datasets import d4rl
 from reweigh.datasets.load import load
 from reweigh.datasets.scores import reference_of_env
-from reweigh.digests import settings_digest
 from reweigh.errors import RunError
 from reweigh.experiment import claim
 from reweigh.report.collect import group_runs, read_run
@@ -25,6 +24,7 @@ from reweigh.runs import RunFolder, find_runs
 from reweigh.seed_folder import Returns
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.record import write_asked
+from reweigh.system.digests import settings_digest
 
 UNIFORM = {"type": "uniform"}
 AW = {"type": "aw", "temperature": 0.1}

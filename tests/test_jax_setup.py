@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reweigh.jax_setup import set_up_jax
-from reweigh.processes import usable_cores
+from reweigh.system.jax_setup import set_up_jax
+from reweigh.system.processes import usable_cores
 
 TRAIN = "train builtin:bandit --algorithm td3-bc --hidden 8 --num-updates 20 --batch-size 8"
 # Large enough for XLA to split its sums among threads.
@@ -92,7 +92,7 @@ def test_a_program_that_sets_jax_up_ends_with_the_same_bits_as_the_command(large
 import reweigh
 reweigh.set_up_jax()
 from pathlib import Path
-from reweigh.arguments import run_config
+from reweigh.options.arguments import run_config
 from reweigh.cli import make_parser
 reweigh.train(run_config(make_parser().parse_args({LARGE.split()!r})), [0], Path({str(tmp_path / "run")!r}))
 """

@@ -29,14 +29,14 @@ from reweigh.config import DataConfig, EvaluationConfig, Resample, Reweight, Run
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import ConfigError
 from reweigh.experiment import train
-from reweigh.onestep_runs import learn_before, shared_stages
 from reweigh.optim import Trained
 from reweigh.policy import BestOf, Policy, load_policy, save_policy
-from reweigh.preparation import prepare
 from reweigh.priorities.by_return import RW
+from reweigh.running.onestep_runs import learn_before, shared_stages
+from reweigh.running.preparation import prepare
+from reweigh.running.resumable import Interrupted
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
-from reweigh.session import Interrupted
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
 LAYERS = ("net.net.1", "net.net.3", "net.net.5")

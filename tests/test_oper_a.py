@@ -27,11 +27,8 @@ from reweigh.priorities.oper_a import (
     weighting_by_advantage,
 )
 from reweigh.priorities.summary import ranks
-from reweigh.runs import RunFolder
-from reweigh.session import Interrupted
-from reweigh.training import run_keys
-from reweigh.types import Shapes
-from reweigh.value_runs import (
+from reweigh.running.resumable import Interrupted
+from reweigh.running.value_runs import (
     ValueJob,
     is_being_learned,
     is_learned,
@@ -41,6 +38,9 @@ from reweigh.value_runs import (
     learning_folder,
     learning_seconds,
 )
+from reweigh.runs import RunFolder
+from reweigh.training import run_keys
+from reweigh.types import Shapes
 
 QUICK = ValueLearning(stages=2, first_stage_updates=60, stage_updates=70, hidden=(8,), batch_size=16)
 

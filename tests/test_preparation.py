@@ -24,10 +24,10 @@ from reweigh.config import (
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.experiment import make_rebalance
 from reweigh.policy import Policy, load_policy, save_policy
-from reweigh.preparation import compute_weights, prepare
 from reweigh.priorities.by_return import RW
 from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.static import resample_tables, reweight_tables
+from reweigh.running.preparation import compute_weights, prepare
 
 
 def column(*numbers):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from reweigh import quickstart
-from reweigh.bandit import expected_reward
 from reweigh.cli import main
 from reweigh.datasets.load import load
 from reweigh.priorities.file import read_weights
 from reweigh.runs import RunFolder
+from reweigh.studies import quickstart
+from reweigh.studies.bandit import expected_reward
 
 PNG = b"\x89PNG\r\n"
 

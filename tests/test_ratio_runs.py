@@ -10,19 +10,19 @@ import pytest
 from reweigh import load, read_weights
 from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.onestep import OnestepConfig
-from reweigh.arguments import run_config
 from reweigh.cli import main, make_parser
 from reweigh.config import DataConfig, DensityRatio, EvaluationConfig, Resample, RunConfig, WeightsPath
 from reweigh.errors import ConfigError
 from reweigh.experiment import train
 from reweigh.networks import MLP
-from reweigh.onestep_runs import shared_stages
-from reweigh.preparation import compute_weights, prepare
+from reweigh.options.arguments import run_config
 from reweigh.priorities.by_return import AW, RW, Top
-from reweigh.ratio_weights import RatioWeights
 from reweigh.rebalance.density_ratio import CONVENTIONS, Ratio, RatioSettings
+from reweigh.running.onestep_runs import shared_stages
+from reweigh.running.preparation import compute_weights, prepare
+from reweigh.running.ratio_weights import RatioWeights
+from reweigh.running.resumable import Interrupted
 from reweigh.runs import RunFolder
-from reweigh.session import Interrupted
 
 CONTENT = ("checkpoint", "weights")
 
@@ -104,7 +104,7 @@ def test_a_run_stopped_in_between_ends_as_one_left_alone(data, tmp_path):
 
 @pytest.mark.parametrize("rows_at_once", [7, 2**16])
 def test_weights_are_the_softmax_of_the_clipped_logit_times_those_underneath(data, rows_at_once, monkeypatch):
-    monkeypatch.setattr("reweigh.ratio_weights._ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr("reweigh.running.ratio_weights._ROWS_AT_ONCE", rows_at_once)
     config = config_of(data, rebalance=DensityRatio(Top(0.5), CONVENTIONS["td3-bc"]))
     prepared = prepare(config)
 
@@ -213,7 +213,7 @@ def test_paper_presets_take_the_authors_form(data, paper):
 
 
 def test_metrics_look_at_rows_from_the_first_to_the_last(data, monkeypatch):
-    monkeypatch.setattr("reweigh.ratio_weights._MEASURED_ROWS", 5)
+    monkeypatch.setattr("reweigh.running.ratio_weights._MEASURED_ROWS", 5)
     config = config_of(data)
     found = RatioWeights(config.rebalance.ratio, prepare(config))
     assert found.measured.tolist() == [0, 49, 99, 149, 199]

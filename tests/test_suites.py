@@ -10,11 +10,11 @@ import pytest
 
 from reweigh import ConfigError, DatasetError, load
 from reweigh.algorithms.bc import BCConfig
-from reweigh.arguments import default_out, train_domain
 from reweigh.cli import main, make_parser
 from reweigh.config import DataConfig, RunConfig
 from reweigh.datasets.mixtures import MixRecipe, Source, mix, mix_several
 from reweigh.datasets.suites import d4rl_names, suite_names, suite_of
+from reweigh.options.arguments import default_out, train_domain
 from reweigh.sweeps.grid import read_sweep
 from test_mixtures import make_source, pieces_of
 

@@ -18,12 +18,10 @@ import numpy as np
 import pytest
 
 import reweigh
-from reweigh.atomic import held, write_text
 from reweigh.cli import main
 from reweigh.datasets.scores import references
 from reweigh.datasets.suites import d4rl_names, set_names, suite_of
 from reweigh.errors import ConfigError, RunError
-from reweigh.processes import CORES
 from reweigh.runs import RunFolder
 from reweigh.sweeps import backends
 from reweigh.sweeps.backends import (
@@ -39,6 +37,8 @@ from reweigh.sweeps.grid import Sweep, Task, choose, make_sweep, named_sweeps, r
 from reweigh.sweeps.local import _next, _start, run_locally, slots_of
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
 from reweigh.sweeps.record import read_asked, write_asked
+from reweigh.system.atomic import held, write_text
+from reweigh.system.processes import CORES
 
 GRID = """
 seeds = [0, 1]

@@ -10,7 +10,7 @@ import pytest
 from reweigh import verification
 from reweigh.cli import main
 from reweigh.datasets.load import Record, load, load_record
-from reweigh.preparation import training_batch
+from reweigh.running.preparation import training_batch
 
 
 def record(*, own_next: bool = False) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 from reweigh.flags import Help, add_commands
-from reweigh.processes import INTERRUPTED
+from reweigh.system.processes import INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,10 +12,10 @@ import reweigh
 from reweigh.checks import LARGEST_COUNT
 from reweigh.datasets.episodes import episode_starts
 from reweigh.datasets.rows import Rows, checked_rows
-from reweigh.digests import file_digest, generator
 from reweigh.errors import ConfigError
 from reweigh.evaluation import make_environment
 from reweigh.policy import Policy, load_policy
+from reweigh.system.digests import file_digest, generator
 
 RANDOM = "random"
 

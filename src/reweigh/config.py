@@ -15,13 +15,13 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.checks import check_choices, check_count, check_range
 from reweigh.datasets.load import DataConfig
 from reweigh.datasets.rewards import RewardTransform
-from reweigh.digests import file_digest, settings_digest
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA
 from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.density_ratio import RatioSettings
 from reweigh.rebalance.static import ResampleTerms
+from reweigh.system.digests import file_digest, settings_digest
 from reweigh.terms import TERMS, terms_word
 from reweigh.transitions import DatasetInfo
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reweigh.atomic import write_text
 from reweigh.datasets.memory import available_memory
 from reweigh.errors import ConfigError, first_line
 from reweigh.evaluation import make_environment
+from reweigh.system.atomic import write_text
 
 # Lowest version that is asked for, and the first that is known to differ (None: none yet).
 TESTED: dict[str, tuple[str, str | None]] = {

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.datasets.scores import PREFIX
-from reweigh.digests import generator
+from reweigh.datasets.scores import PREFIX, normalized_score
 from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
+from reweigh.system.digests import generator
 
 # No task's episodes are this long; without an end one would stop a training for ever.
 LONGEST_EPISODE = 1_000_000
@@ -165,3 +165,28 @@ def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
             lengths[row] += 1
             ended = terminal or timeout
     return Evaluation(returns, lengths)
+
+
+def evaluate_policy(
+    policy: Policy, seed: int, env: str, episodes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fresh episodes of a policy: returns, and normalized scores where there is a reference.
+
+    Args:
+        policy: acts greedily.
+        seed: of its training.
+        env: as for `make_environment`.
+        episodes: how many.
+
+    Raises:
+        ConfigError: the environment is none, or its spaces do not fit the policy.
+    """
+    environment = make_environment(env)
+    try:
+        # An update that no training reaches: episodes that no evaluation of the run has seen.
+        result = evaluate(environment, policy, episode_seeds(seed, -1, episodes))
+    finally:
+        environment.close()
+    reference = policy.reference_in(env)
+    scores = normalized_score(result.episode_return, reference) if reference else None
+    return result.episode_return, scores

@@ -14,7 +14,12 @@ from reweigh.config import DensityRatio, Resample, RunConfig, identity, parts_of
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
-from reweigh.onestep_runs import (
+from reweigh.policy import BestOf, Layers, Policy
+from reweigh.priorities.file import write_weights
+from reweigh.priorities.oper_a import OperA
+from reweigh.rebalance.density_ratio import density_ratio
+from reweigh.rebalance.static import resample, reweight
+from reweigh.running.onestep_runs import (
     SharedStage,
     blank,
     earlier_seconds,
@@ -23,20 +28,15 @@ from reweigh.onestep_runs import (
     learn_before,
     shared_stages,
 )
-from reweigh.policy import BestOf, Layers, Policy
-from reweigh.preparation import Prepared, prepare
-from reweigh.priorities.file import write_weights
-from reweigh.priorities.oper_a import OperA
-from reweigh.provenance import environment_record
-from reweigh.ratio_weights import RatioWeights
-from reweigh.rebalance.density_ratio import density_ratio
-from reweigh.rebalance.static import resample, reweight
+from reweigh.running.preparation import Prepared, prepare
+from reweigh.running.provenance import environment_record
+from reweigh.running.ratio_weights import RatioWeights
+from reweigh.running.resumable import Progress, Work, by_update, counted_from, train_seeds
+from reweigh.running.value_runs import learning_seconds
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Progress, Work, by_update, counted_from, train_seeds
 from reweigh.transitions import DatasetInfo
 from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
-from reweigh.value_runs import learning_seconds
 
 
 def make_rebalance(config: RunConfig) -> Rebalance:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from reweigh.atomic import parse_json, read_npz, write_npz
 from reweigh.datasets.normalizer import Normalizer
 from reweigh.datasets.scores import is_reference, reference_of_env
 from reweigh.errors import RunError
+from reweigh.system.atomic import parse_json, read_npz, write_npz
 
 Layers = tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
 """Kernel and bias of each layer, ReLU between them."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reweigh.atomic import write_text
-from reweigh.cache import elsewhere
 from reweigh.errors import RunError
 from reweigh.seed_folder import SeedFolder, file_date, read_record
+from reweigh.system.atomic import write_text
+from reweigh.system.cache import elsewhere
 
 
 class RunFolder:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.atomic import parse_json, read_npz, write_npz, write_text
-from reweigh.cache import elsewhere
 from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
+from reweigh.system.atomic import parse_json, read_npz, write_npz, write_text
+from reweigh.system.cache import elsewhere
 
 _LOCK, _COMMAND_LOCK = "lock", "command.lock"
 # A writer that was just killed may take a moment to let go of its folder.

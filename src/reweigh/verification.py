@@ -10,9 +10,9 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.datasets.episodes import DISCONTINUITY
 from reweigh.datasets.normalizer import fit_normalizer
 from reweigh.datasets.rows import Rows
-from reweigh.preparation import training_batch
 from reweigh.priorities.by_return import AW, probability_by_return
 from reweigh.rebalance.static import resample, resample_tables
+from reweigh.running.preparation import training_batch
 from reweigh.sampling import build_alias_table, table_probability
 from reweigh.training import make_trainer, run_keys
 from reweigh.transitions import Transitions

@@ -39,7 +39,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Check what a dataset's transitions, weights and terminals promise; 1 where something fails."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
     from reweigh.verification import verify as checked

@@ -5,17 +5,17 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from reweigh.arguments import split_assignment
 from reweigh.commands.common import history
 from reweigh.errors import ConfigError
+from reweigh.options.arguments import split_assignment
 
 
 def family(arguments: argparse.Namespace) -> int:
     """Train online and record datasets of several qualities."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.studies import launch_family
+    from reweigh.commands.studies import launch_family
 
     if arguments.policy_seed is not None:
         raise ConfigError("--policy-seed has no meaning with --family. Leave it out.")
@@ -36,7 +36,7 @@ def family_config(arguments: argparse.Namespace) -> Any:
     """
     from reweigh.algorithms.td3 import TD3Config
     from reweigh.family.config import FamilyConfig
-    from reweigh.settings import parse_value, replace_fields
+    from reweigh.options.dotted_settings import parse_value, replace_fields
 
     kinds = typing.get_type_hints(FamilyConfig)
     flags = {

@@ -55,7 +55,7 @@ def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out
     if what == "stages":
         plot_stages(weights, transitions, out)
         return
-    from reweigh.value_runs import advantages_of_kinds
+    from reweigh.running.value_runs import advantages_of_kinds
 
     settings = weights.meta.get("settings") or {}
     if weights.meta.get("method") != OperA.method or "learning" not in settings:

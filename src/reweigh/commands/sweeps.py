@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reweigh import __version__
-from reweigh.arguments import described_run
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
+from reweigh.options.arguments import described_run
 from reweigh.priorities.oper_a import OperA
-from reweigh.processes import INTERRUPTED
 from reweigh.sweeps.backends import (
     as_commands,
     as_docker,
@@ -30,6 +29,7 @@ from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
 from reweigh.sweeps.progress import STATES, TYPICAL_RATE, Standing, hours_left, standing_of
 from reweigh.sweeps.record import merged_asked, write_asked
+from reweigh.system.processes import INTERRUPTED
 
 if TYPE_CHECKING:
     from reweigh.config import RunConfig

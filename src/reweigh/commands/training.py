@@ -6,21 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reweigh.arguments import default_out, run_config, train_domain
 from reweigh.checks import check_seeds
 from reweigh.commands.common import fetch_all, is_policy_file, print_table
 from reweigh.datasets.load import load_record
 from reweigh.errors import ConfigError, DatasetError
+from reweigh.options.arguments import default_out, run_config, train_domain
 
 _MOST_EPISODES = 1_000_000
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Train seeds; on a CPU each in a process of its own."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.launch import launch
+    from reweigh.commands.launch import launch
 
     check_seeds("--seeds", arguments.seeds)
     fetch_all([arguments.data], quiet=arguments.quiet)
@@ -50,8 +50,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _file_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from reweigh.evaluation import evaluate_policy
     from reweigh.policy import load_policy
-    from reweigh.scoring import evaluate_policy
 
     policy = load_policy(Path(arguments.run))
     env = arguments.env or policy.meta.get("env")
@@ -63,8 +63,8 @@ def _file_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _run_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from reweigh.evaluation import evaluate_policy
     from reweigh.runs import RunFolder
-    from reweigh.scoring import evaluate_policy
 
     folder = RunFolder(Path(arguments.run))
     config = folder.config()
@@ -85,10 +85,10 @@ def _run_scores(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def quickstart(arguments: argparse.Namespace) -> int:
     """Compare three ways of weighing the shipped dataset."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.studies import launch_quickstart
+    from reweigh.commands.studies import launch_quickstart
 
     check_seeds("--seeds", arguments.seeds)
     return launch_quickstart(
@@ -98,10 +98,10 @@ def quickstart(arguments: argparse.Namespace) -> int:
 
 def bandit(arguments: argparse.Namespace) -> int:
     """OPER's bandit study."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.studies import launch_bandit
+    from reweigh.commands.studies import launch_bandit
 
     check_seeds("--seeds", arguments.seeds)
     check_seeds("--data-seed", [arguments.data_seed])

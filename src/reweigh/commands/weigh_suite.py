@@ -15,7 +15,7 @@ from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, references
 from reweigh.datasets.suites import suite_names
 from reweigh.errors import ConfigError, ReweighError, WeightsError
 from reweigh.priorities.file import check_fits, read_weights
-from reweigh.processes import INTERRUPTED
+from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
 # Weighs the dataset of its flags unless the file is there: `made`, `there`, or None where it was interrupted.

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.arguments import weigh_method
 from reweigh.commands.common import data_asked, fetch_all, is_weights_file, out_path, print_table, words_of
 from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
+from reweigh.options.arguments import weigh_method
 from reweigh.priorities.by_return import ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, summarize_stages
@@ -22,7 +22,7 @@ from reweigh.priorities.published import OperAFile, read_published, write_publis
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
-from reweigh.processes import INTERRUPTED
+from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
 Method = ReturnMethod | OperA | OperAFile
@@ -162,11 +162,11 @@ def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
 
 def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
     """OPER-A's weights of every value seed and stage; None when interrupted."""
-    from reweigh.jax_setup import set_up_jax
+    from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.launch import learn_priorities
-    from reweigh.value_runs import learned_priority
+    from reweigh.commands.launch import learn_priorities
+    from reweigh.running.value_runs import learned_priority
 
     if not learn_priorities(data_asked(arguments), transitions, method, quiet=arguments.quiet):
         return None

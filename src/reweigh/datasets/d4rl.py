@@ -7,15 +7,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from reweigh import atomic
-from reweigh.cache import cache_folder
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.download import Patience, Received, Report, Source, download
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Reference, references
-from reweigh.digests import file_digest
 from reweigh.errors import DatasetError
+from reweigh.system import atomic
+from reweigh.system.cache import cache_folder
+from reweigh.system.digests import file_digest
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
 VARIABLE = "REWEIGH_D4RL"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.atomic import held, parse_json
 from reweigh.datasets.rows import Rows
-from reweigh.digests import json_digest
+from reweigh.system.atomic import held, parse_json
+from reweigh.system.digests import json_digest
 
 # Raised whenever decoding changes: what older versions wrote is then no longer found.
 _FORMAT = 1

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reweigh import atomic
 from reweigh.errors import DatasetError
+from reweigh.system import atomic
 
 _BLOCK_BYTES = 2**20
 # Answers that another try may change; every other refusal is final.

@@ -8,12 +8,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reweigh import atomic
 from reweigh.datasets.heaps import damaged_heap
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import NAMES, REQUIRED, Rows, checked_rows
 from reweigh.datasets.scores import is_reference
 from reweigh.errors import DatasetError, first_line
+from reweigh.system import atomic
 
 MIX_LABEL = "source"
 

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.atomic import held
-from reweigh.cache import cache_folder
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.environment_names import environment_name
 from reweigh.datasets.files import check_memory
@@ -26,6 +24,8 @@ from reweigh.datasets.observations import flatten
 from reweigh.datasets.rows import Rows, checked_rows
 from reweigh.datasets.scores import is_reference
 from reweigh.errors import DatasetError, first_line
+from reweigh.system.atomic import held
+from reweigh.system.cache import cache_folder
 
 MINARI = "minari:"
 

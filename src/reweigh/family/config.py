@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from reweigh.algorithms.td3 import TD3Config
 from reweigh.checks import LARGEST_COUNT, check_count, check_range, check_seeds, require
 from reweigh.config import to_dict
-from reweigh.digests import settings_digest
+from reweigh.system.digests import settings_digest
 
 # Settings that change which files are made of a training, not the training.
 _AFTERWARDS = ("num_steps", "checkpoint_interval", "rollout_steps", "rollout_noise", "medium_share")

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.atomic import parse_json, write_text
 from reweigh.collection import RANDOM, Recorder, collect, make_act
 from reweigh.config import to_dict
 from reweigh.datasets.files import write_hdf5
 from reweigh.datasets.memory import available_memory
 from reweigh.datasets.rows import Rows
-from reweigh.digests import generator
 from reweigh.errors import RunError
 from reweigh.evaluation import make_environment
 from reweigh.family.config import FamilyConfig, identity
 from reweigh.family.online import Training, policy_path
 from reweigh.policy import load_policy, save_policy
-from reweigh.provenance import environment_record
+from reweigh.running.provenance import environment_record
+from reweigh.running.resumable import Interrupted, Progress
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Interrupted, Progress
+from reweigh.system.atomic import parse_json, write_text
+from reweigh.system.digests import generator
 
 DATASETS = (RANDOM, "medium-replay", "medium", "expert", "full-replay")
 

@@ -19,14 +19,14 @@ from reweigh.algorithms.td3 import TD3Config, make_td3
 from reweigh.collection import Recorder, make_act
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.datasets.scores import reference_of_env
-from reweigh.digests import generator
 from reweigh.errors import DatasetError, RunError
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.family.config import FamilyConfig
 from reweigh.policy import Policy, save_policy
 from reweigh.rebalance.static import resample
+from reweigh.running.resumable import Interrupted, Progress, averages, refuse_divergence
 from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import Interrupted, Progress, averages, refuse_divergence
+from reweigh.system.digests import generator
 from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
 from reweigh.types import Batch, Minibatch, Rebalance, Shapes, Stage, Tables, TermWeight, TrainState
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from reweigh import __version__
-from reweigh.atomic import atomic_path, parse_json, read_npz
 from reweigh.errors import WeightsError
+from reweigh.system.atomic import atomic_path, parse_json, read_npz
 from reweigh.transitions import Transitions
 
 FORMAT_VERSION = 1

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.atomic import atomic_path
 from reweigh.errors import ConfigError, WeightsError, first_line
 from reweigh.priorities.oper_a import FromAdvantages
+from reweigh.system.atomic import atomic_path
 
 
 @dataclass(frozen=True)

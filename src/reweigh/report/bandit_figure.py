@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.bandit import policy_actions
 from reweigh.experiment import ComparedRun
 from reweigh.report.style import COLORS, pyplot, save
+from reweigh.studies.bandit import policy_actions
 from reweigh.transitions import Transitions
 
 _SHOWN = (0, 1, 2, 3, 4, 5)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reweigh import __version__
-from reweigh.atomic import write_text
 from reweigh.errors import RunError
 from reweigh.report.across import Across, across_table, compare_across
 from reweigh.report.collect import Dataset, Group, group_runs, read_run
@@ -41,6 +40,7 @@ from reweigh.report.sections import (
 )
 from reweigh.runs import find_runs, make_folder
 from reweigh.sweeps.record import asked_below
+from reweigh.system.atomic import write_text
 
 _TITLE = "Offline RL runs compared"
 _NAMED = 3

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from reweigh.experiment import ComparedRun
-from reweigh.preparation import compute_weights
 from reweigh.report.curves import draw_curve, learning_curve, seeds_label
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.report.weights_figure import draw_against_return
+from reweigh.running.preparation import compute_weights
 from reweigh.runs import RunFolder
 from reweigh.transitions import Transitions
 

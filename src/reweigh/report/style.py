@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from reweigh.atomic import atomic_path
 from reweigh.errors import RunError
+from reweigh.system.atomic import atomic_path
 
 # Okabe and Ito's palette: told apart by color-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reweigh.atomic import write_text
-from reweigh.cache import cache_folder
 from reweigh.datasets.d4rl import VARIABLE
 from reweigh.datasets.minari import is_minari
 from reweigh.errors import ConfigError, RunError
-from reweigh.processes import CORES, INTERRUPTED, usable_cores
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.local import Event, core_environment, gpu_environment
 from reweigh.sweeps.progress import forget_failure, log_path, remember_failure, state_of
+from reweigh.system.atomic import write_text
+from reweigh.system.cache import cache_folder
+from reweigh.system.processes import CORES, INTERRUPTED, usable_cores
 
 # Where results and datasets are kept, as variables say it.
 _PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from reweigh.processes import end_with_parent
+from reweigh.system.processes import end_with_parent
 
 
 def main(parent: int, command: list[str]) -> None:

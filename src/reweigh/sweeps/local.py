@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError
-from reweigh.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import (
     Standing,
@@ -22,6 +21,7 @@ from reweigh.sweeps.progress import (
     state_of,
 )
 from reweigh.sweeps.record import write_asked
+from reweigh.system.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 
 # The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
 _MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9

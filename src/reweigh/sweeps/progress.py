@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from reweigh.atomic import parse_json, write_text
 from reweigh.errors import RunError
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
 from reweigh.sweeps.grid import Sweep, Task
+from reweigh.system.atomic import parse_json, write_text
 
 State = Literal["finished", "running", "failed", "waiting"]
 STATES: tuple[State, ...] = get_args(State)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reweigh.atomic import held, parse_json, write_text
 from reweigh.errors import RunError
 from reweigh.sweeps.grid import Sweep
+from reweigh.system.atomic import held, parse_json, write_text
 
 _NAME, _LOCK = "tasks.json", "tasks.lock"
 

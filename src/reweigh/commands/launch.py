@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from reweigh.commands.progress import run_jobs
 from reweigh.config import DataConfig, DensityRatio, RunConfig, Weights, parts_of
 from reweigh.experiment import claim, stage_lengths, train_jobs
-from reweigh.preparation import check_data, check_weights_files, compute_weights
 from reweigh.priorities.oper_a import OperA
-from reweigh.processes import INTERRUPTED
-from reweigh.progress import run_jobs
 from reweigh.report.ratios import ratio_note
+from reweigh.running.preparation import check_data, check_weights_files, compute_weights
+from reweigh.running.value_runs import ValueJob, is_being_learned, is_learned, learning_folder
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
+from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
-from reweigh.value_runs import ValueJob, is_being_learned, is_learned, learning_folder
 
 # Of three value seeds, learned the fast way: worth a word where ten times as many are about to begin.
 _FAST_UPDATES = 90_000

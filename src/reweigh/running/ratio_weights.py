@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.preparation import Prepared
 from reweigh.priorities.file import WeightsFile, weights_of
 from reweigh.priorities.scaling import ess_fraction
 from reweigh.priorities.summary import auc, summarize
 from reweigh.rebalance.density_ratio import Ratio, RatioSettings, clipped_logit
+from reweigh.running.preparation import Prepared
 
 # Rows that are looked at while training: enough for an AUC to the second digit, in a tenth of a second.
 _MEASURED_ROWS = 20_000

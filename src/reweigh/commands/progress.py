@@ -10,10 +10,10 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from reweigh.parallel import Job, Message, train_in_processes
-from reweigh.processes import signals_heard
-from reweigh.session import Interrupted
-from reweigh.session import Progress as Seen
+from reweigh.running.parallel import Job, Message, train_in_processes
+from reweigh.running.resumable import Interrupted
+from reweigh.running.resumable import Progress as Seen
+from reweigh.system.processes import signals_heard
 
 
 def run_jobs(jobs: Sequence[Job], saved: Path, *, quiet: bool) -> bool:

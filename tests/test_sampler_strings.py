@@ -7,9 +7,9 @@ import pytest
 
 from reweigh.config import DensityRatio, Resample
 from reweigh.errors import ConfigError
+from reweigh.options.sampler_strings import parse_sampler
 from reweigh.priorities.by_return import AW, RW, RewardWeights, Top, Uniform
 from reweigh.rebalance.density_ratio import CONVENTIONS
-from reweigh.samplers import parse_sampler
 
 NUMBERS = "K0.2_F5.0_G1.0_T1.0_C0.2_L0.0001"
 

@@ -11,9 +11,9 @@ from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.datasets.describe import EpisodeScores, episode_scores
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.experiment import ComparedRun
-from reweigh.preparation import compute_weights
 from reweigh.priorities.by_return import AW, OperR, ReturnMethod, Uniform
 from reweigh.priorities.summary import summarize
+from reweigh.running.preparation import compute_weights
 from reweigh.runs import RunFolder
 from reweigh.statistics import interval
 from reweigh.transitions import Transitions

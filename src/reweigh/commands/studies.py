@@ -5,18 +5,18 @@ import os
 import sys
 from pathlib import Path
 
-from reweigh import bandit, quickstart
+from reweigh.commands.progress import run_jobs
 from reweigh.config import identity, to_dict
 from reweigh.errors import RunError
 from reweigh.experiment import claim, comparison_jobs
 from reweigh.family.config import FamilyConfig
 from reweigh.family.make import FamilyJob, claim_family, finished_family
 from reweigh.loading import load
-from reweigh.processes import INTERRUPTED
-from reweigh.progress import run_jobs
 from reweigh.report.bandit_figure import plot_bandit
 from reweigh.report.quickstart_figure import plot_quickstart
 from reweigh.runs import RunFolder, make_folder
+from reweigh.studies import bandit, quickstart
+from reweigh.system.processes import INTERRUPTED
 
 
 def launch_family(config: FamilyConfig, out: Path, history: str, *, quiet: bool, as_json: bool) -> int:

@@ -10,17 +10,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.cache import cache_folder
 from reweigh.config import DataConfig, to_dict
-from reweigh.digests import settings_digest
 from reweigh.errors import RunError
 from reweigh.loading import load_data
 from reweigh.priorities.by_advantage import ValueProblem, stage_tables, value_stage
 from reweigh.priorities.oper_a import OperA, ValueLearning
-from reweigh.provenance import environment_record
-from reweigh.runs import RunFolder
-from reweigh.seed_folder import Returns, SeedFolder
-from reweigh.session import (
+from reweigh.running.provenance import environment_record
+from reweigh.running.resumable import (
     NothingBeside,
     Progress,
     Work,
@@ -29,6 +25,10 @@ from reweigh.session import (
     seconds_of,
     train_seeds,
 )
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import Returns, SeedFolder
+from reweigh.system.cache import cache_folder
+from reweigh.system.digests import settings_digest
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
-from reweigh.jax_setup import set_up_jax
-from reweigh.processes import end_with_parent, signals_heard, usable_cores
+from reweigh.system.jax_setup import set_up_jax
+from reweigh.system.processes import end_with_parent, signals_heard, usable_cores
 
 if TYPE_CHECKING:  # JAX must be imported after `set_up_jax`
-    from reweigh.session import Progress
+    from reweigh.running.resumable import Progress
 
 
 @runtime_checkable
@@ -120,7 +120,7 @@ def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)  # where the system does not, `orphaned` sees to it
-    from reweigh.session import Interrupted
+    from reweigh.running.resumable import Interrupted
 
     def orphaned() -> bool:
         if os.getppid() != parent:

@@ -4,8 +4,8 @@ import os
 import platform
 from pathlib import Path
 
-from reweigh.cache import cache_folder
-from reweigh.digests import json_digest
+from reweigh.system.cache import cache_folder
+from reweigh.system.digests import json_digest
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 # Programs that compile faster than this are not worth a file.

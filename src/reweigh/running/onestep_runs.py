@@ -15,15 +15,12 @@ import numpy as np
 
 from reweigh.algorithms.bc import make_bc
 from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
-from reweigh.cache import cache_folder
 from reweigh.config import DensityRatio, Resample, Reweight, RunConfig, weights_record
-from reweigh.digests import settings_digest
 from reweigh.errors import DatasetError
-from reweigh.preparation import Prepared
-from reweigh.provenance import environment_record
 from reweigh.rebalance.static import resample, resample_tables, reweight, reweight_tables
-from reweigh.runs import RunFolder
-from reweigh.session import (
+from reweigh.running.preparation import Prepared
+from reweigh.running.provenance import environment_record
+from reweigh.running.resumable import (
     NothingBeside,
     Progress,
     Work,
@@ -32,6 +29,9 @@ from reweigh.session import (
     seconds_of,
     train_seeds,
 )
+from reweigh.runs import RunFolder
+from reweigh.system.cache import cache_folder
+from reweigh.system.digests import settings_digest
 from reweigh.types import Rebalance, Shapes, Stage, State, Tables, rows_of
 
 _LOG_INTERVAL = 1000

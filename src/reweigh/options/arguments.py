@@ -59,8 +59,8 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
         ReweighError: they contradict one another.
     """
     from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
-    from reweigh.presets import algorithm_defaults, evaluation_of, for_domain, for_paper
-    from reweigh.settings import replace_fields
+    from reweigh.options.dotted_settings import replace_fields
+    from reweigh.options.presets import algorithm_defaults, evaluation_of, for_domain, for_paper
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
@@ -218,7 +218,7 @@ def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: meth
 
 def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
     """A method with fields changed; those of OPER-A's value learning need no prefix."""
-    from reweigh.settings import replace_fields
+    from reweigh.options.dotted_settings import replace_fields
 
     inner: set[str] = set()
     if isinstance(method, OperA):
@@ -249,10 +249,10 @@ def _number(text: str, where: str) -> float:
 
 def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
     from reweigh.config import DensityRatio, Resample, Reweight
-    from reweigh.presets import weights_of_paper
+    from reweigh.options.presets import weights_of_paper
+    from reweigh.options.sampler_strings import convention_of
     from reweigh.rebalance.density_ratio import CONVENTIONS
     from reweigh.rebalance.static import ResampleTerms
-    from reweigh.samplers import convention_of
 
     if arguments.sampler:
         return _by_sampler(arguments, domain)
@@ -284,7 +284,7 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
 def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
     """What `--sampler` says, which is everything."""
     from reweigh.config import map_weights
-    from reweigh.samplers import parse_sampler
+    from reweigh.options.sampler_strings import parse_sampler
 
     for flag in ("rebalance", "terms", "convention", "weights"):
         if getattr(arguments, flag) is not None:
@@ -298,7 +298,7 @@ def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
 
 def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
     """The folder of a run whose flags name none."""
-    from reweigh.presets import weights_of_paper
+    from reweigh.options.presets import weights_of_paper
     from reweigh.runs import folder_name
 
     data = plain_name(arguments.data)

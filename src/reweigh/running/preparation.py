@@ -28,9 +28,9 @@ from reweigh.priorities.published import OperAFile, read_published
 from reweigh.priorities.scaling import mixture
 from reweigh.rebalance.density_ratio import density_ratio_tables
 from reweigh.rebalance.static import resample_tables, reweight_tables
+from reweigh.running.value_runs import learned_priority
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Shapes, Tables
-from reweigh.value_runs import learned_priority
 
 
 @dataclass(frozen=True)

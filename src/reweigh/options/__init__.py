@@ -1,0 +1,1 @@
+"""Text -> config: flags, presets, sampler strings, dotted settings."""

@@ -1,0 +1,1 @@
+"""What this library asks of the machine: whole files, locks, the cache, processes, JAX's environment."""
