@@ -70,6 +70,13 @@ def test_imports_go_one_way(path):
             assert ORDER.index(other) <= ORDER.index(own), f"{own} imports {name}, which comes after it"
 
 
+def test_the_map_of_the_code_names_every_part_and_no_other():
+    page = (ROOT.parent.parent / "docs" / "code.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.removesuffix("/") for row in rows for name in row.split("`")[1::2]}
+    assert named == set(ORDER) - {"__main__"}
+
+
 def test_no_module_needs_itself():
     needs = {name_of(path): imported(path) & NAMES.keys() for path in MODULES}
     graph = graphlib.TopologicalSorter({name: others - {name} for name, others in needs.items()})
