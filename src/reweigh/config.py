@@ -69,7 +69,11 @@ def map_weights(weights: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def parts_of(weights: Any) -> list[Any]:
-    """Every method in weights: several in a mixture."""
+    """Every method in weights: several in a mixture.
+
+    Args:
+        weights: of a config.
+    """
     if isinstance(weights, Mixture):
         return parts_of(weights.first) + parts_of(weights.second)
     return [weights]
@@ -294,7 +298,11 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
 
 
 def to_dict(config: Any) -> Any:
-    """A config as JSON's types; a member of a union says which it is."""
+    """A config as JSON's types; a member of a union says which it is.
+
+    Args:
+        config: a frozen dataclass, or what its fields hold.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         plain = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
         tag = next(
@@ -324,7 +332,11 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
 
 
 def weights_record(weights: Weights) -> dict[str, Any]:
-    """Weights as JSON's types; a file counts by its content, wherever it lies."""
+    """Weights as JSON's types; a file counts by its content, wherever it lies.
+
+    Args:
+        weights: of a config; files are read.
+    """
     plain = to_dict(weights)
     if isinstance(weights, WeightsPath):
         plain["path"] = file_digest(Path(weights.path))

@@ -40,7 +40,11 @@ from reweigh.types import Algorithm, Rebalance, Stage, State, TrainState
 
 
 def make_rebalance(config: RunConfig) -> Rebalance:
-    """The rebalancing method of a config."""
+    """The rebalancing method of a config.
+
+    Args:
+        config: of the run.
+    """
     method = config.rebalance
     if isinstance(method, DensityRatio):
         return density_ratio(
@@ -63,7 +67,11 @@ def make_rebalance(config: RunConfig) -> Rebalance:
 
 
 def make_stage(config: RunConfig) -> Stage:
-    """The stage that ends in a policy; most algorithms have no other."""
+    """The stage that ends in a policy; most algorithms have no other.
+
+    Args:
+        config: of the run.
+    """
     if isinstance(config.algorithm, OnestepConfig):
         return last_stage(config, config.algorithm, make_rebalance(config))
     algorithm = config.algorithm.make(config.num_updates)
@@ -71,7 +79,11 @@ def make_stage(config: RunConfig) -> Stage:
 
 
 def stage_lengths(config: RunConfig) -> tuple[int, ...]:
-    """Updates of every stage of a run."""
+    """Updates of every stage of a run.
+
+    Args:
+        config: of the run.
+    """
     algorithm = config.algorithm
     if isinstance(algorithm, OnestepConfig):
         last = improvement_updates(config, algorithm)

@@ -19,7 +19,12 @@ def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float
 
 
 def squared_error(prediction: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array, " B"]:
-    """`(prediction - target)^2`, without the half."""
+    """`(prediction - target)^2`, without the half.
+
+    Args:
+        prediction: `Q(s, a)` or `V(s)`.
+        target: what it should be; the caller stops its gradient.
+    """
     return (prediction - target) ** 2
 
 
@@ -90,5 +95,11 @@ def tanh_normal_log_likelihood(
 def gaussian_log_likelihood(
     action: Float[Array, "*B A"], mean: Float[Array, "*B A"], log_std: Float[Array, "*B A"]
 ) -> Float[Array, "*B"]:
-    """Log density of a diagonal normal, summed over action dimensions."""
+    """Log density of a diagonal normal, summed over action dimensions.
+
+    Args:
+        action: `a`.
+        mean: of the normal.
+        log_std: `log σ` of each dimension.
+    """
     return norm.logpdf(action, mean, jnp.exp(log_std)).sum(axis=-1)

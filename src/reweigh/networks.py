@@ -15,7 +15,13 @@ LayerInit = Callable[[PRNGKeyArray, int, int], tuple[Array, Array]]
 
 
 def fan_in_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Kernel and bias uniform in ±1/sqrt(inputs), as PyTorch's linear layer."""
+    """Kernel and bias uniform in ±1/sqrt(inputs), as PyTorch's linear layer.
+
+    Args:
+        key: consumed.
+        inputs: of the layer.
+        outputs: of the layer.
+    """
     kernel_key, bias_key = jax.random.split(key)
     bound = inputs**-0.5
     kernel = jax.random.uniform(kernel_key, (inputs, outputs), minval=-bound, maxval=bound)
@@ -23,7 +29,11 @@ def fan_in_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array,
 
 
 def orthogonal(scale: float) -> LayerInit:
-    """Orthogonal kernel times `scale`, zero bias, as in IQL's code (`scale` sqrt 2)."""
+    """Orthogonal kernel times `scale`, zero bias, as in IQL's code (`scale` sqrt 2).
+
+    Args:
+        scale: of the kernel.
+    """
 
     def init(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
         return jax.nn.initializers.orthogonal(scale)(key, (inputs, outputs)), jnp.zeros(outputs)
@@ -32,12 +42,24 @@ def orthogonal(scale: float) -> LayerInit:
 
 
 def lecun_normal(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Truncated normal kernel with variance 1/inputs, zero bias, as Flax's dense layer."""
+    """Truncated normal kernel with variance 1/inputs, zero bias, as Flax's dense layer.
+
+    Args:
+        key: consumed.
+        inputs: of the layer.
+        outputs: of the layer.
+    """
     return jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), jnp.zeros(outputs)
 
 
 def small_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Uniform kernel with variance 0.01/inputs, zero bias: JaxCQL's last layers."""
+    """Uniform kernel with variance 0.01/inputs, zero bias: JaxCQL's last layers.
+
+    Args:
+        key: consumed.
+        inputs: of the layer.
+        outputs: of the layer.
+    """
     init = jax.nn.initializers.variance_scaling(1e-2, "fan_in", "uniform")
     return init(key, (inputs, outputs)), jnp.zeros(outputs)
 
@@ -106,7 +128,13 @@ def make_twin_q(
 def values_of_actions(
     critic: MLP, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
 ) -> Float[Array, "B n"]:
-    """`Q(s, a_k)` of several actions a state; the state's part of the first layer is computed once."""
+    """`Q(s, a_k)` of several actions a state; the state's part of the first layer is computed once.
+
+    Args:
+        critic: takes `(s, a)`.
+        observation: `s`.
+        action: `a_1 ... a_n` in [-1, 1] at each state.
+    """
     states = observation.shape[-1]
     (kernel, bias), *rest = critic.layers
     of_state = observation @ kernel[:states] + _like(bias, observation)

@@ -18,12 +18,23 @@ class Trained(eqx.Module):
 
 
 def trained(model: Any, optimizer: optax.GradientTransformation) -> Trained:
-    """A network before its first step."""
+    """A network before its first step.
+
+    Args:
+        model: the network.
+        optimizer: whose state starts here.
+    """
     return Trained(model, optimizer.init(model))
 
 
 def step(optimizer: optax.GradientTransformation, state: Trained, gradient: Any) -> Trained:
-    """One step down the gradient."""
+    """One step down the gradient.
+
+    Args:
+        optimizer: whose state this is.
+        state: before the step.
+        gradient: of the loss, shaped like the network.
+    """
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.model)
     return Trained(optax.apply_updates(state.model, updates), opt_state)
 

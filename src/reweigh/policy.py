@@ -1,4 +1,4 @@
-"""A trained policy in NumPy alone: what evaluation runs and `policy.npz` holds."""
+"""A trained policy without JAX: what evaluation runs and `policy.npz` holds."""
 
 import json
 from dataclasses import dataclass, field
@@ -94,7 +94,12 @@ def _best_sample(best_of: BestOf, observation: np.ndarray, output: np.ndarray) -
 
 
 def save_policy(path: Path, policy: Policy) -> None:
-    """Write a policy, whole or not at all."""
+    """Write a policy, whole or not at all.
+
+    Args:
+        path: where; an older file there is replaced.
+        policy: layers, normalizer, bounds.
+    """
     arrays: dict[str, Any] = {
         "mean": policy.normalizer.mean,
         "scale": policy.normalizer.scale,
@@ -111,6 +116,9 @@ def save_policy(path: Path, policy: Policy) -> None:
 
 def load_policy(path: Path) -> Policy:
     """Read a policy.
+
+    Args:
+        path: a `policy.npz`.
 
     Raises:
         RunError: the file is missing or damaged.

@@ -77,7 +77,11 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
 
 
 def table_probability(table: AliasTable) -> Float64[np.ndarray, " N"]:
-    """The exact probability of every row under a table: what tests and audits compare with."""
+    """The exact probability of every row under a table: what tests and audits compare with.
+
+    Args:
+        table: from `build_alias_table`.
+    """
     entry = np.asarray(table.entry)
     own = (entry[:, 0].astype(np.float64) * 2.0**32 + entry[:, 1]) / 2.0**64
     alias = entry[:, 2].astype(np.int64)

@@ -1,7 +1,8 @@
 """A seed's folder: its only reader and writer.
 
-RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json}. A seed is
-finished when its result.json exists. Whatever is killed in between, the folder can be read: every file is
+RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json, lock,
+command.lock}, a run of density ratios also weights.npz, and other arrays that a training leaves (`save_arrays`).
+A seed is finished when its result.json exists. Whatever is killed in between, the folder can be read: every file is
 replaced in one step, and metrics.csv is cut back to its checkpoint.
 """
 
@@ -51,12 +52,22 @@ class Returns:
     episode_length: Int64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def until(self, update: int) -> "Returns":
-        """The evaluations up to an update, itself included."""
+        """The evaluations up to an update, itself included.
+
+        Args:
+            update: the last one that is kept.
+        """
         kept = self.update <= update
         return Returns(self.update[kept], self.episode_return[kept], self.episode_length[kept])
 
     def with_evaluation(self, update: int, episode_return: np.ndarray, length: np.ndarray) -> "Returns":
-        """One evaluation more."""
+        """One evaluation more.
+
+        Args:
+            update: at which the policy was tried.
+            episode_return: undiscounted, (E,).
+            length: steps of each episode, (E,).
+        """
         if not len(self.update):
             return Returns(np.array([update]), episode_return[None], length[None])
         return Returns(
@@ -66,7 +77,11 @@ class Returns:
         )
 
     def last_score(self, reference: tuple[float, float] | None) -> float | None:
-        """The last evaluation in one number: a score by `reference`, else the mean return."""
+        """The last evaluation in one number: a score by `reference`, else the mean return.
+
+        Args:
+            reference: returns of a random and of an expert policy; None: no score.
+        """
         if not len(self.update):
             return None
         mean = float(self.episode_return[-1].mean())
@@ -159,7 +174,12 @@ class SeedFolder:
         return checkpoint
 
     def save_checkpoint(self, update: int, leaves: Sequence[np.ndarray]) -> None:
-        """Replace the checkpoint, with the metrics so far."""
+        """Replace the checkpoint, with the metrics so far.
+
+        Args:
+            update: that the state stands at.
+            leaves: of the state, in the order of its tree.
+        """
         metrics = self.path / "metrics.csv"
         size = 0
         if metrics.exists():
@@ -171,7 +191,11 @@ class SeedFolder:
         write_npz(self.path / "checkpoint.npz", arrays)
 
     def rewind(self, checkpoint: Checkpoint | None) -> Returns:
-        """Forget what came after a checkpoint (all, without one); return the evaluations before it."""
+        """Forget what came after a checkpoint (all, without one); return the evaluations before it.
+
+        Args:
+            checkpoint: what stays; None: nothing was saved.
+        """
         metrics = self.path / "metrics.csv"
         if metrics.exists():
             with open(metrics, "r+b") as file:
@@ -181,7 +205,12 @@ class SeedFolder:
         return returns
 
     def append_metrics(self, update: int, metrics: dict[str, float]) -> None:
-        """One row more of metrics.csv."""
+        """One row more of metrics.csv.
+
+        Args:
+            update: the last one that the means are over.
+            metrics: the same names in every row.
+        """
         path = self.path / "metrics.csv"
         with open(path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -190,7 +219,12 @@ class SeedFolder:
             writer.writerow([update, *(f"{value:.9g}" for value in metrics.values())])
 
     def save_progress(self, update: int, updates_per_second: float | None) -> None:
-        """Replace what a training says of itself to whoever asks from outside."""
+        """Replace what a training says of itself to whoever asks from outside.
+
+        Args:
+            update: that it has reached.
+            updates_per_second: since it was started; None: not measured yet.
+        """
         found = {"update": update, "updates_per_second": updates_per_second}
         write_text(self.path / "progress.json", json.dumps(found) + "\n")
 
@@ -293,7 +327,11 @@ class SeedFolder:
             ) from error
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write the result, which ends this seed."""
+        """Write the result, which ends this seed.
+
+        Args:
+            result: in JSON's types.
+        """
         write_text(self.path / "result.json", json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Stage(NamedTuple):
     rebalance: Rebalance
     num_updates: int
     start: Callable[[PRNGKeyArray, State], State] | None = None
-    """(key, last state of the stage before) -> first state; None: `algorithm.init`."""
+    """(key, what the stages before have learned) -> first state; None: `algorithm.init`."""
 
 
 class TrainState(eqx.Module):
@@ -129,5 +129,10 @@ class TrainState(eqx.Module):
 
 
 def rows_of(batch: Batch, index: Array) -> Batch:
-    """The rows `index` of a batch."""
+    """The rows `index` of a batch.
+
+    Args:
+        batch: any number of rows.
+        index: which rows; one may come again.
+    """
     return jax.tree.map(lambda column: column[index], batch)

@@ -51,7 +51,11 @@ def verify(transitions: Transitions, rows: Rows) -> list[Check]:
 
 
 def next_observations(transitions: Transitions) -> Check:
-    """Inside episodes a transition's next observation is the observation of the row that follows it."""
+    """Inside episodes a transition's next observation is the observation of the row that follows it.
+
+    Args:
+        transitions: of the dataset.
+    """
     what = "next observations"
     following = (np.diff(transitions.episode) == 0) & (np.diff(transitions.raw_index) == 1)
     jump = np.abs(transitions.next_observation[:-1] - transitions.observation[1:]).max(axis=1)
@@ -69,7 +73,11 @@ def next_observations(transitions: Transitions) -> Check:
 
 
 def episode_lengths(transitions: Transitions) -> Check:
-    """An episode of T rows has T transitions, or T - 1 where its last row is dropped; none inside is lost."""
+    """An episode of T rows has T transitions, or T - 1 where its last row is dropped; none inside is lost.
+
+    Args:
+        transitions: of the dataset.
+    """
     what = "episode lengths"
     episodes = transitions.episodes
     lost = episodes.whole_length - episodes.kept_length
@@ -96,7 +104,12 @@ def episode_lengths(transitions: Transitions) -> Check:
 
 
 def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
-    """Where the record's own next observation is not the next row's observation, a flag ends the episode."""
+    """Where the record's own next observation is not the next row's observation, a flag ends the episode.
+
+    Args:
+        transitions: of the dataset.
+        rows: they come from.
+    """
     what = "flags and jumps"
     if rows.next_observation is None:
         return Check(what, "skipped", "the record has no next observations of its own to see jumps by")
@@ -124,7 +137,11 @@ def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
 
 
 def sampler(transitions: Transitions) -> Check:
-    """The alias table holds AW's probabilities, as read back from its own integers."""
+    """The alias table holds AW's probabilities, as read back from its own integers.
+
+    Args:
+        transitions: of the dataset.
+    """
     what = "sampler under AW"
     weighting = probability_by_return(transitions, AW())
     wanted = weighting.probability / weighting.probability.sum()
@@ -139,7 +156,11 @@ def sampler(transitions: Transitions) -> Check:
 
 
 def terminals_next_observations(transitions: Transitions) -> Check:
-    """Garbage in place of terminals' next observations and actions changes no bit of a trained agent."""
+    """Garbage in place of terminals' next observations and actions changes no bit of a trained agent.
+
+    Args:
+        transitions: of the dataset.
+    """
     what = "next state of terminals"
     count = int(transitions.terminal.sum())
     if not count:

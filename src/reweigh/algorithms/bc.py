@@ -66,7 +66,13 @@ class Gaussian(NamedTuple):
 
 
 def gaussian(policy: MLP, observation: Float[Array, "B S"], kind: PolicyKind) -> Gaussian:
-    """Mean `tanh m` (squashed: `m`, since the sample is squashed), `log σ = -5 + 2.5 (tanh l + 1)`."""
+    """Mean `tanh m` (squashed: `m`, since the sample is squashed), `log σ = -5 + 2.5 (tanh l + 1)`.
+
+    Args:
+        policy: gives `m` and `l`, both (B, A).
+        observation: `s`, normalized as the policy was trained.
+        kind: of distribution; `normal` and `truncated` have their means in (-1, 1).
+    """
     mean, spread = jnp.split(policy(observation), 2, axis=-1)
     log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(spread) + 1)
     return Gaussian(mean if kind == "squashed" else jnp.tanh(mean), log_std)
@@ -75,7 +81,14 @@ def gaussian(policy: MLP, observation: Float[Array, "B S"], kind: PolicyKind) ->
 def log_likelihood(
     kind: PolicyKind, around: Gaussian, action: Float[Array, "B *n A"]
 ) -> Float[Array, "B *n"]:
-    """`log π(a|s)` of one action a state, or of several."""
+    """`log π(a|s)` of one action a state, or of several.
+
+    Args:
+        kind: of distribution.
+        around: mean and `log σ` at each state.
+        action: `a` in [-1, 1]; for `squashed` those at the bounds are taken a little inside, where the
+            density is finite.
+    """
     mean, log_std = _like(around, action)
     if kind == "normal":
         return gaussian_log_likelihood(action, mean, log_std)
@@ -88,7 +101,13 @@ def log_likelihood(
 
 
 def sample(kind: PolicyKind, around: Gaussian, noise: Float[Array, "B *n A"]) -> Float[Array, "B *n A"]:
-    """Actions from standard normal draws, gradients pass; those of the plain normal may leave [-1, 1]."""
+    """Actions from standard normal draws, gradients pass; those of the plain normal may leave [-1, 1].
+
+    Args:
+        kind: of distribution.
+        around: mean and `log σ` at each state.
+        noise: standard normal, of the shape of the actions that are wanted.
+    """
     mean, log_std = _like(around, noise)
     std = jnp.exp(log_std)
     if kind == "truncated":
@@ -102,7 +121,13 @@ def sample(kind: PolicyKind, around: Gaussian, noise: Float[Array, "B *n A"]) ->
 def behavior_loss(
     policy: MLP, batch: Batch, kind: PolicyKind | Literal["deterministic"]
 ) -> Float[Array, " B"]:
-    """`-log π(a|s)`, or `mean_d (π(s) - a)^2` of the deterministic form."""
+    """`-log π(a|s)`, or `mean_d (π(s) - a)^2` of the deterministic form.
+
+    Args:
+        policy: gives mean and spread, or the action alone where deterministic.
+        batch: of the policy's terms: `s` and `a`.
+        kind: of distribution, or `deterministic`.
+    """
     if kind == "deterministic":
         return ((jnp.tanh(policy(batch.observation)) - batch.action) ** 2).mean(axis=-1)
     return -log_likelihood(kind, gaussian(policy, batch.observation, kind), batch.action)

@@ -162,7 +162,13 @@ def conservative_gap(
 def sampled(
     mean: Float[Array, "B A"], log_std: Float[Array, "B A"], noise: Float[Array, "B *n A"]
 ) -> tuple[Float[Array, "B *n A"], Float[Array, "B *n"]]:
-    """Actions of a policy and their log densities, for noise with or without an axis of samples."""
+    """Actions of a policy and their log densities, for noise with or without an axis of samples.
+
+    Args:
+        mean: of the normal before it is squashed.
+        log_std: its `log σ`.
+        noise: standard normal: a draw a state, or n of them.
+    """
     if noise.ndim == 3:
         mean, log_std = mean[:, None, :], log_std[:, None, :]
     raw = mean + jnp.exp(log_std) * noise
@@ -173,7 +179,13 @@ def sampled(
 def q_of_actions(
     critic: TwinQ, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
 ) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
-    """Twin values of several actions a state."""
+    """Twin values of several actions a state.
+
+    Args:
+        critic: both networks.
+        observation: `s`.
+        action: `a_1 ... a_n` in [-1, 1] at each state.
+    """
     return (
         values_of_actions(critic.first, observation, action),
         values_of_actions(critic.second, observation, action),
@@ -183,7 +195,16 @@ def q_of_actions(
 def soft_target(
     state: CQLState, batch: Batch, mean: Array, log_std: Array, noise: Array, config: CQLConfig
 ) -> Float[Array, " B"]:
-    """`y = r + γ (1-d) min_k Q'_k(s', a')`, `a'` of the policy at `s'`; with the config's variants."""
+    """`y = r + γ (1-d) min_k Q'_k(s', a')`, `a'` of the policy at `s'`; with the config's variants.
+
+    Args:
+        state: holds the target critic `Q'` and `α`.
+        batch: of the evaluation term: rewards, `γ (1-d)` and `s'`.
+        mean: of the policy at `s'`, before it is squashed.
+        log_std: its `log σ`.
+        noise: standard normal, (B, A); (B, n, A) where the backup takes the best of n actions.
+        config: says whether the backup takes a maximum, and whether it counts entropy.
+    """
     action, log_likelihood = sampled(mean, log_std, noise)
     if config.max_target_backup:
         q = jnp.minimum(*q_of_actions(state.target_critic, batch.next_observation, action))
@@ -200,7 +221,15 @@ def soft_target(
 def actor_objective(
     policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise, config: CQLConfig
 ) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy's mean, deviation and density."""
+    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy's mean, deviation and density.
+
+    Args:
+        policy: the one that is improved.
+        state: holds the critic, `α`, and how many updates there were.
+        minibatch: with its weights; those of improvement act here.
+        noise: of the update.
+        config: its first `warmup_updates` updates copy the data's actions instead of seeking value.
+    """
     batch = minibatch.policy_batch
     mean, log_std = policy(batch.observation)
     action, log_likelihood = sampled(mean, log_std, noise.policy)
@@ -221,20 +250,38 @@ def alpha_objective(
     action_size: int,
     config: CQLConfig,
 ) -> Float[Array, ""]:
-    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `H`."""
+    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `H`.
+
+    Args:
+        log_alpha: `log α`.
+        log_likelihood: `log π(a|s)` of the policy's own actions; no gradient passes.
+        weight: of improvement, each at least 0.
+        action_size: `A`; `H` is -A where the config has none.
+        config: holds `H`.
+    """
     target = -float(action_size) if config.target_entropy is None else config.target_entropy
     return weighted_mean(weight, -log_alpha * (log_likelihood + target))
 
 
 def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
-    """`α'` of the Lagrange form."""
+    """`α'` of the Lagrange form.
+
+    Args:
+        log_multiplier: its logarithm before it is clipped.
+    """
     return jnp.clip(jnp.exp(log_multiplier), 0, MULTIPLIER_MAX)
 
 
 def multiplier_objective(
     log_multiplier: Float[Array, ""], excess: Float[Array, ""], config: CQLConfig
 ) -> Float[Array, ""]:
-    """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`."""
+    """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`.
+
+    Args:
+        log_multiplier: `log α'`.
+        excess: weighted mean of gap minus `gap_target`, both critics summed; no gradient passes.
+        config: holds `min_q_weight`.
+    """
     return -multiplier_of(log_multiplier) * config.min_q_weight * excess / 2
 
 
@@ -270,7 +317,17 @@ def critic_objective(
     log_density: Float[Array, "B K"] | None,
     config: CQLConfig,
 ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
-    """Squared errors of both critics, and the gap's excess times `α' min_q_weight`."""
+    """Squared errors of both critics, and the gap's excess times `α' min_q_weight`.
+
+    Args:
+        critic: both networks.
+        multiplier: `α'` of the Lagrange form, else 1.
+        minibatch: with its weights: of evaluation on the squared errors, of the constraint on the gap.
+        target: `y` of the evaluation term's rows.
+        action: K sampled actions a state of the policy's rows.
+        log_density: of these actions under what they were drawn from; None: no importance sampling.
+        config: holds the penalty's settings.
+    """
     batch, weight = minibatch.policy_batch, minibatch.weight
     # The data's action and the sampled ones in one call a network.
     together = jnp.concatenate([batch.action[:, None, :], action], axis=1)

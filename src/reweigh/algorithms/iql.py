@@ -77,7 +77,13 @@ class Actor(eqx.Module):
     def log_likelihood(
         self, observation: Float[Array, "B S"], action: Float[Array, "B A"], masks: Masks = ()
     ) -> Float[Array, " B"]:
-        """`log π(a|s)`; the normal itself is not squashed."""
+        """`log π(a|s)`; the normal itself is not squashed.
+
+        Args:
+            observation: `s`.
+            action: `a` in [-1, 1].
+            masks: of dropout, one a hidden layer; none: no dropout.
+        """
         mean = jnp.tanh(self.mlp(observation, masks))
         log_std = jnp.clip(self.log_std, LOG_STD_MIN, LOG_STD_MAX)
         return gaussian_log_likelihood(action, mean, jnp.broadcast_to(log_std, mean.shape))
@@ -95,14 +101,26 @@ class IQLState(eqx.Module):
 def value_loss(
     value: Float[Array, " B"], target_q: Float[Array, " B"], *, expectile: float
 ) -> Float[Array, " B"]:
-    """`L_2^τ(min_k Q'_k(s, a) - V(s))` (Equation 5)."""
+    """`L_2^τ(min_k Q'_k(s, a) - V(s))` (Equation 5).
+
+    Args:
+        value: `V(s)`.
+        target_q: `min_k Q'_k(s, a)` of the data's action.
+        expectile: `τ` in (0, 1): 0.5 is the mean, towards 1 the best action of the data.
+    """
     return expectile_loss(target_q - value, expectile=expectile)
 
 
 def critic_loss(
     q1: Float[Array, " B"], q2: Float[Array, " B"], target: Float[Array, " B"]
 ) -> Float[Array, " B"]:
-    """`Σ_k (r + γ (1-d) V(s') - Q_k(s, a))^2` (Equation 6)."""
+    """`Σ_k (r + γ (1-d) V(s') - Q_k(s, a))^2` (Equation 6).
+
+    Args:
+        q1: `Q_1(s, a)`.
+        q2: `Q_2(s, a)`.
+        target: `r + γ (1-d) V(s')`.
+    """
     return squared_error(q1, target) + squared_error(q2, target)
 
 
@@ -112,7 +130,15 @@ def actor_objective(
     weight: Float[Array, " B"],
     config: IQLConfig,
 ) -> Float[Array, ""]:
-    """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), with the cap before or after the weight."""
+    """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), with the cap before or after the weight.
+
+    Args:
+        log_likelihood: `log π(a|s)` of the data's action.
+        advantage: `A = min_k Q'_k(s, a) - V(s)`; no gradient passes.
+        weight: of improvement, each at least 0.
+        config: holds `β` (0 copies every action alike), the cap, and whether it acts before or after the
+            weight.
+    """
     if config.cap_after_weighting:
         copied = weight * jnp.exp(config.inverse_temperature * advantage)
         # 0 times an overflow is no number.

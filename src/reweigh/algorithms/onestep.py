@@ -118,19 +118,36 @@ class OnestepNoise(NamedTuple):
 
 
 def action_value(critic: MLP, observation: Float[Array, "B S"], action: Float[Array, "B A"]) -> Array:
-    """`Q(s, a)`."""
+    """`Q(s, a)`.
+
+    Args:
+        critic: one network.
+        observation: `s`.
+        action: `a` in [-1, 1].
+    """
     return critic(jnp.concatenate([observation, action], axis=-1))[:, 0]
 
 
 def sarsa_loss(q: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array, " B"]:
-    """`(Q(s, a) - r - γ (1-d) Q'(s', a'))^2` with the data's `a'` (Section 3)."""
+    """`(Q(s, a) - r - γ (1-d) Q'(s', a'))^2` with the data's `a'` (Section 3).
+
+    Args:
+        q: `Q(s, a)`.
+        target: `r + γ (1-d) Q'(s', a')`; no gradient passes.
+    """
     return squared_error(q, target)
 
 
 def exp_weight_loss(
     likelihood: Float[Array, " B"], advantage: Float[Array, " B"], config: OnestepConfig
 ) -> Float[Array, " B"]:
-    """`-min(exp((Q(s, a) - b(s)) / T), c) log π(a|s)` (Section 3, exponentially weighted imitation)."""
+    """`-min(exp((Q(s, a) - b(s)) / T), c) log π(a|s)` (Section 3, exponentially weighted imitation).
+
+    Args:
+        likelihood: `log π(a|s)` of the data's action.
+        advantage: `Q(s, a) - b(s)`, `b` the mean value of the cloned policy's actions; no gradient passes.
+        config: holds `1/T` (0 clones) and the cap `c`.
+    """
     copied = exponential_advantage(
         advantage, inverse_temperature=config.inverse_temperature, limit=config.advantage_limit
     )

@@ -67,14 +67,24 @@ class SpreadActor(eqx.Module):
 
 
 def mean_network(actor: MLP | SpreadActor) -> MLP:
-    """The network of the mean, which acts."""
+    """The network of the mean, which acts.
+
+    Args:
+        actor: with a learned spread or without.
+    """
     return actor.mlp if isinstance(actor, SpreadActor) else actor
 
 
 def sampled_action(
     actor: MLP | SpreadActor, observation: Float[Array, "B S"], noise: Float[Array, "B A"]
 ) -> Float[Array, "B A"]:
-    """What the actor's loss sees: the mean, or with a learned spread a draw around it."""
+    """What the actor's loss sees: the mean, or with a learned spread a draw around it.
+
+    Args:
+        actor: with a learned spread or without.
+        observation: `s`.
+        noise: standard normal; without a spread it is not used.
+    """
     mean = jnp.tanh(mean_network(actor)(observation))
     if isinstance(actor, MLP):
         return mean
@@ -94,7 +104,14 @@ class TD3BCState(eqx.Module):
 def smoothed_target(
     state: TD3BCState, batch: Batch, noise: Float[Array, "B A"], config: TD3BCConfig
 ) -> Float[Array, " B"]:
-    """`y = r + γ (1-d) min_k Q'_k(s', clip(π'(s') + clip(ε, -c, c), -1, 1))` (TD3, Section 5.3)."""
+    """`y = r + γ (1-d) min_k Q'_k(s', clip(π'(s') + clip(ε, -c, c), -1, 1))` (TD3, Section 5.3).
+
+    Args:
+        state: holds the slow copies `π'` and `Q'`.
+        batch: of the evaluation term: rewards, `γ (1-d)` and `s'`.
+        noise: standard normal; `ε` is `policy_noise` times it.
+        config: holds `policy_noise` and `c`; 0 smooths nothing.
+    """
     smoothing = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
     next_action = jnp.clip(
         jnp.tanh(mean_network(state.target_actor)(batch.next_observation)) + smoothing, -1, 1
@@ -104,7 +121,12 @@ def smoothed_target(
 
 
 def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Array, " B"]:
-    """Weights below 1 raised, so that no transition loses its constraint."""
+    """Weights below 1 raised, so that no transition loses its constraint.
+
+    Args:
+        weight: of the constraint, each at least 0.
+        kind: `hard` raises to 1, `square-root` to `sqrt(w)`, others leave them.
+    """
     if kind == "hard":
         return jnp.maximum(weight, 1)
     if kind == "square-root":
@@ -113,7 +135,13 @@ def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Ar
 
 
 def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState:
-    """The state after an actor's step, at which both slow copies move."""
+    """The state after an actor's step, at which both slow copies move.
+
+    Args:
+        state: before, with the critic's step taken.
+        actor: after its step.
+        rate: of both slow copies, in (0, 1]: 1 copies at once.
+    """
     return TD3BCState(
         actor,
         state.critic,

@@ -47,7 +47,11 @@ class Value(eqx.Module):
     heads: tuple[MLP, ...]
 
     def each(self, observation: Float[Array, "*B S"]) -> tuple[Float[Array, "*B"], ...]:
-        """Every head's value."""
+        """Every head's value.
+
+        Args:
+            observation: `s`, with or without an axis of states.
+        """
         return tuple(head(observation)[..., 0] for head in self.heads)
 
     def __call__(self, observation: Float[Array, "*B S"]) -> Float[Array, "*B"]:

@@ -41,7 +41,11 @@ def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndar
 
 
 def episode_starts(episode_end: Bool[np.ndarray, " M"]) -> Int64[np.ndarray, " K"]:
-    """First row of each episode, given the last rows. The last row of all ends an episode in any case."""
+    """First row of each episode, given the last rows. The last row of all ends an episode in any case.
+
+    Args:
+        episode_end: whether a row is the last of its episode, of M >= 1 rows.
+    """
     ends = np.flatnonzero(episode_end[:-1])
     return np.concatenate([np.zeros(1, np.int64), ends + 1])
 
@@ -51,7 +55,13 @@ def discontinuities(
     next_observation: Float32[np.ndarray, "N S"],
     terminal: Bool[np.ndarray, " N"],
 ) -> Bool[np.ndarray, " N"]:
-    """Episode ends by the authors' rule: a terminal, a jump of over 1e-6, or the last row."""
+    """Episode ends by the authors' rule: a terminal, a jump of over 1e-6, or the last row.
+
+    Args:
+        observation: `s`, one row after the other as recorded.
+        next_observation: `s'`.
+        terminal: whether the episode ended by its own rules.
+    """
     end = terminal.copy()
     end[:-1] |= np.linalg.norm(observation[1:] - next_observation[:-1], axis=1) > DISCONTINUITY
     end[-1] = True

@@ -42,6 +42,9 @@ def is_made_here(path: Path) -> bool:
 def read_hdf5(path: Path) -> Rows:
     """Read a D4RL-layout file.
 
+    Args:
+        path: of the file; arrays by D4RL's names, other ones are left.
+
     Raises:
         DatasetError: it is no readable HDF5 file, or its arrays are no dataset.
     """
@@ -114,6 +117,9 @@ def unlike_d4rl(path: Path) -> str | None:
 
 def read_npz(path: Path) -> Rows:
     """Read a `.npz` with D4RL's names; a text array `env` may name the environment.
+
+    Args:
+        path: of the file.
 
     Raises:
         DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.

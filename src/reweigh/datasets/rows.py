@@ -147,7 +147,12 @@ def bounded_actions(
 
 
 def rows_digest(rows: Rows, row_rule: str) -> str:
-    """SHA-256 over the decoded arrays, in fixed order and type, and the row rule."""
+    """SHA-256 over the decoded arrays, in fixed order and type, and the row rule.
+
+    Args:
+        rows: as recorded, before actions are clipped or scaled.
+        row_rule: which of them are transitions.
+    """
     digest = hashlib.sha256()
     for name in ("observation", "action", "reward", "terminal", "timeout", "next_observation", "source"):
         column = getattr(rows, name)

@@ -27,7 +27,11 @@ class TargetView:
 
 
 def episode_end(transitions: Transitions) -> Bool[np.ndarray, " N"]:
-    """Whether a transition is the last kept one of its episode."""
+    """Whether a transition is the last kept one of its episode.
+
+    Args:
+        transitions: in the order of the record.
+    """
     end = np.ones(len(transitions), bool)
     end[:-1] = transitions.episode[1:] != transitions.episode[:-1]
     return end

@@ -42,6 +42,9 @@ ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
 def run_config(arguments: argparse.Namespace) -> "RunConfig":
     """The run that the flags of `train` describe.
 
+    Args:
+        arguments: parsed flags of `train`.
+
     Raises:
         ReweighError: they contradict one another, or the data cannot be read.
     """
@@ -101,14 +104,25 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
-    """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment."""
+    """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment.
+
+    Args:
+        arguments: parsed flags of `train`.
+    """
     if arguments.preset is None:
         return domain_of(arguments.data, arguments.env)
     return None if arguments.preset == "none" else arguments.preset
 
 
 def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | OperAFile, Scaling]:
-    """The method of `weigh` and its scaling, refusing flags that belong to another one."""
+    """The method of `weigh` and its scaling, refusing flags that belong to another one.
+
+    Args:
+        arguments: parsed flags of `weigh`.
+
+    Raises:
+        ConfigError: a flag has no meaning for the method, or a value none at all.
+    """
     kind = ALL_METHODS[arguments.method]
     own = {f.name for f in fields(kind)}
     if arguments.method == OperA.method:
@@ -297,7 +311,12 @@ def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
 
 
 def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
-    """The folder of a run whose flags name none."""
+    """The folder of a run whose flags name none.
+
+    Args:
+        arguments: parsed flags of `train`.
+        config: that they describe.
+    """
     from reweigh.options.presets import weights_of_paper
     from reweigh.runs import folder_name
 

@@ -151,7 +151,11 @@ def _published_rebalance(config: RunConfig, domain: str) -> Resample | Reweight:
 
 
 def weights_of_paper(paper: str | None) -> str:
-    """What a paper's preset means where nobody names weights: `aw`, `oper-r`; none under the ratios of DW."""
+    """What a paper's preset means where nobody names weights: `aw`, `oper-r`; none under the ratios of DW.
+
+    Args:
+        paper: the preset's name; None: none was named.
+    """
     return {"aw": "aw", "oper": "oper-r"}.get((paper or "").partition("-")[0], "uniform")
 
 

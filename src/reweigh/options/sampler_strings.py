@@ -84,7 +84,11 @@ def _ratio(part: str, weights: Weights, text: str, algorithm: str) -> DensityRat
 
 
 def convention_of(algorithm: str) -> str:
-    """Which of the published conventions an algorithm of ours follows: its own, else IQL's."""
+    """Which of the published conventions an algorithm of ours follows: its own, else IQL's.
+
+    Args:
+        algorithm: its name here.
+    """
     return algorithm if algorithm in CONVENTIONS else "iql"
 
 

@@ -121,7 +121,11 @@ def value_stage(learning: ValueLearning, number: int) -> Stage:
 
 
 def value_config(learning: ValueLearning) -> ValueConfig:
-    """Settings of the networks."""
+    """Settings of the networks.
+
+    Args:
+        learning: of OPER-A; its solver says which rates count.
+    """
     fast = learning.solver == "fast"
     return ValueConfig(
         critic=learning.critic,
@@ -132,7 +136,14 @@ def value_config(learning: ValueLearning) -> ValueConfig:
 
 
 def stage_tables(weight: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
-    """What a stage draws with: the weights of the one before; None in the first: uniform."""
+    """What a stage draws with: the weights of the one before; None in the first: uniform.
+
+    Args:
+        weight: at least 0 each, any sum above 0.
+
+    Raises:
+        WeightsError: these are no weights.
+    """
     return resample_tables(None if weight is None else weight / weight.sum())
 
 

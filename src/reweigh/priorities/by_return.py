@@ -216,7 +216,12 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
 
 
 def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndarray, " K"]:
-    """`G_k` of every episode, by the options."""
+    """`G_k` of every episode, by the options.
+
+    Args:
+        episodes: of K episodes, by the rows that are kept and by all that were recorded.
+        options: which of both, a shift of every reward, and whether returns are divided by lengths.
+    """
     returns = episodes.kept_return if options.kept_rows_only else episodes.whole_return
     lengths = episodes.kept_length if options.kept_rows_only else episodes.whole_length
     returns = returns + options.reward_shift * lengths
@@ -298,7 +303,12 @@ def aw_probability(
 def return_residual(
     returns: Float64[np.ndarray, " K"], first_observation: np.ndarray
 ) -> Float64[np.ndarray, " K"]:
-    """`G - v(s_0)`, `v` by ordinary least squares with intercept (minimum norm if underdetermined)."""
+    """`G - v(s_0)`, `v` by ordinary least squares with intercept (minimum norm if underdetermined).
+
+    Args:
+        returns: `G`.
+        first_observation: `s_0` of each episode, (K, S).
+    """
     states = first_observation.astype(np.float64)
     states = states - states.mean(axis=0)
     centered = returns - returns.mean()
@@ -363,7 +373,11 @@ def shuffle_over_episodes(
 
 
 def min_max(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"] | None:
-    """`(x - min x) / (max x - min x)`; None where all are equal."""
+    """`(x - min x) / (max x - min x)`; None where all are equal.
+
+    Args:
+        x: any numbers.
+    """
     low, high = x.min(), x.max()
     if not high > low:
         return None
@@ -372,6 +386,9 @@ def min_max(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"] | None:
 
 def softmax(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
     """Softmax with the maximum subtracted.
+
+    Args:
+        x: any finite numbers.
 
     Raises:
         WeightsError: a probability would not be finite.

@@ -69,6 +69,10 @@ def weights_of(
 def write_weights(path: Path | str, weights: WeightsFile) -> None:
     """Write `.npz` or, by its ending, `.parquet` with the same columns, whole or not at all.
 
+    Args:
+        path: where; an older file there is replaced.
+        weights: with what they were made of.
+
     Raises:
         WeightsError: the ending is another one, the folder is missing, or pyarrow is.
     """
@@ -101,6 +105,9 @@ def write_weights(path: Path | str, weights: WeightsFile) -> None:
 
 def read_weights(path: Path | str) -> WeightsFile:
     """Read a weights file.
+
+    Args:
+        path: `.npz`, or `.parquet` with at least `index` and `weight`.
 
     Raises:
         WeightsError: it is missing, damaged, or holds no weights.
@@ -145,6 +152,11 @@ def read_weights(path: Path | str) -> WeightsFile:
 
 def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> None:
     """Refuse weights of another dataset.
+
+    Args:
+        weights: from a file.
+        transitions: what they shall weigh.
+        path: of the file, for messages.
 
     Raises:
         WeightsError: the number of transitions, the rows that they are or the dataset's digest differ.

@@ -83,7 +83,11 @@ class ValueLearning:
         return sum(self.updates_of(stage) for stage in range(1, self.stages + 1))
 
     def updates_of(self, stage: int) -> int:
-        """Of one stage, counted from 1."""
+        """Of one stage, counted from 1.
+
+        Args:
+            stage: 1 up to the number of iterations.
+        """
         if self.solver == "fast":
             return self.fast_first_stage_updates if stage == 1 else self.fast_stage_updates
         return self.first_stage_updates if stage == 1 else self.stage_updates

@@ -118,7 +118,11 @@ def mixture(
 
 
 def ess_fraction(probability: Float64[np.ndarray, " N"]) -> float:
-    """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition."""
+    """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition.
+
+    Args:
+        probability: at least 0 each, any sum above 0.
+    """
     return float(probability.sum() ** 2 / ((probability**2).sum() * len(probability)))
 
 

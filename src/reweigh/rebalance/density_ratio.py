@@ -113,7 +113,14 @@ class BatchWeights(NamedTuple):
 def clipped_logit(
     state_action: Float[Array, " B"], state: Float[Array, " B"], settings: RatioSettings
 ) -> Float[Array, " B"]:
-    """`l(s, a) / T`: the logarithm of the ratio, up to a constant."""
+    """`l(s, a) / T`: the logarithm of the ratio, up to a constant.
+
+    Args:
+        state_action: of the network of `(s, a)`.
+        state: of the network of `s`.
+        settings: hold `T` (towards infinity all weights are alike), the bound `1 + clip`, and what is
+            clipped.
+    """
     limit, temperature = 1 + settings.clip, settings.temperature
     if settings.clipping == "scaled":
         return _clip(state_action / temperature, limit) + _clip(state / temperature, limit)
@@ -123,7 +130,12 @@ def clipped_logit(
 
 
 def batch_weights(logits: Logits, settings: RatioSettings) -> BatchWeights:
-    """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone."""
+    """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone.
+
+    Args:
+        logits: of both networks, on the batch.
+        settings: hold `T` and the clipping.
+    """
     return BatchWeights(
         jax.nn.softmax(clipped_logit(logits.state_action, logits.state, settings)),
         jax.nn.softmax(_state_logit(logits.state, settings)),
@@ -174,7 +186,12 @@ def ratio_loss(
 
 
 def logits_of(ratio: Ratio, batch: Batch) -> Logits:
-    """Both networks on a batch; the states and next states in one call."""
+    """Both networks on a batch; the states and next states in one call.
+
+    Args:
+        ratio: both networks.
+        batch: states, actions and next states.
+    """
     states = jnp.concatenate([batch.observation, batch.next_observation])
     state, next_state = jnp.split(ratio.state(states)[:, 0], 2)
     pair = jnp.concatenate([batch.observation, batch.action], axis=-1)

@@ -26,12 +26,23 @@ class ReweightTables(eqx.Module):
 
 
 def resample_tables(probability: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
-    """What `resample` draws with; None: uniform."""
+    """What `resample` draws with; None: uniform.
+
+    Args:
+        probability: `p`, at least 0 each, any positive sum; 0 is never drawn.
+
+    Raises:
+        WeightsError: these are no probabilities.
+    """
     return None if probability is None else build_alias_table(probability)
 
 
 def reweight_tables(probability: Float64[np.ndarray, " N"]) -> ReweightTables:
-    """What `reweight` multiplies with, `w = N p`."""
+    """What `reweight` multiplies with, `w = N p`.
+
+    Args:
+        probability: `p`, at least 0 each, any positive sum; a row of 0 drops out of the losses.
+    """
     return ReweightTables(jnp.asarray(probability / probability.mean(), jnp.float32))
 
 

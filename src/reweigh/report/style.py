@@ -39,6 +39,10 @@ def pyplot() -> Any:
 def save(figure: Any, path: Path) -> None:
     """Write a figure, whole or not at all, in the format of its ending.
 
+    Args:
+        figure: closed afterwards.
+        path: ending in .png, .pdf or .svg.
+
     Raises:
         RunError: it is no picture's ending, or the folder cannot be written.
     """

@@ -1,7 +1,7 @@
 """Onestep RL's first two stages as resumable trainings, kept in the cache by what they depend on.
 
-CACHE/onestep/{behavior,critic}-IDENTITY/seed-K is a run's folder (`reweigh.runs`). Runs that differ in how
-the policy improves share a clone and a value.
+CACHE/onestep/{behavior,critic}-IDENTITY/seed-K is a seed's folder (`reweigh.seed_folder`). Runs that differ in
+how the policy improves share a clone and a value.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,7 +70,12 @@ def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance
 
 
 def improvement_updates(config: RunConfig, algorithm: OnestepConfig) -> int:
-    """Length of the last stage: easy-bcq trains nothing there, its one update measures."""
+    """Length of the last stage: easy-bcq trains nothing there, its one update measures.
+
+    Args:
+        config: of the run.
+        algorithm: its settings.
+    """
     return 1 if algorithm.improvement == "easy-bcq" else config.num_updates
 
 
@@ -197,7 +202,12 @@ def earlier_seconds(stages: Sequence[SharedStage], seed: int) -> float | None:
 
 
 def blank(stages: Sequence[SharedStage], count: int) -> Learned:
-    """Zeros in the shapes of `learn_before`, for seeds whose checkpoint holds the real ones."""
+    """Zeros in the shapes of `learn_before`, for seeds whose checkpoint holds the real ones.
+
+    Args:
+        stages: the first ones, in their order.
+        count: of seeds; several have an axis in front.
+    """
 
     def zeros(leaf: Any) -> Any:
         return jnp.zeros((count, *leaf.shape) if count > 1 else leaf.shape, leaf.dtype)

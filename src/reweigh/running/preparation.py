@@ -57,6 +57,7 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
 
     Raises:
         WeightsError: they cannot be computed, read, or do not belong to this dataset.
+        RunError: the cache of OPER-A's values cannot be used, or learning them has diverged.
     """
     if isinstance(weights, WeightsPath):
         path = Path(weights.path)

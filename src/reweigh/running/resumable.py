@@ -111,7 +111,11 @@ class NothingBeside:
 
 
 def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
-    """Unfinished seeds in groups that stand at the same update, and so can be trained side by side."""
+    """Unfinished seeds in groups that stand at the same update, and so can be trained side by side.
+
+    Args:
+        folders: of seeds of one run.
+    """
     groups: dict[int, list[SeedFolder]] = {}
     for folder in folders:
         if not folder.finished:
@@ -121,7 +125,12 @@ def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
 
 
 def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[Progress], None]:
-    """Progress counted over all stages, `before` updates of which came earlier."""
+    """Progress counted over all stages, `before` updates of which came earlier.
+
+    Args:
+        report: told of the whole.
+        before: updates that were made in earlier stages.
+    """
     return lambda seen: report(replace(seen, update=before + seen.update))
 
 
@@ -146,7 +155,11 @@ def seconds_of(stages: Sequence[tuple[SeedFolder, int]]) -> float | None:
 
 
 def averages(sums: MetricSums) -> dict[str, float]:
-    """Means of one seed's metrics since the last record, by name."""
+    """Means of one seed's metrics since the last record, by name.
+
+    Args:
+        sums: since the last record.
+    """
     return {name: float(total / sums.periods) for name, total in sorted(sums.total.items())}
 
 

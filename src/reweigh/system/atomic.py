@@ -69,7 +69,12 @@ def read_npz(
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays, whole or not at all."""
+    """Write arrays, whole or not at all.
+
+    Args:
+        path: of the file.
+        arrays: by name.
+    """
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -87,6 +92,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all.
+
+    Args:
+        path: of the file.
+        text: written as UTF-8.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

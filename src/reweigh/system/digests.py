@@ -29,7 +29,11 @@ def file_digest(path: Path) -> str:
 
 
 def generator(text: str) -> np.random.Generator:
-    """Random numbers fixed by a text, in every version and on every machine."""
+    """Random numbers fixed by a text, in every version and on every machine.
+
+    Args:
+        text: the same text, the same numbers.
+    """
     digest = hashlib.sha256(text.encode()).digest()
     # NumPy's generator, not Python's: its stream is fixed across versions.
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
