@@ -1,9 +1,9 @@
 """A seed's folder: its only reader and writer.
 
 RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json, lock,
-command.lock}, a run of density ratios also weights.npz, and other arrays that a training leaves (`save_arrays`).
-A seed is finished when its result.json exists. Whatever is killed in between, the folder can be read: every file is
-replaced in one step, and metrics.csv is cut back to its checkpoint.
+command.lock}; of a run of density ratios also weights.npz. Other arrays that a training leaves are written by
+`save_arrays`. A seed is finished when its result.json exists. Whatever is killed in between, the folder can
+be read: every file is replaced in one step, and metrics.csv is cut back to its checkpoint.
 """
 
 import contextlib

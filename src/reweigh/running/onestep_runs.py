@@ -1,7 +1,7 @@
 """Onestep RL's first two stages as resumable trainings, kept in the cache by what they depend on.
 
-CACHE/onestep/{behavior,critic}-IDENTITY/seed-K is a seed's folder (`reweigh.seed_folder`). Runs that differ in
-how the policy improves share a clone and a value.
+CACHE/onestep/{behavior,critic}-IDENTITY is a run's folder (`reweigh.runs`). Runs that differ in how the
+policy improves share a clone and a value.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """OPER-A's value learning as resumable trainings, kept in the cache by what they depend on.
 
-CACHE/oper-a/IDENTITY/stage-J/seed-K is a seed's folder (`reweigh.seed_folder`) with the stage's weights in it.
+CACHE/oper-a/IDENTITY/stage-J is a run's folder (`reweigh.runs`), with the stage's weights in each seed's.
 """
 
 from collections.abc import Callable
