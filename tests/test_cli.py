@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import h5py
 import numpy as np
@@ -17,17 +18,21 @@ from reweigh.config import (
     DataConfig,
     EvaluationConfig,
     Mixture,
+    RebalanceConfig,
     Resample,
     Reweight,
     RunConfig,
 )
+from reweigh.datasets.episodes import EpisodeEnds
 from reweigh.datasets.load import load, load_record
+from reweigh.datasets.mixtures import Kind, Unit
 from reweigh.errors import ConfigError
-from reweigh.options.arguments import default_out, run_config, weigh_method
+from reweigh.options.arguments import ALL_METHODS, default_out, run_config, weigh_method
 from reweigh.options.presets import with_defaults
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling, weigh
+from reweigh.rebalance.density_ratio import CONVENTIONS
 
 
 @pytest.fixture
@@ -535,3 +540,28 @@ def test_a_run_without_an_environment_of_its_own_is_scored_in_its_datasets(tmp_p
     assert env_of({"data": {"spec": str(path), "env": None}}) == "Hopper-v4"
     assert env_of({"data": {"spec": str(path), "env": "Ant-v4"}}) == "Ant-v4"
     assert env_of({"data": {"spec": str(tmp_path / "gone.npz"), "env": None}}) is None
+
+
+def choices_of(command: str, flag: str) -> set[str]:
+    """What a command's parser lets a flag be."""
+    [commands] = [action for action in make_parser()._actions if isinstance(action.choices, dict)]
+    [found] = [a for a in commands.choices[command]._actions if flag in a.option_strings]
+    return set(found.choices)
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "known"),
+    [
+        ("weigh", "--method", ALL_METHODS),
+        ("weigh", "--transform", get_args(get_args(get_type_hints(Scaling)["transform"])[0])),
+        ("weigh", "--solver", get_args(get_type_hints(ValueLearning)["solver"])),
+        ("train", "--algorithm", ALGORITHMS),
+        ("train", "--rebalance", [method.kind for method in get_args(RebalanceConfig)]),
+        ("train", "--convention", CONVENTIONS),
+        ("train", "--episode-ends", get_args(EpisodeEnds)),
+        ("mix", "--kind", get_args(Kind)),
+        ("mix", "--share", get_args(Unit)),
+    ],
+)
+def test_a_flag_may_be_what_its_setting_may_be(command, flag, known):
+    assert choices_of(command, flag) == set(known)
