@@ -357,7 +357,7 @@ BAD_INSPECT = [
     ("inspect outside.hdf5", "expected actions in [-1, 1]"),
     ("inspect flags.hdf5", "expected 0 or 1 in 'terminals', but row 9 is 2 in flags.hdf5"),
     ("inspect flat.npz", "expected 'observations' of shape (rows, width)"),
-    ("inspect uneven.hdf5", "expected 400 rows as in 'observations', but 'reward' has 399 in uneven.hdf5"),
+    ("inspect uneven.hdf5", "expected 400 rows as in 'observations', but 'rewards' has 399 in uneven.hdf5"),
     ("inspect endless.hdf5", "expected 'timeouts' or a known episode limit, but endless.hdf5 has neither"),
     ("inspect cut-off.hdf5", "expected at least one transition"),
     ("inspect keyless.hdf5", "expected the keys observations, actions, rewards, terminals"),
@@ -797,7 +797,7 @@ BAD_TRAIN = [
     ),
     (
         f"{BC} --out out/r --weights renamed.npz",
-        "expected a complete weights file, but renamed.npz cannot be read (This file",
+        "expected a complete weights file, but renamed.npz cannot be read (it is no .npz",
     ),
     (f"{BC} --out out/r --weights empty.npz", "expected a complete weights file"),
     (f"{BC} --out out/r --weights garbage.npz", "expected a complete weights file"),
@@ -1452,7 +1452,7 @@ BAD_PLOT = [
     ),
     (
         "plot weights renamed.npz --out out/p.png",
-        "expected a complete weights file, but renamed.npz cannot be read (This file",
+        "expected a complete weights file, but renamed.npz cannot be read (it is no .npz",
     ),
     ("plot weights empty.npz --out out/p.png", "expected a complete weights file"),
     ("plot weights garbage.npz --out out/p.png", "expected a complete weights file"),
@@ -1466,36 +1466,39 @@ BAD_PLOT = [
     ),
     (
         "plot runs nowhere --out out/p.png",
-        "expected evaluated seeds in nowhere, but at least one has no evaluation",
+        "expected a run's config.json at nowhere/config.json",
     ),
     (
         "plot runs file --out out/p.png",
-        "expected evaluated seeds in file, but at least one has no evaluation",
+        "expected a run's config.json at file/config.json",
     ),
-    ("plot runs . --out out/p.png", "expected evaluated seeds in ., but at least one has no evaluation"),
+    ("plot runs . --out out/p.png", "expected a run's config.json at config.json"),
     (
         "plot runs folder --out out/p.png",
-        "expected evaluated seeds in folder, but at least one has no evaluation",
+        "expected a run's config.json at folder/config.json",
     ),
     (
         "plot runs small.hdf5 --out out/p.png",
-        "expected evaluated seeds in small.hdf5, but at least one has no evaluation",
+        "expected a run's config.json at small.hdf5/config.json",
     ),
     (
         "plot runs w.npz --out out/p.png",
-        "expected evaluated seeds in w.npz, but at least one has no evaluation",
+        "expected a run's config.json at w.npz/config.json",
     ),
-    (f"plot runs {LONG} --out out/p.png", "expected evaluated seeds in"),
+    (f"plot runs {LONG} --out out/p.png", "expected a run's config.json at"),
     (
         "plot runs 'no\nsuch' --out out/p.png",
-        "expected evaluated seeds in no\\nsuch, but at least one has no evaluation",
+        "expected a run's config.json at no\\nsuch/config.json",
     ),
-    ("plot runs Δ --out out/p.png", "expected evaluated seeds in Δ, but at least one has no evaluation"),
+    ("plot runs Δ --out out/p.png", "expected a run's config.json at Δ/config.json"),
     (
         "plot runs run/seed-0 --out out/p.png",
-        "expected evaluated seeds in run/seed-0, but at least one has no evaluation",
+        "expected a run's config.json at run/seed-0/config.json",
     ),
-    ("plot runs run/config.json --out out/p.png", "expected evaluated seeds in run/config.json"),
+    (
+        "plot runs run/config.json --out out/p.png",
+        "expected a run's config.json at run/config.json/config.json",
+    ),
     ("plot runs run-no-seeds --out out/p.png", "expected evaluated seeds in run-no-seeds"),
     ("plot runs run-odd-seed --out out/p.png", "expected evaluated seeds in run-odd-seed"),
     (
@@ -1563,7 +1566,10 @@ BAD_PLOT = [
         "plot runs run-returns-none --out out/p.png",
         "expected evaluated seeds in run-returns-none",
     ),
-    ("plot runs run-returns-missing --out out/p.png", "expected evaluated seeds in run-returns-missing"),
+    (
+        "plot runs run-returns-missing --out out/p.png",
+        "expected evaluated seeds in run-returns-missing",
+    ),
     (
         "plot runs run-returns-keyless --out out/p.png",
         "expected evaluations at run-returns-keyless/seed-0/returns.npz",
@@ -1580,7 +1586,10 @@ BAD_PLOT = [
         "plot runs run-returns-apart --out out/p.png",
         "expected seeds evaluated at the same updates",
     ),
-    ("plot runs run-half-evaluated --out out/p.png", "expected evaluated seeds in run-half-evaluated"),
+    (
+        "plot runs run-half-evaluated --out out/p.png",
+        "expected evaluated seeds in run-half-evaluated",
+    ),
     (
         "plot weights w.npz --out out/p.txt",
         "expected --out ending in .png or .pdf or .svg, but found 'out/p.txt'",
@@ -1649,7 +1658,7 @@ BAD_PLOT = [
     ),
     (
         "plot runs run nowhere --out out/p.png",
-        "expected evaluated seeds in nowhere, but at least one has no evaluation",
+        "expected a run's config.json at nowhere/config.json",
     ),
 ]
 

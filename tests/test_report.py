@@ -18,6 +18,7 @@ def make_run(path, returns_by_seed, env="Hopper-v4") -> RunFolder:
     for seed, returns in returns_by_seed.items():
         own = folder.seed(seed)
         own.path.mkdir(parents=True)
+        (path / "config.json").write_text("{}")
         update = 10 * np.arange(1, len(returns) + 1)
         array = np.asarray(returns, np.float64)
         own.save_returns(Returns(update, array, np.ones(array.shape, np.int64)))

@@ -132,7 +132,9 @@ def load_policy(path: Path) -> Policy:
         mean, scale, low, high = (_floats(file[n]) for n in ("mean", "scale", "action_low", "action_high"))
         meta = parse_json(str(file["meta"]))
     except (ValueError, KeyError) as error:
-        raise RunError(f"expected a policy at {path}, but it cannot be read. Train one first.") from error
+        raise RunError(
+            f"expected a policy at {path}, but it cannot be read. Name a run's folder or its policy.npz."
+        ) from error
     fits = mean.ndim == low.ndim == 1 and scale.shape == mean.shape and low.shape == high.shape
     if fits and best_of is None:
         fits = _lead(layers, len(mean), len(low))

@@ -82,8 +82,9 @@ def checked_rows(
     }
     for name, column in columns.items():
         if column is not None and len(column) != count:
+            recorded = name if name == "source" else f"{name}s"
             raise DatasetError(
-                f"expected {count} rows as in 'observations', but '{name}' has {len(column)} in {where}. "
+                f"expected {count} rows as in 'observations', but '{recorded}' has {len(column)} in {where}. "
                 "All arrays must have one row a step."
             )
     following = columns["next_observation"]

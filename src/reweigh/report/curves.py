@@ -113,9 +113,11 @@ def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
         path: of the figure.
 
     Raises:
-        RunError: a run has no evaluations, or the figure cannot be written.
+        RunError: a folder is no run or has no evaluations, or the figure cannot be written.
     """
     plt = pyplot()
+    for folder in folders:
+        folder.config()  # what is no run is said to be none
     curves = [learning_curve(folder) for folder in folders]
     if len({normalized for *_, normalized in curves}) > 1:
         raise RunError("expected runs that are all normalized or all not. Plot them apart.")

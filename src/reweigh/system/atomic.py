@@ -62,8 +62,12 @@ def read_npz(
     """
     try:
         # A stream of our own, because NumPy leaves a damaged file open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: convert(name, np.asarray(file[name])) for name in file.files}
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"PK":  # other bytes NumPy takes for a pickle, and says so
+                raise ValueError("it is no .npz file")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: convert(name, np.asarray(file[name])) for name in file.files}
     except Exception as error:  # on damaged bytes, zipfile and NumPy raise almost anything
         raise ValueError(first_line(error)) from error
 
