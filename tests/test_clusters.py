@@ -18,9 +18,9 @@ import pytest
 from conftest import SHARED
 from reweigh.errors import RunError
 from reweigh.runs import RunFolder
-from reweigh.sweeps.backends import run_on_ray
 from reweigh.sweeps.grid import Sweep, read_sweep
 from reweigh.sweeps.local import run_locally, slots_of
+from reweigh.sweeps.ray_cluster import run_on_ray
 
 SLURM_SCRIPTS = SHARED / "tools"
 

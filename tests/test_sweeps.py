@@ -23,20 +23,15 @@ from reweigh.datasets.scores import references
 from reweigh.datasets.suites import d4rl_names, set_names, suite_of
 from reweigh.errors import ConfigError, RunError
 from reweigh.runs import RunFolder
-from reweigh.sweeps import backends
-from reweigh.sweeps.backends import (
-    SLURM_TEMPLATE,
-    as_commands,
-    as_docker,
-    run_on_ray,
-    slurm_script,
-    start_screens,
-    submit_to_slurm,
-)
+from reweigh.sweeps import screen
 from reweigh.sweeps.grid import Sweep, Task, choose, make_sweep, named_sweeps, read_sweep
 from reweigh.sweeps.local import _next, _start, run_locally, slots_of
+from reweigh.sweeps.printed import as_commands, as_docker
 from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
+from reweigh.sweeps.ray_cluster import run_on_ray
 from reweigh.sweeps.record import read_asked, write_asked
+from reweigh.sweeps.screen import start_screens
+from reweigh.sweeps.slurm import SLURM_TEMPLATE, slurm_script, submit_to_slurm
 from reweigh.system.atomic import held, write_text
 from reweigh.system.processes import CORES
 
@@ -486,7 +481,7 @@ def test_a_template_that_is_wrong_or_missing_is_refused_before_anything_is_writt
 def test_screens_share_the_tasks_and_really_start(tmp_path, monkeypatch):
     fake_client(tmp_path, monkeypatch, "python-of-test", f'sleep 0.3; echo "$@" >> {tmp_path}/said')
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
-    monkeypatch.setattr(backends, "usable_cores", lambda: 7)
+    monkeypatch.setattr(screen, "usable_cores", lambda: 7)
     names = start_screens(fake_sweep(tmp_path, 0), range(1, 6), ["sweep", "x.toml"], screens=2)
     assert len(names) == 2
     deadline = time.monotonic() + 20

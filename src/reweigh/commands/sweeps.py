@@ -16,19 +16,14 @@ from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
 from reweigh.options.arguments import described_run
 from reweigh.priorities.oper_a import OperA
-from reweigh.sweeps.backends import (
-    as_commands,
-    as_docker,
-    run_on_ray,
-    slurm_script,
-    slurm_template,
-    start_screens,
-    submit_to_slurm,
-)
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
+from reweigh.sweeps.printed import as_commands, as_docker
 from reweigh.sweeps.progress import STATES, TYPICAL_RATE, Standing, hours_left, standing_of
+from reweigh.sweeps.ray_cluster import run_on_ray
 from reweigh.sweeps.record import merged_asked, write_asked
+from reweigh.sweeps.screen import start_screens
+from reweigh.sweeps.slurm import slurm_script, slurm_template, submit_to_slurm
 from reweigh.system.processes import INTERRUPTED
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reweigh.checks import check_count
+from reweigh.datasets.d4rl import VARIABLE
 from reweigh.errors import ConfigError
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import (
@@ -23,6 +24,8 @@ from reweigh.sweeps.progress import (
 from reweigh.sweeps.record import write_asked
 from reweigh.system.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 
+# Where results and datasets are kept, as variables say it; tasks elsewhere must hear of them.
+PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")
 # The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
 _MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9
 

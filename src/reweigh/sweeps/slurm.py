@@ -1,0 +1,138 @@
+"""A sweep as a job array of Slurm's: each job runs `reweigh sweep` on a range of tasks."""
+
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reweigh.errors import ConfigError, RunError
+from reweigh.sweeps.client import ask
+from reweigh.sweeps.grid import Sweep
+from reweigh.system.atomic import write_text
+
+_COMMON_ARRAY_LIMIT = 1000  # Slurm's MaxArraySize, where nobody has raised it
+
+SLURM_TEMPLATE = """#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --array=0-{last}
+#SBATCH --cpus-per-task={jobs}
+#SBATCH --mem-per-cpu=4G
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:TERM@120
+#SBATCH --output="{folder}/slurm/%A_%a.log"
+# At a preemption or the time limit every training saves its state; the job is queued again and goes on.
+cd {here}
+first=$(({first} + SLURM_ARRAY_TASK_ID * {chunk}))
+end=$((first + {chunk} < {end} ? first + {chunk} : {end}))
+{command} --tasks "$first:$end" --jobs {jobs} &
+child=$!
+trap 'kill -TERM $child 2>/dev/null' TERM
+wait $child
+code=$?
+while kill -0 $child 2>/dev/null; do
+  wait $child
+  code=$?
+done
+job="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+# A job that somebody has canceled is stopped in the same way, and stays so.
+if [ $code -eq 130 ] && scontrol show job --oneliner "$job" | grep -q JobState=RUNNING; then
+  scontrol requeue "$job"
+  sleep 60
+fi
+exit $code
+"""
+
+
+def slurm_script(
+    sweep: Sweep, tasks: range, again: Sequence[str], *, chunk: int, jobs: int, template: str = SLURM_TEMPLATE
+) -> str:
+    """The script of a job array, a job for every few tasks.
+
+    Args:
+        sweep: whose folder gets the logs.
+        tasks: their numbers.
+        again: the `reweigh sweep` that runs them here.
+        chunk: tasks a job.
+        jobs: tasks at a time in a job, one a core.
+        template: with names in braces.
+
+    Raises:
+        ConfigError: the template names something else.
+    """
+    names = {
+        "name": re.sub(r"\s+", "-", sweep.folder.name),
+        "first": tasks.start,
+        "end": tasks.stop,
+        "last": math.ceil(len(tasks) / chunk) - 1,
+        "folder": sweep.folder.absolute(),
+        "here": shlex.quote(os.getcwd()),
+        "chunk": chunk,
+        "jobs": jobs,
+        "command": shlex.join([sys.executable, "-m", "reweigh", *again]),
+    }
+    try:
+        return template.format(**names)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"expected only {', '.join(names)} in braces in the template, but found {error}. Double the "
+            "braces of the shell."
+        ) from error
+
+
+def slurm_template(sweep: Sweep, given: Path | None) -> str:
+    """A template of one's own, else that of an earlier submission, else the shipped one.
+
+    Args:
+        sweep: whose folder keeps it.
+        given: a file in place of both.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = given or _template_path(sweep)
+    if given is None and not path.exists():
+        return SLURM_TEMPLATE
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a template at {path}, but it cannot be read.") from error
+
+
+def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[str]) -> str:
+    """Queue a job array.
+
+    Args:
+        sweep: whose folder gets the script, and its template, to be edited.
+        script: from `slurm_script`.
+        template: that it was made of.
+        options: of `sbatch`, which stand above the script's own.
+
+    Returns:
+        What sbatch said.
+
+    Raises:
+        RunError: there is no sbatch, or it refused.
+    """
+    path = _template_path(sweep).with_name("sweep.sbatch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, script)
+    write_text(_template_path(sweep), template)
+    try:
+        return ask(["sbatch", *options, str(path)])
+    except RunError as error:
+        jobs = re.search(r"^#SBATCH --array=0-(\d+)", script, re.MULTILINE)
+        if jobs is None or int(jobs[1]) < _COMMON_ARRAY_LIMIT:
+            raise
+        raise RunError(
+            f"{error} Most clusters take arrays of up to {_COMMON_ARRAY_LIMIT} jobs, and this one has "
+            f"{int(jobs[1]) + 1}: raise --chunk, or submit ranges with --tasks."
+        ) from error
+
+
+def _template_path(sweep: Sweep) -> Path:
+    return sweep.folder / "slurm" / "template.sbatch"
