@@ -51,6 +51,9 @@ def test_results_are_of_the_seeds_that_were_asked_for(tmp_path):
     text = quickstart.as_text(quickstart.data_scores(load(quickstart.DATA)), [uniform, oper_r, aw])
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["uniform", "OPER-R", "AW"]
     assert "best 113.1" in text
+    assert "[" in text
+    [alone] = quickstart.results(compared[:1], [2], load(quickstart.DATA))
+    assert "none, of one seed" in quickstart.as_text(quickstart.data_scores(load(quickstart.DATA)), [alone])
 
 
 def rebalances(out, arms):

@@ -141,7 +141,7 @@ def as_text(data: EpisodeScores, rows: Sequence[ArmResult]) -> str:
     ]
     for row in rows:
         seeds = " ".join(f"{score:.1f}" for score in row.scores)
-        span = f"[{row.low:.1f}, {row.high:.1f}]"
+        span = f"[{row.low:.1f}, {row.high:.1f}]" if len(row.scores) > 1 else "none, of one seed"
         share = "" if row.good_mass is None else f"{100 * row.good_mass:.0f} %"
         lines.append(f"{row.label:<17} {row.iqm:>6.1f}    {span:<17} {seeds:<35} {share}".rstrip())
     lines.append(
