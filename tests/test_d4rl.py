@@ -23,7 +23,7 @@ from reweigh.datasets import d4rl, files
 from reweigh.datasets.d4rl import domain_of, fetch
 from reweigh.datasets.download import Patience
 from reweigh.datasets.files import memory_needed
-from reweigh.datasets.scores import limit_of, reference_of, references
+from reweigh.datasets.scores import catalog, limit_of, reference_of
 from reweigh.options.arguments import run_config
 
 NAME = "hopper-medium-v2"
@@ -190,8 +190,8 @@ def assert_same(one, other) -> None:
 
 
 def test_every_name_of_the_table_resolves_to_a_file_a_limit_two_references_and_a_domain(cache):
-    assert len(references()) == 148
-    for name, entry in references().items():
+    assert len(catalog()) == 148
+    for name, entry in catalog().items():
         assert d4rl.entry_of(name) == entry
         assert re.fullmatch(r"[a-z_0-9]+/[A-Za-z_0-9.-]+\.hdf5", entry.file)
         assert limit_of(f"d4rl:{name}", None) == entry.max_episode_steps
@@ -202,13 +202,13 @@ def test_every_name_of_the_table_resolves_to_a_file_a_limit_two_references_and_a
 
 
 def test_two_names_of_one_file_keep_their_own_limits():
-    one, other = references()["door-human-v1"], references()["door-human-longhorizon-v1"]
+    one, other = catalog()["door-human-v1"], catalog()["door-human-longhorizon-v1"]
     assert one.file == other.file
     assert (limit_of("d4rl:door-human-v1", None), limit_of("d4rl:door-human-longhorizon-v1", None)) == (
         200,
         300,
     )
-    shared = references()["door-human-v0"].file.rpartition("/")[2]
+    shared = catalog()["door-human-v0"].file.rpartition("/")[2]
     assert limit_of(shared, None) is None, "a file of datasets with 200 and 300 steps"
 
 
@@ -565,7 +565,7 @@ def test_the_command_line_says_how_far_a_download_is_and_fails_in_one_line(serve
 
 
 def test_train_takes_the_settings_of_the_datasets_domain_unless_told_otherwise(folder):
-    antmaze = references()["antmaze-umaze-v2"].file
+    antmaze = catalog()["antmaze-umaze-v2"].file
     (folder / antmaze).parent.mkdir()
     (folder / FILE).rename(folder / antmaze)
 
@@ -602,7 +602,7 @@ PAIRS = {
 
 
 def test_references_limits_and_files_are_those_of_d4rls_own_tables():
-    entries = references().values()
+    entries = catalog().values()
     for family, pair in PAIRS.items():
         assert {(e.reference_min, e.reference_max) for e in entries if e.family == family} == {pair}, family
     for name, expected in {
@@ -611,7 +611,7 @@ def test_references_limits_and_files_are_those_of_d4rls_own_tables():
         "antmaze-large-play-v0": (0.0, 1.0, 1000), "kitchen-mixed-v0": (0.0, 4.0, 280),
         "pen-human-v1": (96.262799, 3076.8331017826877, 100),
     }.items():  # fmt: skip
-        entry = references()[name]
+        entry = catalog()[name]
         assert (entry.reference_min, entry.reference_max, entry.max_episode_steps) == expected, name
     second = [e for e in entries if e.name.endswith("-v2") and e.family != "antmaze"]
     assert len(second) == 24

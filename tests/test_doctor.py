@@ -30,12 +30,12 @@ def test_a_folder_that_a_run_would_make_is_fine(tmp_path, capsys):
     [(("1.0", None), "ok"), (("999.0", None), "problem"), (("1.0", "1.5"), "note"), (("1.0", "999"), "ok")],
 )
 def test_versions_are_held_against_the_tested_range(tested, status, monkeypatch):
-    monkeypatch.setattr(doctor, "TESTED", {"numpy": tested})
+    monkeypatch.setattr(doctor, "REQUIRED", {"numpy": tested})
     (finding,) = doctor._versions()
     assert finding.status == status
 
 
 def test_a_missing_package_is_a_problem(monkeypatch):
-    monkeypatch.setattr(doctor, "TESTED", {"surely-not-installed": ("1.0", None)})
+    monkeypatch.setattr(doctor, "REQUIRED", {"surely-not-installed": ("1.0", None)})
     (finding,) = doctor._versions()
     assert (finding.status, finding.found) == ("problem", "not installed")

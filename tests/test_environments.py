@@ -6,7 +6,7 @@ import pytest
 from reweigh.cli import main
 from reweigh.datasets.d4rl import entry_of
 from reweigh.datasets.normalizer import identity_normalizer
-from reweigh.datasets.scores import limit_of, reference_of_env, references
+from reweigh.datasets.scores import catalog, limit_of, reference_of_env
 from reweigh.errors import ConfigError
 from reweigh.evaluation import evaluate, make_environment
 from reweigh.policy import Policy
@@ -50,7 +50,7 @@ def test_observations_actions_and_limit_are_those_of_the_dataset(name, sizes, op
     assert (observation.shape, environment.action_space.shape) == ((sizes[0],), (sizes[1],))
     assert environment.observation_space.shape == observation.shape
     assert (environment.action_space.low == -1).all()
-    assert environment.spec.max_episode_steps == references()[name].max_episode_steps
+    assert environment.spec.max_episode_steps == catalog()[name].max_episode_steps
     again, _ = environment.reset(seed=3)
     np.testing.assert_array_equal(observation, again)
 
@@ -183,7 +183,7 @@ def test_references_are_never_those_of_another_task():
         'Hopper-v4 {"max_episode_steps": [1]}', "d4rl:no-such-v0",
     ):  # fmt: skip
         assert reference_of_env(env) is None, env
-    for name, entry in references().items():
+    for name, entry in catalog().items():
         assert reference_of_env(f"d4rl:{name}") == (entry.reference_min, entry.reference_max)
         assert limit_of("any.hdf5", f"d4rl:{name}") == entry.max_episode_steps
         assert entry.env in (None, entry.evaluate_in, f"d4rl:{name}")

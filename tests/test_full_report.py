@@ -272,6 +272,13 @@ def test_weights_files_of_one_name_and_other_content_are_never_averaged(tmp_path
     assert [found.over_uniform["last"].over for found in did_it_help([uniform, *apart])] == [uniform, uniform]
 
 
+def test_equal_weights_at_two_paths_are_one_group(tmp_path):
+    for seed, path in enumerate(("w.npz", "/scratch/w.npz")):
+        make_run(tmp_path / str(seed), {seed: 30}, config({"type": "file", "path": path}), identity="1" * 64)
+    (group,) = groups_of(tmp_path)
+    assert [seed.number for seed in group.finished] == [0, 1]
+
+
 def test_a_seed_is_never_counted_twice(tmp_path, capsys):
     make_run(tmp_path / "a", {0: 1})
     make_run(tmp_path / "b", {0: 1})
@@ -374,6 +381,13 @@ def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp
     page = (tmp_path / "out" / "report.md").read_text()
     assert "Asked for by a sweep, and in no table: 2 seeds of" in page
     assert "seed 4" in page
+
+
+def test_another_tools_tasks_are_not_a_sweeps(tmp_path, capsys):
+    make_run(tmp_path / "runs" / "r", {0: 1})
+    for folder in (tmp_path, tmp_path / "runs"):
+        (folder / "tasks.json").write_text('{"version": "2.0.0", "tasks": []}')
+    assert report(capsys, tmp_path / "runs", "--out", tmp_path / "out")[0] == 0
 
 
 @pytest.mark.parametrize(

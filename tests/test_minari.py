@@ -14,7 +14,7 @@ from reweigh.cli import main
 from reweigh.config import DataConfig, EvaluationConfig, RunConfig
 from reweigh.datasets.describe import describe
 from reweigh.datasets.environment_names import environment_name, split_environment
-from reweigh.datasets.load import load, load_record
+from reweigh.datasets.load import load, load_record, needs_download
 from reweigh.datasets.observations import flatten
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.evaluation import make_environment
@@ -343,6 +343,7 @@ def test_a_download_under_way_or_killed_is_never_taken_for_the_whole(root, tmp_p
     data.mkdir(parents=True)  # what a killed one left
     (tmp_path / "cache/minari").mkdir(parents=True)
     (tmp_path / "cache/minari/made-ends-v0.begun").touch()
+    assert needs_download("minari:made/ends-v0")
     first = threading.Thread(target=load, args=("minari:made/ends-v0",))
     first.start()
     begun.wait(10)

@@ -225,6 +225,14 @@ def test_a_source_whose_share_is_no_row_is_refused():
         )
 
 
+def test_a_source_for_which_whole_episodes_leave_no_room_is_refused():
+    short, long = make_source([1] * 9), make_source([60])
+    sources = [Source(short, 0.5, good=True), Source(long, 0.25, good=False, name="b"),
+               Source(short, 0.25, good=False, name="c")]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"room for the bad \(c\) source"):
+        mix_several(sources, MixRecipe(ratio=0.5, size=100))
+
+
 def test_several_sources_on_the_command_line_say_what_they_gave(d4rl, capsys):
     line = ("mix --good d4rl:hopper-expert-v2:0.1 --bad d4rl/hopper-random-v2.hdf5:0.6 "
             "--bad d4rl:hopper-medium-v2:0.3 --size 9000 --seed 4")  # fmt: skip

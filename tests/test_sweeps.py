@@ -1,4 +1,4 @@
-"""Sweeps: what a file asks for, how tasks run, are killed and go on here, what other backends are told."""
+"""Sweeps: what a file asks for, how tasks run, are killed and go on here, what is started elsewhere."""
 
 import contextlib
 import json
@@ -18,16 +18,18 @@ import numpy as np
 import pytest
 
 import reweigh
-from reweigh.cli import main
-from reweigh.datasets.scores import references
+from reweigh.cli import main, make_parser
+from reweigh.commands.sweep_hours import hours_left
+from reweigh.datasets.scores import catalog
 from reweigh.datasets.suites import d4rl_names, set_names, suite_of
 from reweigh.errors import ConfigError, RunError
+from reweigh.options.arguments import described_run
 from reweigh.runs import RunFolder
 from reweigh.sweeps import screen
 from reweigh.sweeps.grid import Sweep, Task, choose, make_sweep, named_sweeps, read_sweep
 from reweigh.sweeps.local import _next, _start, run_locally, slots_of
 from reweigh.sweeps.printed import as_commands, as_docker
-from reweigh.sweeps.progress import hours_left, remember_failure, standing_of
+from reweigh.sweeps.progress import remember_failure, standing_of
 from reweigh.sweeps.ray_cluster import run_on_ray
 from reweigh.sweeps.record import read_asked, write_asked
 from reweigh.sweeps.screen import start_screens
@@ -132,7 +134,7 @@ def test_sets_of_datasets_hold_names_that_are_known():
     for specs in set_names().values():
         assert len(set(specs)) == len(specs)
         for spec in specs:
-            assert all(name in references() for name in d4rl_names(spec)), spec
+            assert all(name in catalog() for name in d4rl_names(spec)), spec
     assert sum(len(specs) for specs in set_names().values()) == 149
 
 
@@ -301,6 +303,13 @@ with RunFolder(pathlib.Path(sys.argv[1])).seed(0).{held}():
     assert standing_of(sweep, sweep.tasks[0]).state == "waiting"
 
 
+def hours_of(standings):
+    """`hours_left`, with the runs that the tasks' words describe."""
+    parse = make_parser().parse_args
+    words = {standing.task.words for standing in standings}
+    return hours_left(standings, {each: described_run(parse(["train", *each]), None) for each in words})
+
+
 def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
     sweep = Sweep(tmp_path, tuple(
         Task(("x", "--algorithm", "bc", "--num-updates", "7200"), tmp_path / "d/r", seed) for seed in (0, 1)
@@ -311,7 +320,7 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
     standings = [standing_of(sweep, task) for task in sweep.tasks]
     assert [s.state for s in standings] == ["finished", "waiting"]
     assert standings[0].score == 12.5
-    assert hours_left(standings) == pytest.approx(1.0)
+    assert hours_of(standings) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -320,13 +329,29 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
         (("--algorithm", "iql"), 120),
         (("--algorithm", "iql", "--paper", "dw-iql"), 0.59 * 120),
         (("--algorithm", "iql", "--paper", "dw-iql", "--sampler", "uniform"), 120),
-        (("--algorithm", "cql", "--sampler", "DRW-K0.2"), 0.88 * 9),
+        (("--algorithm", "cql", "--sampler", "uniform+DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001"), 0.88 * 9),
         (("--algorithm", "bc", "--hidden", "256", "256"), 16 * 20),
+        (("--algorithm", "bc", "--hidden", "1024"), 2 * 20),
+        (("--algorithm", "bc", "--set", "algorithm.hidden=512,512"), 4 * 20),
     ],
 )
 def test_hours_know_what_slows_a_training(words, rate, tmp_path):
     sweep = Sweep(tmp_path, (Task(("x", *words, "--num-updates", "3600"), tmp_path / "d/r", 0),))
-    assert hours_left([standing_of(sweep, sweep.tasks[0])]) == pytest.approx(1 / rate)
+    assert hours_of([standing_of(sweep, sweep.tasks[0])]) == pytest.approx(1 / rate)
+
+
+@pytest.mark.parametrize(
+    ("words", "updates"),
+    [
+        (("--algorithm", "iql", "--set", "num_updates=3600"), 3600),
+        (("--algorithm", "iql"), 1_000_000),
+        (("--algorithm", "onestep", "--set", "algorithm.improvement=easy-bcq"), 1),
+    ],
+)
+def test_hours_are_of_the_updates_that_a_run_makes(words, updates, tmp_path):
+    sweep = Sweep(tmp_path, (Task(("x", *words), tmp_path / "d/r", 0),))
+    rate = {"iql": 120, "onestep": 4}[words[1]]
+    assert hours_of([standing_of(sweep, sweep.tasks[0])]) == pytest.approx(updates / rate / 3600)
 
 
 def test_a_training_under_way_tells_its_rate_and_how_far_it_is(tmp_path):
@@ -336,7 +361,7 @@ def test_a_training_under_way_tells_its_rate_and_how_far_it_is(tmp_path):
         seed.save_progress(3600, 2.0)
         found = standing_of(Sweep(tmp_path, (task,)), task)
     assert (found.state, found.update, found.updates_per_second) == ("running", 3600, 2.0)
-    assert hours_left([found]) == pytest.approx(0.5)
+    assert hours_of([found]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"update": Infinity, "updates_per_second": 1}',
@@ -635,13 +660,13 @@ def test_finished_runs_of_other_settings_are_not_taken_for_the_sweeps_own(tmp_pa
     path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
     words = ["sweep", path, "--out", str(out), "--launch", "script"]
     assert main(words) == 0
-    before = (out / "tasks.json").read_bytes()
+    before = (out / "reweigh-tasks.json").read_bytes()
     small_sweep(tmp_path, updates=60)
     for command in (words, ["status", path, "--out", str(out)]):
         capsys.readouterr()
         assert main(command) == 1
         assert "--num-updates 50" in capsys.readouterr().err
-    assert (out / "tasks.json").read_bytes() == before
+    assert (out / "reweigh-tasks.json").read_bytes() == before
 
 
 def test_a_sweep_remembers_what_was_asked_before(tmp_path):
@@ -650,20 +675,20 @@ def test_a_sweep_remembers_what_was_asked_before(tmp_path):
     write_asked(fake_sweep(tmp_path, 3))
     (asked,) = read_asked(tmp_path).values()
     assert asked.seeds == (0, 3)
-    (tmp_path / "tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
+    (tmp_path / "reweigh-tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
     with pytest.raises(RunError, match="cannot be read"):
         write_asked(sweep)
 
 
 def test_sweeps_that_start_at_once_in_one_folder_write_down_both(tmp_path):
     first, second = fake_sweep(tmp_path, 0), fake_sweep(tmp_path, 3)
-    with ThreadPoolExecutor() as pool, held(tmp_path / "tasks.lock", wait=False):
+    with ThreadPoolExecutor() as pool, held(tmp_path / "reweigh-tasks.lock", wait=False):
         begun = pool.submit(write_asked, second)
         time.sleep(0.2)
         # What the first writes while the second waits is not written over.
         plain = {str(task.run.relative_to(tmp_path)): list(task.words) for task in first.tasks}
         runs = {run: {"words": words, "seeds": [0]} for run, words in plain.items()}
-        write_text(tmp_path / "tasks.json", json.dumps({"runs": runs}))
+        write_text(tmp_path / "reweigh-tasks.json", json.dumps({"runs": runs}))
         assert not begun.done()
     begun.result(timeout=10)
     (asked,) = read_asked(tmp_path).values()

@@ -20,7 +20,7 @@ from reweigh.system.digests import file_digest, generator
 RANDOM = "random"
 
 # Far beyond it every action is at its bound.
-_MOST_NOISE = 1000.0
+MOST_NOISE = 1000.0
 
 
 def collect(
@@ -90,8 +90,8 @@ def _check_settings(policy: str | Path, num_steps: int, seed: int, action_noise:
         )
     if not 0 <= seed < 2**63:
         raise ConfigError(f"expected seed from 0 to below 2^63, but found {seed}.")
-    if not 0 <= action_noise <= _MOST_NOISE:
-        raise ConfigError(f"expected action_noise from 0 to {_MOST_NOISE:g}, but found {action_noise}.")
+    if not 0 <= action_noise <= MOST_NOISE:
+        raise ConfigError(f"expected action_noise from 0 to {MOST_NOISE:g}, but found {action_noise}.")
     if policy == RANDOM and action_noise:
         raise ConfigError(
             f"expected action_noise 0 with random actions, but found {action_noise}. "

@@ -16,11 +16,12 @@ from reweigh.evaluation import make_environment
 from reweigh.system.atomic import write_text
 
 # Lowest version that is asked for, and the first that is known to differ (None: none yet).
-TESTED: dict[str, tuple[str, str | None]] = {
+REQUIRED: dict[str, tuple[str, str | None]] = {
     "jax": ("0.4.35", None),
     "equinox": ("0.11.10", None),
     "optax": ("0.2.4", None),
     "numpy": ("1.26", None),
+    "scipy": ("1.11", None),
     "h5py": ("3.11", None),
     "gymnasium": ("1.0", None),
     "mujoco": ("3.1", "3.5"),
@@ -66,7 +67,7 @@ def _python() -> list[Finding]:
 
 def _versions() -> list[Finding]:
     findings = []
-    for package, (lowest, differs) in TESTED.items():
+    for package, (lowest, differs) in REQUIRED.items():
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

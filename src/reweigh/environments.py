@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from reweigh.datasets.environment_names import split_environment
 from reweigh.datasets.observations import flatten, key_order
-from reweigh.datasets.scores import PREFIX, Reference, references
+from reweigh.datasets.scores import PREFIX, Entry, catalog
 from reweigh.errors import ConfigError
 
 
@@ -73,7 +73,7 @@ def _open_as_d4rl(name: str) -> gymnasium.Env:
 
     What is set here and what remains different stands in docs/environments.md.
     """
-    known = references()
+    known = catalog()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else "An example is d4rl:antmaze-umaze-v2."
@@ -87,12 +87,12 @@ def _open_as_d4rl(name: str) -> gymnasium.Env:
     return _OPENERS.get(entry.family, _with_limit)(entry)
 
 
-def _with_limit(entry: Reference, **options: Any) -> gymnasium.Env:
+def _with_limit(entry: Entry, **options: Any) -> gymnasium.Env:
     assert entry.evaluate_in is not None
     return _make(entry.evaluate_in, {"max_episode_steps": entry.max_episode_steps, **options})
 
 
-def _ant(entry: Reference) -> gymnasium.Env:
+def _ant(entry: Entry) -> gymnasium.Env:
     """D4RL's 111 observations: its contact forces are 0 throughout."""
     forces = np.zeros(84)
     return _observing(_with_limit(entry), lambda observation: np.concatenate([observation, forces]), 111)
@@ -108,7 +108,7 @@ _KITCHEN_GOALS = {
 }
 
 
-def _kitchen(entry: Reference) -> gymnasium.Env:
+def _kitchen(entry: Entry) -> gymnasium.Env:
     """D4RL's 60 observations: positions of robot and objects, then the goal's, without velocities."""
     fourth = "bottom burner" if entry.name.startswith("kitchen-mixed") else "slide cabinet"
     tasks = ["microwave", "kettle", "light switch", fourth]
@@ -137,7 +137,7 @@ class _Adroit(gymnasium.Wrapper):
 
     _PEN_HEIGHT, _DROPPED = 26, 0.075
 
-    def __init__(self, entry: Reference):
+    def __init__(self, entry: Entry):
         super().__init__(_with_limit(entry))
         self.family = entry.family
 
@@ -198,7 +198,7 @@ class _AntMaze(_Maze):
 
     _SCALE = 4.0
 
-    def __init__(self, entry: Reference):
+    def __init__(self, entry: Entry):
         cells = _map_of(entry)
         size = entry.name.split("-")[1]
         row, column = _GOAL_CELLS[size]
@@ -235,7 +235,7 @@ class _AntMaze(_Maze):
 class _PointMaze(_Maze):
     """4 observations, positions counted in rows and columns; a reward at every step near a fixed goal."""
 
-    def __init__(self, entry: Reference):
+    def __init__(self, entry: Entry):
         cells = _map_of(entry)
         size = entry.name.split("-")[1]
         self.target = np.array((1, 1) if size == "umaze" else _GOAL_CELLS[size], float)
@@ -264,7 +264,7 @@ class _PointMaze(_Maze):
         return float(np.exp(-distance)) if self.dense else float(distance <= 0.5), False
 
 
-def _map_of(entry: Reference) -> list[list[Any]]:
+def _map_of(entry: Entry) -> list[list[Any]]:
     """Walls (1) and free cells (0) of today's maze, which are those of D4RL's."""
     assert entry.evaluate_in is not None
     _make(entry.evaluate_in, {}).close()  # registers it

@@ -1,7 +1,7 @@
 """load -> weigh -> train -> evaluate -> record: what `reweigh train` calls."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from reweigh.config import DensityRatio, Resample, RunConfig, identity, parts_of
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
-from reweigh.policy import BestOf, Layers, Policy
+from reweigh.policy import BestOf, Policy, in_numpy
 from reweigh.priorities.file import write_weights
 from reweigh.priorities.oper_a import OperA
 from reweigh.rebalance.density_ratio import density_ratio
@@ -326,9 +326,9 @@ class _Tried:
         prepared, best_of = self.prepared, None
         if network.best_of is not None:
             kind, critic, noise = network.best_of
-            best_of = BestOf(kind, _in_numpy(critic), np.asarray(noise))
+            best_of = BestOf(kind, in_numpy(critic), np.asarray(noise))
         return Policy(
-            layers=_in_numpy(network.layers),
+            layers=in_numpy(network.layers),
             normalizer=prepared.normalizer,
             action_low=prepared.transitions.info.action_low,
             action_high=prepared.transitions.info.action_high,
@@ -340,7 +340,3 @@ class _Tried:
             },
             best_of=best_of,
         )
-
-
-def _in_numpy(layers: Iterable[tuple[Any, Any]]) -> Layers:
-    return tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers)

@@ -42,7 +42,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     """Defaults shown, examples kept as written."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False) or action.default == []:
+        if action.default is None or action.default is False or action.default == []:
             return action.help
         return super()._get_help_string(action)
 
@@ -476,7 +476,9 @@ def _add_sweep(commands: Any) -> None:
     _add_sweep_source(parser, optional=True)
     parser.add_argument("--list", action="store_true", help="name the shipped sweeps")
     parser.add_argument("--dry-run", action="store_true", help="print the tasks and how long they may take")
-    parser.add_argument("--tasks", metavar="A:B", help="only these, counted from 0, B not included")
+    parser.add_argument(
+        "--tasks", type=_name, metavar="A:B", help="only these, counted from 0, B not included"
+    )
     parser.add_argument("--retry-failed", action="store_true", help="try again what had failed")
     parser.add_argument("--quiet", action="store_true", help="no line a task")
     launch = parser.add_argument_group("where")
@@ -552,7 +554,8 @@ def _add_report(commands: Any) -> None:
         type=_name,
         required=True,
         metavar="DIR",
-        help="folder of report.html, report.md, tables.md, tables.tex, tables.csv, curves.csv and figures",
+        help="folder of report.html, report.md, tables.md, tables.tex, tables.csv, curves.csv, "
+        "improvement.csv and figures",
     )
     parser.add_argument(
         "--allow-unfinished",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reweigh.datasets import load as datasets
 from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts
 from reweigh.datasets.load import DataConfig, Record, load_record
+from reweigh.datasets.load import load as load_with_bounds
 from reweigh.errors import ConfigError
 from reweigh.evaluation import action_bounds
 from reweigh.transitions import Transitions
@@ -85,7 +85,7 @@ def load_data(
             ones = np.ones(known.rows.action.shape[1], np.float32)
             return -ones, ones
 
-    transitions = datasets.load(
+    transitions = load_with_bounds(
         known,
         env=data.env,
         episode_ends=data.episode_ends,

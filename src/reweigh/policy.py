@@ -1,6 +1,7 @@
 """A trained policy without JAX: what evaluation runs and `policy.npz` holds."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from reweigh.system.atomic import parse_json, read_npz, write_npz
 
 Layers = tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
 """Kernel and bias of each layer, ReLU between them."""
+
+
+def in_numpy(layers: Iterable[tuple[Any, Any]]) -> Layers:
+    """Layers as a policy holds them.
+
+    Args:
+        layers: kernel and bias of each, in arrays of any kind.
+    """
+    return tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers)
+
 
 # Range of the log deviation that the second half of a normal policy's output spans.
 _LOG_STD_MIN, _LOG_STD_MAX = -5.0, 0.0

@@ -18,8 +18,6 @@ class RunDefaults(NamedTuple):
     """Data actions are clipped to plus or minus this."""
     locomotion_reward: RewardTransform = "none"
     """Reward transform on D4RL's locomotion tasks."""
-    oper_a_iteration: int = 4
-    """Which stage of OPER-A's weights its authors train with."""
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ class TD3BCConfig:
     """The actor's loss sees `tanh(m(s)) + σ z` with one learned `log σ` in [-5, 2] (OPER's bandit)."""
 
     name: ClassVar[str] = "td3-bc"
-    defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True, oper_a_iteration=5)
+    defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True)
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

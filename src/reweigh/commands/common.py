@@ -12,7 +12,6 @@ from typing import Any
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
-from reweigh.datasets.load import DataConfig
 from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
 from reweigh.errors import ConfigError, WeightsError
@@ -98,19 +97,8 @@ def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
         fetch_minari(spec.removeprefix(MINARI))
 
 
-def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataConfig:
-    """The dataset of the flags, or another one, and how they say to read it."""
-    return DataConfig(
-        spec=spec or arguments.data,
-        env=arguments.env,
-        episode_ends=arguments.episode_ends,
-        max_episode_steps=arguments.max_episode_steps,
-        clip_actions=arguments.clip_actions,
-    )
-
-
 def words_of(method: str, settings: dict[str, Any]) -> str:
-    """A method with the settings that its weights were really made with."""
+    """A method with the settings that its weights were really made with; 0, false and None are left out."""
     shown = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     text = ", ".join(f"{name}={_text(value)}" for name, value in shown.items() if value not in (None, False))
     return f"{method} ({text})" if text else method

@@ -6,14 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import (
-    data_asked,
-    fetch_all,
-    history,
-    is_policy_file,
-    out_path,
-    print_table,
-)
+from reweigh.commands.common import fetch_all, history, is_policy_file, out_path, print_table
 from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import is_made_here, write_hdf5
@@ -21,6 +14,7 @@ from reweigh.datasets.load import load_record
 from reweigh.datasets.minari import MINARI, is_minari
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
+from reweigh.options.arguments import data_asked
 
 
 def inspect(arguments: argparse.Namespace) -> int:

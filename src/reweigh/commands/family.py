@@ -15,7 +15,7 @@ def family(arguments: argparse.Namespace) -> int:
     from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
-    from reweigh.commands.studies import launch_family
+    from reweigh.commands.launch_family import launch_family
 
     if arguments.policy_seed is not None:
         raise ConfigError("--policy-seed has no meaning with --family. Leave it out.")

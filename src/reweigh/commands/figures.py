@@ -5,9 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import data_asked, fetch_all, out_path
+from reweigh.commands.common import fetch_all, out_path
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
+from reweigh.options.arguments import data_asked
 from reweigh.priorities.file import WeightsFile, check_fits, read_weights
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.transitions import Transitions

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,6 @@ from reweigh.runs import RunFolder
 from reweigh.statistics import interval
 from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
-
-# Of three value seeds, learned the fast way: worth a word where ten times as many are about to begin.
-_FAST_UPDATES = 90_000
 
 
 def launch(
@@ -119,7 +117,8 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
     missing.sort(key=lambda seed: is_being_learned(folder, method.learning, seed))
     if not quiet:
         total = len(missing) * method.learning.num_updates
-        faster = " (solver=fast takes 90 000)" if total > 10 * _FAST_UPDATES else ""
+        fast = len(missing) * replace(method.learning, solver="fast").num_updates
+        faster = f" (solver=fast takes {fast})" if total > 10 * fast else ""
         print(f"learning values for oper-a in {total} updates{faster}, kept in {folder}:", file=sys.stderr)
     return not run_jobs([ValueJob(data, method.learning, seed) for seed in missing], folder, quiet=quiet)
 

@@ -7,19 +7,18 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reweigh import __version__
 from reweigh.checks import check_count
 from reweigh.errors import ConfigError, RunError
 from reweigh.options.arguments import described_run
-from reweigh.priorities.oper_a import OperA
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
 from reweigh.sweeps.local import Event, run_locally, slots_of
 from reweigh.sweeps.printed import as_commands, as_docker
-from reweigh.sweeps.progress import STATES, TYPICAL_RATE, Standing, hours_left, standing_of
+from reweigh.sweeps.progress import STATES, Standing, standing_of
 from reweigh.sweeps.ray_cluster import run_on_ray
 from reweigh.sweeps.record import merged_asked, write_asked
 from reweigh.sweeps.screen import start_screens
@@ -53,7 +52,8 @@ def sweep(arguments: argparse.Namespace) -> int:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
     _refuse_strangers(arguments)
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
-    configs = _check_tasks(arguments, found)
+    configs = _configs(arguments, found)
+    _check_data(configs.values())
     numbers = choose(len(found.tasks), arguments.tasks)
     standings = [standing_of(found, found.tasks[number]) for number in numbers]
     script = _slurm_script(arguments, found, numbers) if arguments.launch == "slurm" else ""
@@ -108,36 +108,44 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
         slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
 
 
-def _check_tasks(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
+def _configs(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
     """The run that each task's words describe.
 
     What a training would refuse before it has read its dataset ends here, not in the middle of the night.
 
     Raises:
-        ConfigError: `train` would refuse a flag or a value of a run, or a dataset's file is not there.
+        ConfigError: `train` would refuse a flag or a value of a run.
     """
     configs = {}
     for words in dict.fromkeys(task.words for task in found.tasks):
         parsed = arguments.parse(["train", *words])
-        if ":" not in parsed.data and not os.path.exists(parsed.data):
-            raise ConfigError(
-                f"expected a dataset at {parsed.data}, but there is no such file. Paths start from here, not "
-                "from the sweep's file."
-            )
         configs[words] = described_run(parsed, parsed.env)
     return configs
 
 
+def _check_data(configs: Iterable["RunConfig"]) -> None:
+    """Refuse runs on a file that is not there."""
+    for spec in dict.fromkeys(config.data.spec for config in configs):
+        if ":" not in spec and not os.path.exists(spec):
+            raise ConfigError(
+                f"expected a dataset at {spec}, but there is no such file. Paths start from here, not from "
+                "the sweep's file."
+            )
+
+
 def status(arguments: argparse.Namespace) -> int:
     """Say how far a sweep is."""
+    from reweigh.commands.sweep_hours import hours_left
+
     found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
     merged_asked(found)
     standings = [standing_of(found, task) for task in found.tasks]
+    hours = hours_left(standings, _configs(arguments, found))
     if arguments.json:
         said = {
             "folder": str(found.folder),
             **{state: sum(s.state == state for s in standings) for state in STATES},
-            "core_hours_left": hours_left(standings),
+            "core_hours_left": hours,
             "tasks": [_as_json(standing) for standing in standings],
         }
         print(json.dumps(said, indent=2))
@@ -147,7 +155,7 @@ def status(arguments: argparse.Namespace) -> int:
         rate = f"{standing.updates_per_second:.0f}/s" if standing.updates_per_second else ""
         far = f"{standing.update}" if standing.state != "finished" and standing.update else ""
         print(f"{standing.state:<9} {standing.task.label:<50} {far:>8} {rate:>8}  {words}".rstrip())
-    print(f"\n{_counts(standings)}; about {hours_left(standings):.1f} core-hours left.")
+    print(f"\n{_counts(standings)}; about {hours:.1f} core-hours left.")
     return 0
 
 
@@ -225,38 +233,22 @@ def _source(arguments: argparse.Namespace, found: Sweep) -> list[str]:
 def _print_plan(
     found: Sweep, standings: Sequence[Standing], configs: dict[tuple[str, ...], "RunConfig"]
 ) -> None:
+    from reweigh.commands.sweep_hours import hours_left, hours_shared
+
     for standing in standings:
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
     runs = len({standing.task.run for standing in standings})
     print(
         f"\n{len(standings)} tasks, runs: {runs}, in {found.folder}: {_counts(standings)}; about "
-        f"{hours_left(standings):.1f} core-hours left, evaluations not counted."
+        f"{hours_left(standings, configs):.1f} core-hours left, evaluations not counted."
     )
     unfinished = [standing.task for standing in standings if standing.state != "finished"]
-    shared = _hours_shared([(configs[task.words], task.seed) for task in unfinished])
+    shared = hours_shared([(configs[task.words], task.seed) for task in unfinished])
     if shared:
         print(
             f"OPER-A's values and Onestep's first stages are shared: at most about {shared:.1f} core-hours "
             "more, as far as they are not in the cache."
         )
-
-
-def _hours_shared(planned: Sequence[tuple["RunConfig", int]]) -> float:
-    """Core-hours of what runs with the same data learn once."""
-    from reweigh.config import parts_of
-    from reweigh.experiment import stage_lengths
-
-    seconds: dict[Any, float] = {}
-    for config, run_seed in planned:
-        for part in parts_of(config.rebalance.weights):
-            for seed in part.value_seeds if isinstance(part, OperA) else ():
-                key = config.data.spec, part.learning, seed
-                seconds[key] = part.learning.num_updates / TYPICAL_RATE["value"]
-        if config.algorithm.name == "onestep":
-            clone, value, _ = stage_lengths(config)
-            key = config.data.spec, clone, value, run_seed
-            seconds[key] = clone / TYPICAL_RATE["clone"] + value / TYPICAL_RATE["sarsa"]
-    return sum(seconds.values()) / 3600
 
 
 def _counts(standings: Sequence[Standing]) -> str:

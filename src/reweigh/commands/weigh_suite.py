@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.datasets.load import plain_name
-from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, references
+from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, catalog
 from reweigh.datasets.suites import suite_names
 from reweigh.errors import ConfigError, ReweighError, WeightsError
 from reweigh.priorities.file import check_fits, read_weights
@@ -70,7 +70,7 @@ def matching(pattern: str) -> Sequence[str]:
     """
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return [pattern]
-    known = {PREFIX: references(), SUITE_PREFIX: suite_names()}
+    known = {PREFIX: catalog(), SUITE_PREFIX: suite_names()}
     for prefix, names in known.items():
         if pattern.startswith(prefix):
             found = [prefix + name for name in names if fnmatchcase(prefix + name, pattern)]

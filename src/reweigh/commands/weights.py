@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.commands.common import data_asked, fetch_all, is_weights_file, out_path, print_table, words_of
+from reweigh.commands.common import fetch_all, is_weights_file, out_path, print_table, words_of
 from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
-from reweigh.options.arguments import weigh_method
+from reweigh.options.arguments import data_asked, weigh_method
 from reweigh.priorities.by_return import ReturnMethod
 from reweigh.priorities.file import check_fits, read_weights, weights_of, write_weights
 from reweigh.priorities.oper_a import OperA, summarize_stages
@@ -22,6 +22,8 @@ from reweigh.priorities.published import OperAFile, read_published, write_publis
 from reweigh.priorities.summary import summarize
 from reweigh.priorities.weigh import Scaling
 from reweigh.priorities.weigh import weigh as compute
+from reweigh.runs import RunFolder
+from reweigh.seed_folder import SeedFolder
 from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
@@ -173,10 +175,22 @@ def _learned(arguments: argparse.Namespace, transitions: Transitions, method: Op
     return learned_priority(transitions, method)
 
 
+def _finished_seeds(folder: RunFolder, wanted: int | None) -> list[SeedFolder]:
+    """One seed of a run, or all that it has; refuse unfinished ones."""
+    seeds = [seed for seed in folder.seeds() if wanted in (None, seed.seed)]
+    if not seeds:
+        raise ConfigError(f"expected that seed in {folder.path}, but found none. Train it first.")
+    for seed in seeds:
+        if not seed.finished:
+            raise ConfigError(
+                f"expected finished seeds in {folder.path}, but seed {seed.seed} is not. Finish it with "
+                "reweigh train, or name another with --seed."
+            )
+    return seeds
+
+
 def export(arguments: argparse.Namespace) -> int:
     """Write the weights that a run learned."""
-    from reweigh.runs import RunFolder
-
     folder = RunFolder(Path(arguments.run))
     rebalance = folder.config().get("rebalance", {})
     name = arguments.out or f"{arguments.run}/weights.npz"
@@ -187,17 +201,7 @@ def export(arguments: argparse.Namespace) -> int:
             f"expected a run of density-ratio weights in {arguments.run}, but its weights were known before "
             "training. Write those with reweigh weigh."
         )
-    seeds = folder.seeds()
-    if arguments.seed is not None:
-        seeds = [seed for seed in seeds if seed.seed == arguments.seed]
-    if not seeds:
-        raise ConfigError(f"expected that seed in {arguments.run}, but found none. Train it first.")
-    for seed in seeds:
-        if not seed.finished:
-            raise ConfigError(
-                f"expected finished seeds in {arguments.run}, but seed {seed.seed} is not. Finish it with "
-                "reweigh train, or name another with --seed."
-            )
+    seeds = _finished_seeds(folder, arguments.seed)
     files = [read_weights(seed.weights_path) for seed in seeds]
     data = DataConfig(**folder.config()["data"])
     fetch_all([data.spec])

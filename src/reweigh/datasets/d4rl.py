@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
-from reweigh.datasets.download import Patience, Received, Report, Source, download
+from reweigh.datasets.download import Patience, Received, Remote, Report, download
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
-from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Reference, references
+from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Entry, catalog
 from reweigh.errors import DatasetError
 from reweigh.system import atomic
 from reweigh.system.cache import cache_folder
@@ -32,7 +32,7 @@ def _silent(received: Received) -> None:
     """Report nothing."""
 
 
-def entry_of(name: str) -> Reference:
+def entry_of(name: str) -> Entry:
     """What D4RL says of a dataset.
 
     Args:
@@ -41,7 +41,7 @@ def entry_of(name: str) -> Reference:
     Raises:
         DatasetError: there is no such dataset.
     """
-    known = references()
+    known = catalog()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         raise DatasetError(
@@ -89,7 +89,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
     path = _cached(entry)
     if path.is_file():
         return path
-    source = Source(
+    source = Remote(
         url=place.rstrip("/") + "/" + entry.file,
         check=unlike_d4rl,
         remedy=f"Connect to the network and run the same command again, put the file at {path}, or set "
@@ -100,8 +100,8 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
         with atomic.held(path.with_name(path.name + ".lock"), wait=True):
             if not path.is_file():  # else another process brought it while we waited
                 download(source, path, patience or Patience(), report)
-                if _read_record(path) is None:  # else the file was removed, and must come back as it was
-                    _write_record(path, file_digest(path))
+                if _recorded_digest(path) is None:  # else the file was removed, and must come back as it was
+                    _record_digest(path, file_digest(path))
     except OSError as error:
         raise DatasetError(
             f"cannot write {path} ({error.strerror}). Set REWEIGH_CACHE to a writable folder, or {VARIABLE} "
@@ -138,7 +138,7 @@ def d4rl_rows(name: str) -> Rows:
     folder = cache_folder() / "d4rl" / "decoded"
     try:
         source = SourceFile.of(path)
-        recorded = _read_record(path)
+        recorded = _recorded_digest(path)
         found = read_decoded(folder, kept_as, source)
         if found is not None and recorded in (None, found[0]):
             return replace(found[1], env=entry.env)
@@ -148,12 +148,12 @@ def d4rl_rows(name: str) -> Rows:
     if recorded not in (None, digest):
         raise DatasetError(
             f"expected {path} with the SHA-256 {recorded} that it had when it came, but found {digest}. "
-            f"Remove the file to have it brought again, or {_record(path).name} beside it to trust it."
+            f"Remove the file to have it brought again, or {_digest_file(path).name} beside it to trust it."
         )
     rows = read_hdf5(path)
     if recorded is None and path.is_relative_to(cache_folder()):
         with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
-            _write_record(path, digest)
+            _record_digest(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.env)
 
@@ -162,11 +162,11 @@ def _is_url(place: str) -> bool:
     return re.match("https?://", place) is not None
 
 
-def _cached(entry: Reference) -> Path:
+def _cached(entry: Entry) -> Path:
     return cache_folder() / "d4rl" / entry.file
 
 
-def _in_folder(entry: Reference, place: str) -> Path:
+def _in_folder(entry: Entry, place: str) -> Path:
     """A file that somebody put there, by D4RL's path, its last part, or the dataset's name."""
     folder = Path(place)
     if not os.path.isdir(folder):
@@ -183,13 +183,13 @@ def _in_folder(entry: Reference, place: str) -> Path:
     )
 
 
-def _record(path: Path) -> Path:
+def _digest_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _read_record(path: Path) -> str | None:
+def _recorded_digest(path: Path) -> str | None:
     """The digest beside a file, as `sha256sum` writes it."""
-    record = _record(path)
+    record = _digest_file(path)
     if not record.is_file():
         return None
     digest = (record.read_text(encoding="utf-8", errors="replace").split() or [""])[0]
@@ -201,5 +201,5 @@ def _read_record(path: Path) -> str | None:
     return digest
 
 
-def _write_record(path: Path, digest: str) -> None:
-    atomic.write_text(_record(path), f"{digest}  {path.name}\n")
+def _record_digest(path: Path, digest: str) -> None:
+    atomic.write_text(_digest_file(path), f"{digest}  {path.name}\n")

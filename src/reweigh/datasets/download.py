@@ -48,7 +48,7 @@ Report = Callable[[Received], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class Remote:
     """Where a file comes from, and what can be said of it."""
 
     url: str
@@ -58,7 +58,7 @@ class Source:
     """What to do where it cannot be had: a sentence."""
 
 
-def download(source: Source, path: Path, patience: Patience, report: Report) -> None:
+def download(source: Remote, path: Path, patience: Patience, report: Report) -> None:
     """Bring a file, which stands at its path only once it is whole and checked.
 
     What came before a failure stays beside it as `.part`, from which the next call goes on if the server
@@ -68,7 +68,7 @@ def download(source: Source, path: Path, patience: Patience, report: Report) -> 
         source: where from.
         path: where to; its folder must exist.
         patience: with the server.
-        report: called after every block.
+        report: called after every block, and before each further try.
 
     Raises:
         DatasetError: the server cannot be reached, has no such file or sends another, or the disk is full.
@@ -90,7 +90,7 @@ def download(source: Source, path: Path, patience: Patience, report: Report) -> 
                     f"expected {path.name} at {source.url}, but found {trouble}. {source.remedy}"
                 ) from error
         if wait_s is None:
-            kept = f"; {part.size()} bytes are kept, from which the next try goes on" if part.size() else ""
+            kept = f"; {part.size()} bytes are kept, from which the next try goes on" if part.known() else ""
             raise DatasetError(
                 f"expected {path.name} from {source.url}, but {trouble} "
                 f"({len(patience.waits_s) + 1} tries{kept}). {source.remedy}"
@@ -146,7 +146,7 @@ class _Part:
         self.note.unlink(missing_ok=True)
 
 
-def _receive(source: Source, part: _Part, stall_s: float, report: Report) -> None:
+def _receive(source: Remote, part: _Part, stall_s: float, report: Report) -> None:
     """One try, from where the last one stopped."""
     known = part.known()
     begin = part.size() if known else 0

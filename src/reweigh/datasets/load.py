@@ -13,7 +13,7 @@ from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_rows, is_at_hand, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
-from reweigh.datasets.minari import MINARI, is_minari, minari_folder, minari_rows
+from reweigh.datasets.minari import MINARI, is_here, is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import d4rl_names, is_suite, suite_rows
@@ -161,7 +161,7 @@ def needs_download(spec: str) -> bool:
         ReweighError: there is no such name.
     """
     if is_minari(spec):
-        return not os.path.isdir(minari_folder(spec.removeprefix(MINARI)) / "data")
+        return not is_here(spec.removeprefix(MINARI))
     return not all(map(is_at_hand, d4rl_names(spec)))
 
 

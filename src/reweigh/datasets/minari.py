@@ -84,6 +84,20 @@ def minari_rows(name: str) -> Rows:
     )
 
 
+def is_here(name: str) -> bool:
+    """Whether a dataset has been brought whole.
+
+    Args:
+        name: Minari's ID.
+    """
+    return os.path.isdir(minari_folder(name) / "data") and not os.path.exists(_begun(name))
+
+
+def _begun(name: str) -> Path:
+    """There as long as a download is under way, or was killed: what is there then is a part."""
+    return cache_folder() / "minari" / f"{name.replace('/', '-')}.begun"
+
+
 def fetch_minari(name: str) -> Path:
     """The folder of a dataset, brought from Minari's server where it is not here yet.
 
@@ -94,12 +108,11 @@ def fetch_minari(name: str) -> Path:
         DatasetError: it is no ID, Minari is not installed, or the dataset cannot be had.
     """
     folder = minari_folder(name)
-    kept = cache_folder() / "minari"
-    # There as long as a download is under way, or was killed: what is there then is a part.
-    begun = kept / f"{name.replace('/', '-')}.begun"
-    if os.path.isdir(folder / "data") and not os.path.exists(begun):
+    if is_here(name):
         return folder
     _check_reachable(name, folder)
+    begun = _begun(name)
+    kept = begun.parent
     try:
         kept.mkdir(parents=True, exist_ok=True)
         with held(begun.with_suffix(".lock"), wait=True):

@@ -155,6 +155,12 @@ def _mixed(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, list[_Pi
             )
         if number == len(sources):
             target = float(recipe.size - sum(pieces.count(recipe.unit) for pieces in drawn))
+            # Of two sources, the good one may fill it all: its ratio, which is recorded, then says so.
+            if target <= 0 and len(sources) > 2:
+                raise ConfigError(
+                    f"expected room for the {_label(source)} source, but whole episodes of the others fill "
+                    f"{recipe.size} {_things(recipe)}. Raise --size."
+                )
         drawn.append(_draw(source, target, recipe, rng))
     parts = [_take(source.rows, pieces) for source, pieces in zip(sources, drawn, strict=True)]
     rows = Rows(

@@ -24,7 +24,7 @@ _SCORED_ALIKE = (*_SAME, "ant", "door", "hammer", "relocate")
 
 
 @dataclass(frozen=True)
-class Reference:
+class Entry:
     """What D4RL says of one of its datasets."""
 
     name: str
@@ -52,11 +52,11 @@ class Reference:
 
 
 @cache
-def references() -> dict[str, Reference]:
+def catalog() -> dict[str, Entry]:
     """All datasets of D4RL by name."""
     text = resources.files("reweigh.datasets").joinpath("d4rl.csv").read_text(encoding="utf-8")
     return {
-        row["name"]: Reference(
+        row["name"]: Entry(
             name=row["name"],
             file=row["file"],
             reference_min=float(row["reference_min"]),
@@ -81,7 +81,7 @@ def gymnasium_id(env: str) -> str:
     Raises:
         ConfigError: what follows the ID is no JSON object.
     """
-    entry = references().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
+    entry = catalog().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
     return (entry.evaluate_in or env) if entry else split_environment(env)[0]
 
 
@@ -93,12 +93,12 @@ def reference_of_env(env: str) -> tuple[float, float] | None:
             `d4rl:NAME`.
     """
     if env.startswith(PREFIX):
-        entry = references().get(env.removeprefix(PREFIX))
+        entry = catalog().get(env.removeprefix(PREFIX))
         return (entry.reference_min, entry.reference_max) if entry else None
     env_id, options = split_environment(env)
     entries = [
         entry
-        for entry in references().values()
+        for entry in catalog().values()
         if entry.evaluate_in
         and entry.family in _SCORED_ALIKE
         and _family(entry.evaluate_in) == _family(env_id)
@@ -117,7 +117,7 @@ def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
         spec: `d4rl:NAME` or another.
         env: environment that the dataset is taken for, if known.
     """
-    entry = references().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
+    entry = catalog().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
     if entry and env in (None, entry.evaluate_in, entry.env):
         return entry.reference_min, entry.reference_max
     return reference_of_env(env) if env else None
@@ -134,11 +134,11 @@ def limit_of(file_name: str, env: str | None) -> int | None:
         The limit, in steps; `None` where the names tell none, or several.
     """
     stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
-    if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in references():
-        return references()[env.removeprefix(PREFIX)].max_episode_steps
-    if stem in references():
-        return references()[stem].max_episode_steps
-    entries = references().values()
+    if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in catalog():
+        return catalog()[env.removeprefix(PREFIX)].max_episode_steps
+    if stem in catalog():
+        return catalog()[stem].max_episode_steps
+    entries = catalog().values()
     of_file = [entry for entry in entries if stem == entry.file.rpartition("/")[2].removesuffix(".hdf5")]
     of_env = [
         entry

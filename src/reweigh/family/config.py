@@ -4,13 +4,12 @@ from dataclasses import dataclass, field
 
 from reweigh.algorithms.td3 import TD3Config
 from reweigh.checks import LARGEST_COUNT, check_count, check_range, check_seeds, require
+from reweigh.collection import MOST_NOISE
 from reweigh.config import to_dict
 from reweigh.system.digests import settings_digest
 
 # Settings that change which files are made of a training, not the training.
 _AFTERWARDS = ("num_steps", "checkpoint_interval", "rollout_steps", "rollout_noise", "medium_share")
-# Far beyond it every action is at its bound.
-_MOST_NOISE = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class FamilyConfig:
         check_range(self, "in (0, 1]", "medium_share")
         for name in ("exploration_noise", "rollout_noise"):
             noise = getattr(self, name)
-            require(0 <= noise <= _MOST_NOISE, name, f"from 0 to {_MOST_NOISE}", noise)
+            require(0 <= noise <= MOST_NOISE, name, f"from 0 to {MOST_NOISE:g}", noise)
         require(
             2 <= self.rollout_steps <= LARGEST_COUNT,
             "rollout_steps",

@@ -22,7 +22,7 @@ from reweigh.datasets.scores import reference_of_env
 from reweigh.errors import DatasetError, RunError
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.family.config import FamilyConfig
-from reweigh.policy import Policy, save_policy
+from reweigh.policy import Policy, in_numpy, save_policy
 from reweigh.rebalance.static import resample
 from reweigh.running.resumable import Interrupted, Progress, averages, refuse_divergence
 from reweigh.seed_folder import Returns, SeedFolder
@@ -139,10 +139,9 @@ class Training:
     def _policy(self, state: TrainState, **meta: Any) -> Policy:
         assert self.algorithm.actor is not None
         network = self.algorithm.actor(state.algorithm)
-        layers = tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in network.layers)
         normalizer = identity_normalizer(self.shapes.observation_size)
         meta = {"env": self.config.env, "algorithm": TD3Config.name, **meta}
-        return Policy(layers, normalizer, self.low, self.high, meta)
+        return Policy(in_numpy(network.layers), normalizer, self.low, self.high, meta)
 
     def _evaluate(self, state: TrainState, sums: MetricSums, returns: Returns) -> Returns:
         """Try the policy greedily and keep it, whatever it is worth."""

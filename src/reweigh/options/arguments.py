@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from reweigh.datasets.d4rl import domain_of
-from reweigh.datasets.load import load_record, plain_name
+from reweigh.datasets.load import DataConfig, load_record, plain_name
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import (
     AW,
@@ -39,6 +39,22 @@ ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
 }
 
 
+def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataConfig:
+    """The dataset of the flags, or another one, and how they say to read it.
+
+    Args:
+        arguments: parsed flags of a command that reads data.
+        spec: of another one.
+    """
+    return DataConfig(
+        spec=spec or arguments.data,
+        env=arguments.env,
+        episode_ends=arguments.episode_ends,
+        max_episode_steps=arguments.max_episode_steps,
+        clip_actions=arguments.clip_actions,
+    )
+
+
 def run_config(arguments: argparse.Namespace) -> "RunConfig":
     """The run that the flags of `train` describe.
 
@@ -61,7 +77,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     Raises:
         ReweighError: they contradict one another.
     """
-    from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, RunConfig
+    from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig
     from reweigh.options.dotted_settings import replace_fields
     from reweigh.options.presets import algorithm_defaults, evaluation_of, for_domain, for_paper
 
@@ -69,13 +85,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     domain = train_domain(arguments)
     evaluation = evaluation_of(domain)
     config = RunConfig(
-        data=DataConfig(
-            spec=arguments.data,
-            env=arguments.env,
-            episode_ends=arguments.episode_ends,
-            max_episode_steps=arguments.max_episode_steps,
-            clip_actions=arguments.clip_actions,
-        ),
+        data=data_asked(arguments),
         algorithm=algorithm,
         rebalance=_rebalance(arguments, domain),
         evaluation=EvaluationConfig(

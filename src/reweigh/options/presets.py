@@ -6,6 +6,7 @@ from typing import Any
 
 from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.iql import IQLConfig
+from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.config import (
     DensityRatio,
     EvaluationConfig,
@@ -70,6 +71,13 @@ def _keeping(given: Any, wanted: Any) -> Any:
     return replace(wanted, **kept)
 
 
+def _published_iteration(algorithm: str, domain: str | None) -> int:
+    """Which stage of OPER-A's weights its authors train with."""
+    if domain == "antmaze" and algorithm == IQLConfig.name:
+        return 3
+    return 5 if algorithm == TD3BCConfig.name else 4
+
+
 def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -> RunConfig:
     """The run with its algorithm's lengths and ways of preparing data, as its authors train there.
 
@@ -79,9 +87,7 @@ def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -
         domain: of D4RL, if known.
     """
     defaults = config.algorithm.defaults
-    stage = defaults.oper_a_iteration
-    if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
-        stage = 3
+    stage = _published_iteration(config.algorithm.name, domain)
 
     def of_stage(method: Any) -> Any:
         if not isinstance(method, FromAdvantages) or method.iteration is not None:

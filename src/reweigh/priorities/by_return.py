@@ -1,7 +1,8 @@
 """Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward; and two controls.
 
-All of them sum raw rewards over whole episodes (`docs/weights.md`). What ends in `_probability` returns `p`
-of shape (N,) in float64 that sums to 1, and the words of any fallback it had to take.
+Returns are sums of raw rewards over whole episodes, if the settings do not say otherwise (`docs/weights.md`).
+What ends in `_probability` returns `p` of shape (N,) in float64 that sums to 1, and the words of any fallback
+it had to take.
 """
 
 from dataclasses import dataclass, field, replace

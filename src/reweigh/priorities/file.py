@@ -67,7 +67,7 @@ def weights_of(
 
 
 def write_weights(path: Path | str, weights: WeightsFile) -> None:
-    """Write `.npz` or, by its ending, `.parquet` with the same columns, whole or not at all.
+    """Write `.npz` or, by its ending, `.parquet` with the same columns but `priority`, whole or not at all.
 
     Args:
         path: where; an older file there is replaced.

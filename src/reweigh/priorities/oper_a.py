@@ -86,7 +86,7 @@ class ValueLearning:
         """Of one stage, counted from 1.
 
         Args:
-            stage: 1 up to the number of iterations.
+            stage: 1 up to `stages`.
         """
         if self.solver == "fast":
             return self.fast_first_stage_updates if stage == 1 else self.fast_stage_updates

@@ -9,12 +9,11 @@ from jaxtyping import Float64
 from reweigh.report.collect import Dataset, Group
 from reweigh.report.document import Table
 from reweigh.report.labels import Settings, labels, nearest
-from reweigh.report.scores import HONEST, IMPROVEMENT_RESAMPLES, KINDS, seed_scores
+from reweigh.report.scores import ACROSS_RESAMPLES, HONEST, KINDS, seed_scores
 from reweigh.statistics import Interval, improvement_interval, interval, iqm
 
 _NONE = "–"
 _KIND = HONEST[0]
-_RESAMPLES = IMPROVEMENT_RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,10 @@ def _columns(inside: Mapping[str, Sequence[Group]]) -> tuple[Column, ...]:
                 label=name,
                 groups=tuple(inside[name]),
                 scores=own,
-                iqm=None if own is None else interval(own, "iqm", seed=0, num_resamples=_RESAMPLES),
+                iqm=None if own is None else interval(own, "iqm", seed=0, num_resamples=ACROSS_RESAMPLES),
                 over_uniform=None
                 if own is None or over is None
-                else improvement_interval(own, over, seed=0, num_resamples=_RESAMPLES),
+                else improvement_interval(own, over, seed=0, num_resamples=ACROSS_RESAMPLES),
             )
         )
     return tuple(columns)

@@ -170,7 +170,7 @@ def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
     environment = folder.environment()
     started = folder.seeds()
     settings = settings_of(config)
-    seeds = tuple(_read_seed(seed, folder.path) for seed in started)
+    seeds = tuple(_read_seed(seed) for seed in started)
     if settings["rebalance.type"] == "density-ratio":
         seeds = tuple(
             replace(seed, metrics=own.last_metrics()) for seed, own in zip(seeds, started, strict=True)
@@ -213,7 +213,7 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def _read_seed(folder: SeedFolder, run: Path) -> Seed:
+def _read_seed(folder: SeedFolder) -> Seed:
     returns = folder.load_returns()
     finished = folder.finished
     result = folder.result() if finished else {}
@@ -261,15 +261,20 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """
     datasets = _datasets(runs)
     found: dict[tuple[int, tuple[tuple[str, Any], ...]], dict[str, list[Run]]] = {}
+    called: dict[tuple[Any, ...], Settings] = {}
     for run, dataset in zip(runs, datasets, strict=True):
-        alike = found.setdefault((id(dataset), tuple(sorted(run.settings.items()))), {})
-        alike.setdefault(str(run.config.get("identity")), []).append(run)
+        identity = str(run.config.get("identity"))
+        # Equal weights may lie at several paths; the identity knows them by their content.
+        elsewhere = {name: value for name, value in run.settings.items() if not name.endswith(".path")}
+        settings = called.setdefault((id(dataset), identity, tuple(sorted(elsewhere.items()))), run.settings)
+        alike = found.setdefault((id(dataset), tuple(sorted(settings.items()))), {})
+        alike.setdefault(identity, []).append(run)
     by_id = {id(dataset): dataset for dataset in datasets}
     parts: list[tuple[Dataset, Settings, list[Run]]] = []
-    for (where, _), alike in found.items():
+    for (where, shared), alike in found.items():
         for identity, members in alike.items():
             told_apart = {"identity": identity[:12]} if len(alike) > 1 else {}
-            parts.append((by_id[where], {**members[0].settings, **told_apart}, members))
+            parts.append((by_id[where], {**dict(shared), **told_apart}, members))
     distinct = {tuple(sorted(settings.items())): settings for _, settings, _ in parts}
     label = dict(zip(distinct, labels(list(distinct.values())), strict=True))
     groups = [

@@ -9,11 +9,10 @@ from jaxtyping import Float, Int
 
 from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
+from reweigh.report.scores import CURVE_RESAMPLES
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.runs import RunFolder
 from reweigh.statistics import Interval, intervals
-
-_RESAMPLES = 2000
 
 
 def learning_curve(
@@ -79,7 +78,7 @@ def spans_over_seeds(scores: Float[np.ndarray, "V seeds"]) -> list[Interval]:
     Args:
         scores: of each seed.
     """
-    return intervals(scores, "iqm", seed=0, num_resamples=_RESAMPLES)
+    return intervals(scores, "iqm", seed=0, num_resamples=CURVE_RESAMPLES)
 
 
 def draw_spans(

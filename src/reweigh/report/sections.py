@@ -9,6 +9,8 @@ from reweigh.report.collect import Dataset, Group
 from reweigh.report.document import Block, Table, Text
 from reweigh.report.labels import weights_name
 from reweigh.report.scores import (
+    ACROSS_RESAMPLES,
+    CURVE_RESAMPLES,
     HONEST,
     IMPROVEMENT_RESAMPLES,
     KINDS,
@@ -262,7 +264,8 @@ def how_to_read() -> Text:
     return Text(
         "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
         f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "
-        f"{IMPROVEMENT_RESAMPLES} for probabilities. With few seeds they are too narrow: of five "
+        f"{IMPROVEMENT_RESAMPLES} for probabilities, {ACROSS_RESAMPLES} for datasets together, "
+        f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: of five "
         "normal runs about 83 % of the intervals for a mean hold the true one. The normalized score is 0 for "
         "a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very episodes that "
         "it reports, and so is no estimate of what a policy will do."

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from reweigh.algorithms.bc import make_bc
 from reweigh.algorithms.onestep import Learned, OnestepConfig, improvement_start, make_improvement, make_sarsa
@@ -32,10 +33,8 @@ from reweigh.running.resumable import (
 from reweigh.runs import RunFolder
 from reweigh.system.cache import cache_folder
 from reweigh.system.digests import settings_digest
+from reweigh.transitions import DatasetInfo, Transitions
 from reweigh.types import Rebalance, Shapes, Stage, State, Tables, rows_of
-
-_LOG_INTERVAL = 1000
-_CHECKPOINT_INTERVAL = 20_000
 
 
 @dataclass(frozen=True)
@@ -90,47 +89,19 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
     Raises:
         DatasetError: no row can teach a value.
     """
-    info = prepared.transitions.info
     rebalance, record = _evaluation_side(config)
-    weighted = prepared.probability if record else None
-    common = {
-        "dataset": info.digest,
-        "action_bounds": [info.action_low.tolist(), info.action_high.tolist()],
-        "action_limit": config.action_limit,
-        "normalize_observations": config.normalize_observations,
-        "rebalance": record,
-        "batch_size": config.batch_size,
-        "learning_rate": algorithm.learning_rate,
-        "hidden": list(algorithm.hidden),
-    }
-    clone = make_bc(algorithm.behavior)
-    sarsa = make_sarsa(algorithm)
-    cloning = Stage(clone, rebalance, algorithm.behavior_updates)
-    judging = Stage(sarsa, rebalance, algorithm.critic_updates)
-    transitions = prepared.transitions
-    # A row whose episode goes on without a record of the next action has no target.
-    kept = np.flatnonzero(transitions.has_next_action | transitions.terminal)
-    if not len(kept):
-        raise DatasetError(
-            "expected rows with a next action or a terminal, from which onestep learns a value, but found "
-            f"none in {info.spec}. Use a dataset of longer episodes."
-        )
-    probability = None if weighted is None else weighted[kept]
-    if probability is not None and not probability.sum() > 0:
-        raise DatasetError(
-            "expected a row of positive weight with a next action or a terminal, but found none. Use other "
-            "weights."
-        )
+    cloning = Stage(make_bc(algorithm.behavior), rebalance, algorithm.behavior_updates)
+    judging = Stage(make_sarsa(algorithm), rebalance, algorithm.critic_updates)
+    probability = prepared.probability if record else None
+    kept, probability_kept = _teaching_rows(prepared.transitions, probability)
 
     def cloning_work() -> Work:
         return Work(
             stage=cloning,
             shapes=prepared.shapes,
             batch_size=config.batch_size,
-            tables=_tables(config, weighted),
+            tables=_tables(config, probability),
             data=prepared.data,
-            log_interval=_LOG_INTERVAL,
-            checkpoint_interval=_CHECKPOINT_INTERVAL,
             number=1,
         )
 
@@ -138,11 +109,12 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
         return replace(
             cloning_work(),
             stage=judging,
-            tables=_tables(config, None if probability is None else probability / probability.sum()),
+            tables=_tables(config, probability_kept),
             data=rows_of(prepared.data, jnp.asarray(kept)),
             number=2,
         )
 
+    both = _depends_on(config, algorithm, prepared.transitions.info, record)
     clones = {"policy": algorithm.policy, "num_updates": algorithm.behavior_updates}
     judges = {
         "reward": config.reward,
@@ -151,9 +123,46 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
         "num_updates": algorithm.critic_updates,
     }
     return (
-        SharedStage("behavior", cloning, prepared.shapes, common | clones, cloning_work),
-        SharedStage("critic", judging, prepared.shapes, common | judges, judging_work),
+        SharedStage("behavior", cloning, prepared.shapes, both | clones, cloning_work),
+        SharedStage("critic", judging, prepared.shapes, both | judges, judging_work),
     )
+
+
+def _depends_on(
+    config: RunConfig, algorithm: OnestepConfig, info: DatasetInfo, rebalance: Any
+) -> dict[str, Any]:
+    """What makes another clone and another value."""
+    return {
+        "dataset": info.digest,
+        "action_bounds": [info.action_low.tolist(), info.action_high.tolist()],
+        "action_limit": config.action_limit,
+        "normalize_observations": config.normalize_observations,
+        "rebalance": rebalance,
+        "batch_size": config.batch_size,
+        "learning_rate": algorithm.learning_rate,
+        "hidden": list(algorithm.hidden),
+    }
+
+
+def _teaching_rows(
+    transitions: Transitions, probability: Float64[np.ndarray, " N"] | None
+) -> tuple[Int64[np.ndarray, " K"], Float64[np.ndarray, " K"] | None]:
+    """Rows that a value can be learned from, and their probabilities among themselves."""
+    # A row whose episode goes on without a record of the next action has no target.
+    kept = np.flatnonzero(transitions.has_next_action | transitions.terminal)
+    if not len(kept):
+        raise DatasetError(
+            "expected rows with a next action or a terminal, from which onestep learns a value, but found "
+            f"none in {transitions.info.spec}. Use a dataset of longer episodes."
+        )
+    if probability is None:
+        return kept, None
+    if not probability[kept].sum() > 0:
+        raise DatasetError(
+            "expected a row of positive weight with a next action or a terminal, but found none. Use other "
+            "weights."
+        )
+    return kept, probability[kept] / probability[kept].sum()
 
 
 def learn_before(

@@ -48,8 +48,8 @@ class Work:
     batch_size: int
     tables: Tables
     data: Batch
-    log_interval: int
-    checkpoint_interval: int
+    log_interval: int = 1000
+    checkpoint_interval: int = 20_000
     previous: State = None
     """Last algorithm state of the stage before, with a seed axis when there are several seeds."""
     number: int = 0

@@ -32,9 +32,6 @@ from reweigh.system.digests import settings_digest
 from reweigh.transitions import Transitions
 from reweigh.types import Shapes, State, TrainState
 
-_LOG_INTERVAL = 1000
-_CHECKPOINT_INTERVAL = 20_000
-
 
 def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
     """Where the cache keeps a value learning on a dataset.
@@ -145,8 +142,6 @@ def learn_weights(
             batch_size=learning.batch_size,
             tables=stage_tables(weight),
             data=data,
-            log_interval=_LOG_INTERVAL,
-            checkpoint_interval=_CHECKPOINT_INTERVAL,
             previous=previous,
             number=number,
         )

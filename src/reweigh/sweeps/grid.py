@@ -69,7 +69,7 @@ class Sweep:
     """Every task of a sweep file, in the order of starting."""
 
     folder: Path
-    """Of runs, logs and what backends write."""
+    """Of runs, logs and what starts them elsewhere."""
     tasks: tuple[Task, ...]
 
 

@@ -1,7 +1,6 @@
 """How far a sweep is, read from its run folders and logs."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,19 +13,6 @@ from reweigh.system.atomic import parse_json, write_text
 
 State = Literal["finished", "running", "failed", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
-
-TYPICAL_RATE = {
-    "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 20.0, "onestep": 4.0,
-    "value": 210.0, "clone": 20.0, "sarsa": 14.0,
-}  # fmt: skip
-"""Updates per second on one core where nothing has been measured yet (docs/results/speed.md; BC is as large
-as Onestep's clone)."""
-_TYPICAL_WIDTH = {"bc": 1024, "onestep": 1024}
-# Of it, where density ratios are learned as well.
-_WITH_RATIOS = {"cql": 0.88}
-_WITH_RATIOS_ELSE = 0.59
-# Of the last stage, where a task names none; of the other algorithms a million.
-PUBLISHED_UPDATES = {"bc": 500_000, "onestep": 100_000}
 
 
 @dataclass(frozen=True)
@@ -128,40 +114,3 @@ def _last_score(seed: SeedFolder) -> float | None:
     policy = seed.load_policy()
     env = policy.meta.get("env")
     return returns.last_score(policy.reference_in(env) if env else None)
-
-
-def hours_left(standings: Sequence[Standing]) -> float:
-    """Core-hours of what is not finished, by rates measured in this sweep or else typical ones.
-
-    Evaluations are not counted, nor what several tasks share: OPER-A's values, Onestep's first two stages.
-
-    Args:
-        standings: of all tasks.
-    """
-    measured: dict[str, list[float]] = {}
-    for standing in standings:
-        if standing.updates_per_second:
-            algorithm = standing.task.flag("algorithm", "iql")
-            measured.setdefault(algorithm, []).append(standing.updates_per_second)
-    seconds = 0.0
-    for standing in standings:
-        if standing.state != "finished":
-            algorithm = standing.task.flag("algorithm", "iql")
-            known = measured.get(algorithm)
-            rate = sum(known) / len(known) if known else _typical_rate(standing.task)
-            published = PUBLISHED_UPDATES.get(algorithm, 1_000_000)
-            wanted = float(standing.task.flag("num-updates", str(published)))
-            seconds += max(wanted - standing.update, 0.0) / rate
-    return seconds / 3600
-
-
-def _typical_rate(task: Task) -> float:
-    algorithm = task.flag("algorithm", "iql")
-    rate = TYPICAL_RATE.get(algorithm, 100.0)
-    wide = _TYPICAL_WIDTH.get(algorithm, 256)
-    # Of a task's own width: most of the time goes into products of these matrices.
-    rate *= (wide / float(task.flag("hidden", str(wide)))) ** 2
-    sampler = task.flag("sampler", "")
-    of_paper = not sampler and task.flag("paper", "").startswith("dw-")
-    learned = "density-ratio" in task.words or "DRW" in sampler or of_paper
-    return rate * _WITH_RATIOS.get(algorithm, _WITH_RATIOS_ELSE) if learned else rate

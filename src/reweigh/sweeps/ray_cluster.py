@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reweigh.errors import RunError
+from reweigh.errors import RunError, first_line
 from reweigh.runs import RunFolder
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.local import PLACES, Event, core_environment, gpu_environment
@@ -95,9 +95,10 @@ def _connected(address: str | None) -> Any:
     try:
         ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        place = address or "this machine"
         raise RunError(
-            f"expected a Ray cluster at {address}, but there is none ({str(error).splitlines()[0]}). Start "
-            "one with ray start --head, or leave out --address."
+            f"expected a Ray cluster at {place}, but there is none ({first_line(error)}). "
+            "Start one with ray start --head, or leave out --address."
         ) from error
     return ray
 

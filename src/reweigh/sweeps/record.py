@@ -1,4 +1,4 @@
-"""FOLDER/tasks.json: what a sweep asks for, so that what is missing or of other settings is seen."""
+"""FOLDER/reweigh-tasks.json: what a sweep asks for, so that what is missing or of other settings is seen."""
 
 import json
 import os
@@ -12,7 +12,12 @@ from reweigh.errors import RunError
 from reweigh.sweeps.grid import Sweep
 from reweigh.system.atomic import held, parse_json, write_text
 
-_NAME, _LOCK = "tasks.json", "tasks.lock"
+# Other tools, too, keep a tasks.json: a report looks around its runs for this name.
+_NAME, _LOCK = "reweigh-tasks.json", "reweigh-tasks.lock"
+
+
+# From a sweep's folder down to a seed's: FOLDER/DATASET/GROUP/seed-K.
+_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     asked = {}
     for root in roots:
         own = Path(os.path.realpath(root))
-        for above in own.parents:
+        for above in own.parents[:_LEVELS]:
             runs = {os.path.realpath(above / run): one.seeds for run, one in read_asked(above).items()}
             asked |= {run: seeds for run, seeds in runs.items() if Path(run).is_relative_to(own)}
         for place, folders, files in os.walk(root):

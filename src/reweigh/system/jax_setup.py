@@ -16,7 +16,7 @@ def set_up_jax() -> None:
     """Compute with one thread on the CPU, and keep compiled programs for the next process that needs them.
 
     Every seed of a run is a process of its own, with the same programs; compiling them takes longer than a
-    thousand updates. What the user has set for JAX stays as it is.
+    thousand updates. What the user has set for JAX stays as it is, but for the number of threads.
     """
     # XLA compiles for as many threads as it would start, one a core unless this says otherwise, and sums that
     # are split otherwise are rounded otherwise: a run would depend on how many cores it may use.
