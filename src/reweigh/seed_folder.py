@@ -1,9 +1,10 @@
-"""A seed's folder: its only reader and writer.
+"""A seed's folder: what is in it, and how it is read and written.
 
 RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json, lock,
-command.lock}; of a run of density ratios also weights.npz. Other arrays that a training leaves are written by
-`save_arrays`. A seed is finished when its result.json exists. Whatever is killed in between, the folder can
-be read: every file is replaced in one step, and metrics.csv is cut back to its checkpoint.
+command.lock}; of a run of density ratios also weights.npz (`weights_path`), of a family's training policies/
+(`reweigh.family.online`), and other arrays by `save_arrays`. A seed is finished when its result.json exists.
+Whatever is killed in between, the folder can be read: every file is replaced in one step, and metrics.csv is
+cut back to its checkpoint.
 """
 
 import contextlib
@@ -278,11 +279,16 @@ class SeedFolder:
 
     def save_policy(self, policy: Policy) -> None:
         """Replace the policy."""
-        save_policy(self.path / "policy.npz", policy)
+        save_policy(self.policy_path, policy)
 
     def load_policy(self) -> Policy:
         """The policy of the last evaluation or of the end."""
-        return load_policy(self.path / "policy.npz")
+        return load_policy(self.policy_path)
+
+    @property
+    def policy_path(self) -> Path:
+        """The policy, of the last evaluation or the last update."""
+        return self.path / "policy.npz"
 
     @property
     def weights_path(self) -> Path:

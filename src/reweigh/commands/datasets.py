@@ -112,7 +112,7 @@ def collect_command(arguments: argparse.Namespace) -> int:
                 f"expected --policy random or a run with trained seeds, but {arguments.policy} has "
                 f"{'no such seed' if seeds else 'none'}."
             )
-        policy = wanted[0].path / "policy.npz"
+        policy = wanted[0].policy_path
         trained_by = RunFolder(Path(arguments.policy)).environment().get("command")
         histories += [trained_by] if isinstance(trained_by, str) else []
     elif arguments.policy_seed is not None:
