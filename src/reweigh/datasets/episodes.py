@@ -100,25 +100,19 @@ def transitions_from_rows(
     *,
     keep_all: bool,
     episode_ends: EpisodeEnds,
-    max_episode_steps: int | None,
 ) -> Transitions:
     """Apply a row rule to recorded rows.
 
     Args:
-        rows: checked rows with actions in [-1, 1].
+        rows: checked rows with actions in [-1, 1]; without `timeouts` nothing but a terminal ends an episode.
         info: of the dataset, the rule's words included.
         keep_all: the `all` rule; false: D4RL's rule.
         episode_ends: `flags` trusts terminals and timeouts, `discontinuity` compares states.
-        max_episode_steps: the limit where the record has no `timeouts`.
 
     Raises:
         DatasetError: nothing is left.
     """
-    timeout = rows.timeout
-    if timeout is None:
-        timeout = np.zeros(len(rows), bool)
-        if max_episode_steps is not None and not keep_all:
-            timeout = limit_timeouts(rows.terminal, max_episode_steps)
+    timeout = np.zeros(len(rows), bool) if rows.timeout is None else rows.timeout
     kept = np.ones(len(rows), bool)
     if not keep_all:
         kept &= ~timeout

@@ -11,7 +11,7 @@ import numpy as np
 from reweigh.checks import check_choices, check_count
 from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_rows, is_at_hand, is_d4rl
-from reweigh.datasets.episodes import EpisodeEnds, transitions_from_rows
+from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.minari import MINARI, is_here, is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
@@ -105,24 +105,11 @@ def load(
     keep_all = rows.next_observation is not None and not record.always_d4rl
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
-    limit = max_episode_steps
-    if limit is not None and (rows.timeout is not None or keep_all):
-        found = "has 'timeouts'" if rows.timeout is not None else "keeps every row"
-        raise DatasetError(
-            f"expected no episode limit for a dataset that {found}, but found {limit} for {spec}. Leave out "
-            "--max-episode-steps (max_episode_steps=)."
-        )
-    if rows.timeout is None and not keep_all:
-        if limit is None:
-            limit = limit_of(Path(spec).name, rows.env)
-        if limit is None:
-            raise DatasetError(
-                f"expected 'timeouts' or a known episode limit, but {spec} has neither. Give the limit with "
-                "--max-episode-steps (max_episode_steps=); a number above the row count means no limit."
-            )
     row_rule = f"{'all' if keep_all else 'd4rl'}, episodes by {episode_ends}"
-    if rows.timeout is None and not keep_all:
+    limit = _limit(spec, rows, keep_all, max_episode_steps)
+    if limit is not None:
         row_rule += f", limit {limit}"
+        rows = replace(rows, timeout=limit_timeouts(rows.terminal, limit))
     info = DatasetInfo(
         spec=spec,
         row_rule=row_rule,
@@ -134,9 +121,26 @@ def load(
         reference=rows.reference,
         attributes=rows.attributes,
     )
-    return transitions_from_rows(
-        rows, info, keep_all=keep_all, episode_ends=episode_ends, max_episode_steps=limit
-    )
+    return transitions_from_rows(rows, info, keep_all=keep_all, episode_ends=episode_ends)
+
+
+def _limit(spec: str, rows: Rows, keep_all: bool, asked: int | None) -> int | None:
+    """The episode limit that stands in for `timeouts`; None: it needs none, as where every row is kept."""
+    if rows.timeout is None and not keep_all:
+        limit = limit_of(Path(spec).name, rows.env) if asked is None else asked
+        if limit is None:
+            raise DatasetError(
+                f"expected 'timeouts' or a known episode limit, but {spec} has neither. Give the limit with "
+                "--max-episode-steps (max_episode_steps=); a number above the row count means no limit."
+            )
+        return limit
+    if asked is not None:
+        found = "has 'timeouts'" if rows.timeout is not None else "keeps every row"
+        raise DatasetError(
+            f"expected no episode limit for a dataset that {found}, but found {asked} for {spec}. Leave out "
+            "--max-episode-steps (max_episode_steps=)."
+        )
+    return None
 
 
 def plain_name(spec: str) -> str:
