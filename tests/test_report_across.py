@@ -3,6 +3,8 @@ import pytest
 
 from reweigh.cli import main
 from reweigh.report.across import across_table, compare_across
+from reweigh.report.comparison_figures import legend_below
+from reweigh.report.style import pyplot
 from test_full_report import AW, config, groups_of, make_run
 
 
@@ -119,3 +121,18 @@ def test_an_across_interval_agrees_with_a_slow_bootstrap(tmp_path):
         slow.append(drawn[3:9].mean())
     found = across.columns[0].iqm
     assert [found.low, found.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.8)
+
+
+@pytest.mark.parametrize(
+    "name", ["AW", "0.5 AW + OPER-R (terms=policy)", "AW (terms=policy, temperature=0.25)"]
+)
+def test_a_legend_lies_inside_its_figure_however_long_its_names(name):
+    figure, axis = pyplot().subplots(figsize=(10, 4), layout="constrained")
+    lines = [axis.plot([0, 1], label=f"{name} {number}")[0] for number in range(9)]
+    legend_below(figure, lines, [line.get_label() for line in lines])
+    figure.canvas.draw()
+    [legend] = figure.legends
+    where = legend.get_window_extent()
+    pyplot().close(figure)
+    assert where.x0 >= 0
+    assert where.x1 <= figure.bbox.width

@@ -101,6 +101,19 @@ def _rows(groups: Sequence[Group]) -> list[list[tuple[Group, Group | None]]]:
     return rows
 
 
+def legend_below(figure: Any, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """A legend under the axes, in as many columns as the figure is wide.
+
+    Args:
+        figure: with constrained layout.
+        handles: of lines.
+        names: what they are called.
+    """
+    # A character and a line's sample take about these inches: no name may lie outside the figure.
+    beside = int(figure.get_figwidth() / (0.09 * max(map(len, names)) + 0.6))
+    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(6, beside, len(names))))
+
+
 def _handles(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
     """Every line of a legend once."""
     found: dict[str, Any] = {}
@@ -131,10 +144,7 @@ def plot_profiles(groups: Sequence[Group], path: Path) -> None:
         counted = _counted([len(group.finished) for group in own])
         axis.set(title=f"{algorithm} ({counted})", xlabel=f"{own[0].dataset.unit} (τ)", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel(f"share of seeds above τ\n({KINDS[HONEST[0]]})")
-    handles, names = _handles(axes[0])
-    # A character and a line's sample take about these inches: no name may lie outside the figure.
-    beside = int(figure.get_figwidth() / (0.09 * max(map(len, names)) + 0.6))
-    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, beside, len(names))))
+    legend_below(figure, *_handles(axes[0]))
     save(figure, path)
 
 
@@ -202,7 +212,7 @@ def plot_across(across: Across, path: Path) -> None:
     _draw_profiles(right, profiles, styles)
     right.set(title="performance profile", xlabel="normalized score (τ)", ylim=(-0.02, 1.02))
     right.set_ylabel("share of seeds above τ")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(shown)))
+    legend_below(figure, *right.get_legend_handles_labels())
     figure.suptitle(f"{across.algorithm} on {len(across.datasets)} datasets ({KINDS[HONEST[0]]})")
     save(figure, path)
 
