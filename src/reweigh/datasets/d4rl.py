@@ -100,8 +100,8 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
         with atomic.held(path.with_name(path.name + ".lock"), wait=True):
             if not path.is_file():  # else another process brought it while we waited
                 download(source, path, patience or Patience(), report)
-                if _recorded_digest(path) is None:  # else the file was removed, and must come back as it was
-                    _record_digest(path, file_digest(path))
+                if _read_digest(path) is None:  # else the file was removed, and must come back as it was
+                    _write_digest(path, file_digest(path))
     except OSError as error:
         raise DatasetError(
             f"cannot write {path} ({error.strerror}). Set REWEIGH_CACHE to a writable folder, or {VARIABLE} "
@@ -138,7 +138,7 @@ def d4rl_rows(name: str) -> Rows:
     folder = cache_folder() / "d4rl" / "decoded"
     try:
         source = SourceFile.of(path)
-        recorded = _recorded_digest(path)
+        recorded = _read_digest(path)
         found = read_decoded(folder, kept_as, source)
         if found is not None and recorded in (None, found[0]):
             return replace(found[1], env=entry.env)
@@ -153,7 +153,7 @@ def d4rl_rows(name: str) -> Rows:
     rows = read_hdf5(path)
     if recorded is None and path.is_relative_to(cache_folder()):
         with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
-            _record_digest(path, digest)
+            _write_digest(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.env)
 
@@ -187,7 +187,7 @@ def _digest_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _recorded_digest(path: Path) -> str | None:
+def _read_digest(path: Path) -> str | None:
     """The digest beside a file, as `sha256sum` writes it."""
     record = _digest_file(path)
     if not record.is_file():
@@ -201,5 +201,5 @@ def _recorded_digest(path: Path) -> str | None:
     return digest
 
 
-def _record_digest(path: Path, digest: str) -> None:
+def _write_digest(path: Path, digest: str) -> None:
     atomic.write_text(_digest_file(path), f"{digest}  {path.name}\n")
