@@ -242,10 +242,10 @@ def train_seeds(
                 rows = [folders.index(folder) for folder in group]
                 chosen = np.array(rows) if len(rows) > 1 else rows[0]
                 previous = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], previous)
-            _Session(replace(work, previous=previous), group, hooks, report, should_stop).run()
+            _Training(replace(work, previous=previous), group, hooks, report, should_stop).run()
 
 
-class _Session:
+class _Training:
     """Seeds at the same update, trained side by side to the end by the holder of their locks."""
 
     def __init__(
