@@ -38,7 +38,7 @@ ONESTEP = ("clone", "sarsa", "exp-weight")
 WITH_RATIOS = ("td3-bc", "iql", "cql")
 """Algorithms that are also trained with density-ratio weights."""
 WARM_UP = 60
-"""Updates before the clock starts: compilation, and CQL's first ones, several times slower than the rest."""
+"""Updates before the clock starts, for compilation."""
 PRODUCTS = {256: 2000, 1024: 40}
 """Matrix products of each size that a measurement of the limit times."""
 

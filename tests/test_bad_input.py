@@ -876,6 +876,10 @@ BAD_TRAIN = [
     ),
     (f"{BC} --out out/r --weights '*aw+*rw'", "expected a number before * in '*aw+*rw', but found ''"),
     (
+        f"{BC} --out out/r --weights '0.5*0.4*aw+0.5*rw'",
+        "expected a mixture like 0.7*aw+0.3*uniform, whose shares add up to 1",
+    ),
+    (
         f"{BC} --out out/r --weights '0.5*+0.5*rw'",
         "expected --weights to be one of uniform, oper-r, rw, aw, top, reward,",
     ),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from typing import get_args, get_type_hints
@@ -33,6 +34,7 @@ from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, S
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling, weigh
 from reweigh.rebalance.density_ratio import CONVENTIONS
+from reweigh.running.preparation import compute_weights
 
 
 @pytest.fixture
@@ -67,6 +69,14 @@ def test_help_answers_without_importing_jax():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_output_that_nobody_reads_ends_a_command_without_a_word():
+    command = [sys.executable, "-m", "reweigh", "sweep", "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_inspect_and_weigh_do_not_import_jax(small, tmp_path):
@@ -276,13 +286,34 @@ def test_a_file_remembers_the_same_command_whichever_way_flags_are_written(small
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_python_reaches_the_published_settings_that_the_command_line_has(algorithm, domain):
     for weights in (Uniform(), OperR(), AW(), OperA()):
-        words = ["--algorithm", algorithm, "--weights", weights.method, "--terms", "all"]
+        words = ["--algorithm", algorithm, "--weights", weights.method]
         wanted = parsed(*words, "--preset", domain)
         plain = RunConfig(DataConfig("builtin:bandit"), ALGORITHMS[algorithm](), Resample(weights))
         env = load_record("builtin:bandit").rows.env
         found = with_defaults(plain, env, None if domain == "none" else domain)
         assert dataclasses.replace(found, evaluation=wanted.evaluation) == wanted
         assert found.evaluation.interval == wanted.evaluation.interval
+
+
+def test_three_weights_are_mixed_by_the_shares_that_were_typed(small):
+    mixed = parsed("--algorithm", "bc", "--weights", "0.5*aw+0.3*rw+0.2*uniform").rebalance.weights
+    transitions = load(small)
+    whole, *single = (
+        compute_weights(transitions, weights).probability for weights in (mixed, AW(), RW(), Uniform())
+    )
+    np.testing.assert_allclose(whole, np.dot([0.5, 0.3, 0.2], single), rtol=1e-12)
+
+
+def test_shares_of_nothing_are_shares():
+    mixed = parsed("--algorithm", "bc", "--weights", "1*aw+0*rw+0*uniform").rebalance.weights
+    assert mixed == Mixture(1.0, AW(), Mixture(1.0, RW(), Uniform()))
+
+
+def test_a_domain_that_is_none_is_refused_in_python():
+    plain = RunConfig(DataConfig("builtin:bandit"), IQLConfig(), Resample(OperA()))
+    message = "expected domain to be one of mujoco, antmaze, kitchen, adroit, but found 'mujco'."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        with_defaults(plain, None, "mujco")
 
 
 def test_what_was_set_in_python_stays_under_the_published_settings():

@@ -110,6 +110,21 @@ def test_training_in_two_calls_equals_one_call(name):
     assert_same(trained(name, weight=weight), trained(name, weight=weight, cuts=(0, 4, 10)))
 
 
+@every_algorithm
+@pytest.mark.parametrize("way", ["coupled", "reweight"])
+def test_the_loop_returns_the_types_that_it_takes_so_that_it_is_compiled_once(name, way):
+    tables = (reweight_tables if way == "reweight" else resample_tables)(np.ones(64))
+    trainer = make_trainer(Stage(LEARNERS[name], WAYS[way], 10), SHAPES, 16, tables, make_data())
+    first = jax.eval_shape(lambda key: (trainer.init(key), trainer.zero_metrics()), jax.random.key(0))
+
+    def run(state, sums):
+        return trainer.run(jax.random.key(0), state, sums, tables, make_data(), start=0, count=2)
+
+    # A weak type, which `==` does not see, is one that a Python number gives way to.
+    for before, after in zip(*map(jax.tree.leaves, (first, jax.eval_shape(run, *first))), strict=True):
+        assert (before.shape, before.dtype, before.weak_type) == (after.shape, after.dtype, after.weak_type)
+
+
 @every_policy
 def test_the_exported_policy_acts_as_the_trained_one(name):
     algorithm, data = LEARNERS[name], make_data(8)

@@ -297,6 +297,21 @@ def test_whole_returns_count_rows_that_are_no_transitions():
     np.testing.assert_array_equal(episodes.timed_out, [True, False, False])
 
 
+def test_a_record_without_timeouts_that_stops_in_mid_episode_is_said_to_be_unfinished():
+    # Three episodes: one ends at a terminal, one in a jump of the state, one with the record.
+    observation = np.array([0, 1, 2, 10, 11, 20, 21], np.float32)[:, None]
+    arrays = {
+        "observations": observation,
+        "next_observations": observation + 1,
+        "actions": np.zeros((7, 1), np.float32),
+        "rewards": np.zeros(7, np.float32),
+        "terminals": np.arange(7) == 2,
+    }
+    episodes = load(arrays).episodes
+    np.testing.assert_array_equal(episodes.terminated, [True, False, False])
+    np.testing.assert_array_equal(episodes.timed_out, [False, True, False])
+
+
 def test_an_episode_without_a_transition_enters_no_statistic():
     arrays = record([0, 1, 0, 0, 0, 1, 0, 0], [0, 0, 1, 1, 0, 1, 0, 0])
     arrays["rewards"] = np.array([1, 1, 1000, -1000, 3, 3, 5, 7], np.float32)

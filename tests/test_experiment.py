@@ -15,11 +15,12 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.cli import main
 from reweigh.commands import launch
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
-from reweigh.errors import RunError
+from reweigh.errors import ConfigError, RunError
 from reweigh.evaluation import episode_seeds
-from reweigh.experiment import claim, train
+from reweigh.experiment import claim, train, train_jobs
 from reweigh.loading import load
 from reweigh.priorities.by_return import RW
+from reweigh.running.parallel import train_in_processes
 from reweigh.running.resumable import Interrupted
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
@@ -201,7 +202,7 @@ def test_another_run_in_the_same_folder_is_refused(config, tmp_path):
     train(config, [0], tmp_path / "run")
     other = dataclasses.replace(config, rebalance=Resample())
     for seeds in ([0], [1]):
-        with pytest.raises(RunError, match="another one lives there"):
+        with pytest.raises(RunError, match="it holds another run"):
             train(other, seeds, tmp_path / "run")
     longer = dataclasses.replace(
         config, num_updates=2 * config.num_updates, evaluation=EvaluationConfig(enabled=False)
@@ -221,6 +222,21 @@ def test_processes_that_begin_a_run_together_share_its_folder(tmp_path):
     assert [seed.seed for seed in RunFolder(tmp_path / "run").seeds()] == [0, 1]
 
 
+def test_of_two_different_runs_that_begin_together_one_gets_the_folder(tmp_path):
+    class Overtaken(RunFolder):
+        def seeds(self):
+            RunFolder(self.path).claim({"num_updates": 2}, "other", {}, [0])
+            return []
+
+    class NotSeen(Overtaken):
+        def refuse_other(self, config, identity):
+            self.seeds()  # nothing was there when this run looked
+
+    with pytest.raises(RunError, match=r"it holds another run \(num_updates 2 there, 1 here\)"):
+        NotSeen(tmp_path / "run").claim({"num_updates": 1}, "same", {}, [1])
+    assert [seed.seed for seed in RunFolder(tmp_path / "run").seeds()] == [0]
+
+
 def test_writers_of_one_file_never_share_what_is_half_written(tmp_path):
     path = tmp_path / "a.json"
     with atomic_path(path) as one, atomic_path(path) as other:
@@ -228,6 +244,21 @@ def test_writers_of_one_file_never_share_what_is_half_written(tmp_path):
         other.write_text("2")
     assert path.read_text() == "1"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(config, tmp_path):
+    left = tmp_path / "run" / "seed-0" / ".checkpoint.npz.0123456789ab.part"
+    claim([(config, tmp_path / "run")], [0], load(config.data.spec).info)
+    left.write_text("half a checkpoi")
+    train(config, [0], tmp_path / "run")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])
+def test_seeds_that_are_none_are_refused_before_a_folder_is_made(seeds, config, tmp_path):
+    with pytest.raises(ConfigError, match=r"expected different seeds from 0 to 4294967295, but found \["):
+        train(config, seeds, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_second_writer_is_refused(config, tmp_path):
@@ -327,3 +358,12 @@ def test_a_training_that_diverges_stops_at_the_metric_that_was_lost(config, tmp_
         train(config, [0], tmp_path / "run")
     assert not RunFolder(tmp_path / "run").seed(0).finished
     assert not (tmp_path / "run" / "seed-0" / "metrics.csv").exists(), "the first record was bad already"
+
+
+def test_a_seed_that_fails_leaves_the_others_to_their_end(config, tmp_path):
+    claim([(config, tmp_path / "run")], [0, 1, 2], load(config.data.spec).info)
+    (tmp_path / "run" / "seed-0" / "checkpoint.npz").write_text("damaged")
+    with pytest.raises(RunError, match="seed-0"):
+        train_in_processes(train_jobs(config, [0, 1, 2], tmp_path / "run"), lambda message: None)
+    finished = [seed.finished for seed in RunFolder(tmp_path / "run").seeds()]
+    assert finished == [False, True, True]

@@ -338,7 +338,7 @@ def test_settings_that_do_not_fit_together_are_refused(changed, message):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 8}, "another one lives there"),
+        ({"batch_size": 8}, "it holds another run"),
         ({"num_steps": 352}, "checkpoint of at most 352 updates in .* found 440"),
     ],
 )

@@ -297,7 +297,7 @@ def test_runs_are_found_once_at_any_depth(tmp_path):
     with pytest.raises(RunError, match="found no config"):
         find_runs([tmp_path / "b", tmp_path / "empty"])
     (tmp_path / "b" / "config.json").unlink()
-    with pytest.raises(RunError, match="nobody knows"):
+    with pytest.raises(RunError, match="their settings are unknown"):
         find_runs([tmp_path])
 
 

@@ -173,6 +173,12 @@ def test_the_command_line_trains_exports_and_says_when_weights_do_nothing(data, 
     code, _, err = run_cli(capsys, "export", out, "--out", weights, "--seed", "7")
     assert code == 1
     assert "found none" in err
+    for data_of_config in ({"spec": str(data), "of_another_version": 1}, None):
+        config = json.loads((out / "config.json").read_text()) | {"data": data_of_config}
+        (out / "config.json").write_text(json.dumps(config))
+        code, _, err = run_cli(capsys, "export", out, "--out", weights)
+        assert code == 1
+        assert "expected the settings of DataConfig in" in err
 
 
 def test_a_sampler_string_trains_what_it_stands_for(data, tmp_path, capsys):

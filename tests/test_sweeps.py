@@ -81,7 +81,7 @@ def test_a_datasets_own_file_of_weights_is_named_by_the_dataset(tmp_path):
     runs = [{"data": ["m/a.hdf5", "suite:hopper-random-expert-0.05-v2"], "algorithm": "bc",
              "weights": ["uniform", "W/{data}.npz"]}]  # fmt: skip
     tasks = make_sweep(runs, [0], tmp_path).tasks
-    assert [task.flag("weights", "") for task in tasks] == [
+    assert [task.words[task.words.index("--weights") + 1] for task in tasks] == [
         "uniform", "W/a.npz", "uniform", "W/suite-hopper-random-expert-0.05-v2.npz",
     ]  # fmt: skip
     assert tasks[1].run.name == tasks[3].run.name, "one column of a report"
@@ -111,6 +111,7 @@ def test_a_runs_folder_is_named_by_its_own_settings_alone(tmp_path):
         ("weights = 'aw'\n[[runs]]\n", "'weights'"),
         ("[[runs]]\nalgorithm='bc'", "expected data"),
         ("[[runs]]\ndata='a'", "expected algorithm"),
+        ("[[runs]]\ndata='a'\nalgorithm='bc'\nname=5", "expected name = '...'"),
         ("[[runs]]\ndata='set:mujuco'\nalgorithm='bc'", "set:NAME"),
         ("[[runs]]\ndata='a'\nalgorithm='bc'\nout='x'", "out belongs to the whole sweep"),
         ("[[runs]]\ndata='a'\nalgorithm='bc'\nhidden=[[]]", "words or numbers as hidden"),

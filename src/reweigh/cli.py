@@ -2,13 +2,14 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from reweigh.errors import ReweighError
 from reweigh.flags import Help, add_commands
-from reweigh.system.processes import INTERRUPTED
+from reweigh.system.processes import BROKEN_PIPE, INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted."""
+    """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted, 141 output not read."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     arguments.parse = parser.parse_args
@@ -46,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reweigh import commands
 
     try:
-        return commands.COMMANDS[arguments.command](arguments)
+        code = commands.COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()  # a broken pipe is met here, not while the interpreter ends
+        return code
     except ReweighError as error:
         print(f"reweigh {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 1
@@ -57,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # as of `| head`; what is still buffered goes nowhere
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return BROKEN_PIPE
 
 
 def one_line(text: str) -> str:

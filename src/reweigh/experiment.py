@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from reweigh.algorithms.onestep import OnestepConfig
+from reweigh.checks import check_seeds
 from reweigh.config import DensityRatio, Resample, RunConfig, identity, parts_of, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
@@ -107,19 +108,21 @@ def train(
         config: the run.
         seeds: which; finished ones are left alone.
         out: the run's folder.
-        report: called about once a second.
+        report: called about once a second, at first for OPER-A's values (`seed` is then the value's) where
+            the cache lacks them.
         should_stop: asked about once a second; true saves the state and raises `Interrupted`.
 
     Raises:
-        ReweighError: data, weights or folder cannot be used, or training has diverged.
+        ReweighError: seeds, data, weights or folder cannot be used, or training has diverged.
         Interrupted: `should_stop` said so.
     """
+    check_seeds("seeds", seeds)
     folder = RunFolder(Path(out))
     if all(folder.seed(seed).finished for seed in seeds):
         transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
         folder.claim(to_dict(config), identity(config, transitions.info), _record(transitions.info), seeds)
         return
-    prepared = prepare(config)
+    prepared = prepare(config, report=report, should_stop=should_stop)
     folder.claim(to_dict(config), prepared.identity, _record(prepared.transitions.info), seeds)
     stage = make_stage(config)
     shared: tuple[SharedStage, ...] = ()

@@ -125,7 +125,7 @@ def save_policy(path: Path, policy: Policy) -> None:
     write_npz(path, arrays)
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path | str) -> Policy:
     """Read a policy.
 
     Args:
@@ -135,7 +135,7 @@ def load_policy(path: Path) -> Policy:
         RunError: the file is missing or damaged.
     """
     try:
-        file = read_npz(path)
+        file = read_npz(Path(path))
         layers, best_of = _layers("", file), None
         if "candidate_noise" in file:
             noise = _floats(file["candidate_noise"])

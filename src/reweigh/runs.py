@@ -9,8 +9,10 @@ from typing import Any
 
 from reweigh.errors import RunError
 from reweigh.seed_folder import SeedFolder, file_date, read_record
-from reweigh.system.atomic import write_text
+from reweigh.system.atomic import held, write_text
 from reweigh.system.cache import elsewhere
+
+_CLAIM_LOCK = "claim.lock"
 
 
 class RunFolder:
@@ -43,17 +45,20 @@ class RunFolder:
             seeds: that are asked for.
 
         Raises:
-            RunError: another run lives there, or it cannot be written.
+            RunError: it holds another run, or cannot be written.
         """
         existing = self.path / "config.json"
-        self.refuse_other(config, identity)
+        self.refuse_other(config, identity)  # before anything is made
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not os.path.exists(existing):
-                write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
-                write_text(existing, json.dumps({"identity": identity, **config}, indent=2) + "\n")
-            for seed in seeds:
-                self.seed(seed).path.mkdir(exist_ok=True)
+            with held(self.path / _CLAIM_LOCK, wait=True):
+                if os.path.exists(existing):
+                    self._refuse_identity(config, identity)  # another run may have come first
+                else:
+                    write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+                    write_text(existing, json.dumps({"identity": identity, **config}, indent=2) + "\n")
+                for seed in seeds:
+                    self.seed(seed).path.mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(
                 f"cannot write in {self.path} ({error.strerror}). {elsewhere(self.path)}"
@@ -67,22 +72,24 @@ class RunFolder:
             identity: what makes two runs the same.
 
         Raises:
-            RunError: another run lives there, or seeds that nobody knows the settings of.
+            RunError: it holds another run, or seeds whose settings are unknown.
         """
-        existing = self.path / "config.json"
         # Looked for first: another process that makes this run now writes its config before any seed.
         seeds = self.seeds()
-        if os.path.exists(existing):
-            there = read_record(existing)
-            if there.get("identity") != identity:
-                raise RunError(
-                    f"expected an empty folder or the same run in {self.path}, but another one lives there "
-                    f"({_difference(there, config)}). Choose another --out."
-                )
+        if os.path.exists(self.path / "config.json"):
+            self._refuse_identity(config, identity)
         elif seeds:
             raise RunError(
-                f"expected {existing} beside the trained seeds, but there is none, so nobody knows what they "
-                "are. Choose another --out."
+                f"expected {self.path / 'config.json'} beside the trained seeds, but there is none, so their "
+                "settings are unknown. Choose another --out."
+            )
+
+    def _refuse_identity(self, config: Mapping[str, Any], identity: str) -> None:
+        there = self.config()
+        if there.get("identity") != identity:
+            raise RunError(
+                f"expected an empty folder or the same run in {self.path}, but it holds another run "
+                f"({_difference(there, config)}). Choose another --out."
             )
 
     def config(self) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
         roots: run folders, or folders that hold some at any depth.
 
     Raises:
-        RunError: one of them holds none, or trained seeds that nobody knows the settings of.
+        RunError: one of them holds none, or trained seeds whose settings are unknown.
     """
     found: dict[str, RunFolder] = {}
     for root in roots:
@@ -175,7 +182,7 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
         elif any(name.startswith("seed-") and name[5:].isdecimal() for name in folders):
             raise RunError(
                 f"expected {Path(place, 'config.json')} beside the trained seeds, but there is none, so "
-                "nobody knows what they are. Leave that folder out."
+                "their settings are unknown. Leave that folder out."
             )
 
 

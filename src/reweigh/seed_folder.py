@@ -25,7 +25,7 @@ from jaxtyping import Float64, Int64
 from reweigh.datasets.scores import normalized_score
 from reweigh.errors import RunError
 from reweigh.policy import Policy, load_policy, save_policy
-from reweigh.system.atomic import parse_json, read_npz, write_npz, write_text
+from reweigh.system.atomic import parse_json, read_npz, remove_left_over, write_npz, write_text
 from reweigh.system.cache import elsewhere
 
 _LOCK, _COMMAND_LOCK = "lock", "command.lock"
@@ -153,6 +153,8 @@ class SeedFolder:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            if lock == _LOCK:
+                remove_left_over(self.path)
             yield
 
     def load_checkpoint(self) -> Checkpoint | None:

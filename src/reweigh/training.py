@@ -123,7 +123,10 @@ def make_trainer(
             algorithm = stage.start(algorithm_key, previous)
         else:
             algorithm = stage.algorithm.init(algorithm_key, shapes)
-        return TrainState(algorithm, stage.rebalance.init(rebalance_key, shapes))
+        state = TrainState(algorithm, stage.rebalance.init(rebalance_key, shapes))
+        # Updates return strong types; a weak one in the first state has the loop compiled again at its
+        # second call.
+        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
     def zero_metrics() -> MetricSums:
         shape = () if num_seeds is None else (num_seeds,)

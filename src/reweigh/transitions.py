@@ -27,7 +27,8 @@ class Episodes:
     terminated: Bool[np.ndarray, " K"]
     """The last recorded row is a terminal."""
     timed_out: Bool[np.ndarray, " K"]
-    """The last recorded row is a timeout. Neither: the record stops in mid-episode."""
+    """The last recorded row is a timeout or, where states are compared, the next row begins elsewhere. Neither
+    terminated nor this: the record stops in mid-episode."""
 
     def __len__(self) -> int:
         return len(self.whole_return)

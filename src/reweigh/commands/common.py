@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
 from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
-from reweigh.errors import ConfigError, WeightsError
+from reweigh.errors import ConfigError, RunError, WeightsError
 from reweigh.priorities.file import read_weights
+
+T = TypeVar("T")
 
 
 def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
@@ -72,6 +74,26 @@ def out_path(
             "remove it."
         )
     return out
+
+
+def rebuilt(kind: type[T], settings: Any, where: Path | str) -> T:
+    """Settings as they were before they were written down.
+
+    Args:
+        kind: of the settings, a dataclass.
+        settings: its fields as JSON's types.
+        where: they were read.
+
+    Raises:
+        ReweighError: they are others than this version knows, or have no meaning.
+    """
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+    except (AttributeError, TypeError) as error:
+        raise RunError(
+            f"expected the settings of {kind.__name__} in {where}, but found {settings!r:.200}. It was "
+            "damaged, or written by another version."
+        ) from error
 
 
 def is_weights_file(path: Path) -> bool:

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from reweigh.commands.common import fetch_all, out_path
+from reweigh.commands.common import fetch_all, out_path, rebuilt
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
 from reweigh.options.arguments import data_asked
@@ -58,12 +58,12 @@ def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out
         return
     from reweigh.running.value_runs import advantages_of_kinds
 
-    settings = weights.meta.get("settings") or {}
-    if weights.meta.get("method") != OperA.method or "learning" not in settings:
+    settings = weights.meta.get("settings")
+    learned = weights.meta.get("method") == OperA.method
+    if not (learned and isinstance(settings, dict) and settings.get("value_seeds")):
         raise ConfigError("expected weights that weigh --method oper-a learned, but found others.")
-    learning = {**settings["learning"], "hidden": tuple(settings["learning"]["hidden"])}
-    seed = settings["value_seeds"][0]
-    plot_advantages(advantages_of_kinds(transitions, ValueLearning(**learning), seed), out)
+    learning = rebuilt(ValueLearning, settings.get("learning"), "the weights file")
+    plot_advantages(advantages_of_kinds(transitions, learning, settings["value_seeds"][0]), out)
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.sweep is None:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
     _refuse_strangers(arguments)
-    found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
+    found = read_sweep(arguments.sweep, arguments.out, arguments.data)
     configs = _configs(arguments, found)
     _check_data(configs.values())
     numbers = choose(len(found.tasks), arguments.tasks)
@@ -137,7 +137,7 @@ def status(arguments: argparse.Namespace) -> int:
     """Say how far a sweep is."""
     from reweigh.commands.sweep_hours import hours_left
 
-    found = read_sweep(arguments.sweep, Path(arguments.out) if arguments.out else None, arguments.data)
+    found = read_sweep(arguments.sweep, arguments.out, arguments.data)
     merged_asked(found)
     standings = [standing_of(found, task) for task in found.tasks]
     hours = hours_left(standings, _configs(arguments, found))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.commands.common import fetch_all, is_weights_file, out_path, print_table, words_of
+from reweigh.commands.common import fetch_all, is_weights_file, out_path, print_table, rebuilt, words_of
 from reweigh.commands.weigh_suite import is_there, weigh_suite
 from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
@@ -203,7 +203,7 @@ def export(arguments: argparse.Namespace) -> int:
         )
     seeds = _finished_seeds(folder, arguments.seed)
     files = [read_weights(seed.weights_path) for seed in seeds]
-    data = DataConfig(**folder.config()["data"])
+    data = rebuilt(DataConfig, folder.config().get("data"), folder.path / "config.json")
     fetch_all([data.spec])
     transitions, _ = load_data(data)
     for seed, file in zip(seeds, files, strict=True):

@@ -26,6 +26,8 @@ DOMAIN_OF_FAMILY = {
     "antmaze": "antmaze",
     "kitchen": "kitchen",
 }
+DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
+"""With published settings of their own."""
 
 
 def _silent(received: Received) -> None:

@@ -135,7 +135,7 @@ def transitions_from_rows(
     if episode_ends == "discontinuity":
         # Dropped rows belong to no episode here: the authors' code sees only transitions.
         end = discontinuities(observation, next_observation, terminal)
-        episode, step, episodes = _number_kept(end, rows, index)
+        episode, step, episodes = _number_kept(end, timeout, rows, index)
     else:
         end = rows.terminal | timeout
         episode, step, episodes = _number_whole(end, timeout, rows, index)
@@ -190,7 +190,7 @@ def _number_whole(
 
 
 def _number_kept(
-    end: Bool[np.ndarray, " N"], rows: Rows, index: Int64[np.ndarray, " N"]
+    end: Bool[np.ndarray, " N"], timeout: Bool[np.ndarray, " M"], rows: Rows, index: Int64[np.ndarray, " N"]
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"], Episodes]:
     """Number episodes that are cut among transitions alone."""
     starts = episode_starts(end)
@@ -198,6 +198,9 @@ def _number_kept(
     episode = np.repeat(np.arange(len(starts)), lengths)
     returns = np.add.reduceat(rows.reward[index].astype(np.float64), starts)
     terminated = rows.terminal[index[starts + lengths - 1]]
+    # A jump of the state is a cut; the record may also stop in the middle of its last episode.
+    timed_out = ~terminated
+    timed_out[-1] &= timeout[-1]
     episodes = Episodes(
         whole_return=returns,
         kept_return=returns,
@@ -205,6 +208,6 @@ def _number_kept(
         kept_length=lengths,
         first_observation=rows.observation[index[starts]],
         terminated=terminated,
-        timed_out=~terminated,
+        timed_out=timed_out,
     )
     return episode, np.arange(len(end)) - starts[episode], episodes

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import partial
@@ -23,7 +24,7 @@ from reweigh.priorities.by_return import (
     Top,
     Uniform,
 )
-from reweigh.priorities.defaults import BY_DOMAIN, IQL_CODE, as_paper, published_defaults
+from reweigh.priorities.defaults import BY_DOMAIN, IQL_CODE, PAPERS, as_paper, published_defaults
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.published import OperAFile
 from reweigh.priorities.weigh import Scaling
@@ -79,7 +80,13 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     """
     from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig
     from reweigh.options.dotted_settings import replace_fields
-    from reweigh.options.presets import algorithm_defaults, evaluation_of, for_domain, for_paper
+    from reweigh.options.presets import (
+        algorithm_defaults,
+        evaluation_of,
+        for_domain,
+        for_paper,
+        with_published_terms,
+    )
 
     algorithm: Any = ALGORITHMS[arguments.algorithm]()
     domain = train_domain(arguments)
@@ -97,8 +104,9 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     )
     config = algorithm_defaults(config, env, domain)
     if domain:
-        unsaid = arguments.terms is None and arguments.rebalance is None and arguments.sampler is None
-        config = for_domain(config, domain, env, published_terms=unsaid)
+        config = for_domain(config, domain, env)
+        if arguments.terms is None and arguments.rebalance is None and arguments.sampler is None:
+            config = with_published_terms(config, domain)
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
     # What was typed stands above every preset.
@@ -155,9 +163,11 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
         kind, FromReturns | OperA if arguments.paper == "oper" else FromReturns
     ):
         raise ConfigError(f"--paper {arguments.paper} has no meaning for --method {arguments.method}.")
-    algorithm = (arguments.paper or "").rpartition("-")[2]
     method: Any = published_defaults(
-        kind(), domain=train_domain(arguments), algorithm=algorithm, paper=arguments.paper
+        kind(),
+        domain=train_domain(arguments),
+        algorithm=PAPERS[arguments.paper] if arguments.paper else None,
+        paper=arguments.paper,
     )
     if arguments.method in (OperA.method, OperAFile.method):
         return _oper_a(arguments, method, given, scaling)
@@ -207,17 +217,10 @@ def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: meth
     Raises:
         ConfigError: it is none of these, or a setting has no meaning.
     """
-    from reweigh.config import Mixture, WeightsPath
+    from reweigh.config import WeightsPath
 
-    share, star, rest = text.partition("*")
-    if text.count("*") > _MOST_SHARES:
-        raise ConfigError(
-            f"expected at most {_MOST_SHARES} shares in --weights, but found {text.count('*')}. "
-            "Mix fewer weights."
-        )
-    if star:
-        first, second = _mixed_parts(text, rest)
-        return Mixture(_number(share, text), parse_weights(first, default), parse_weights(second, default))
+    if "*" in text:
+        return _mixture(text, default)
     name, colon, settings = text.partition(":")
     if name not in ALL_METHODS:
         if text.endswith((".npz", ".parquet")):
@@ -252,16 +255,25 @@ def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
     )
 
 
-def _mixed_parts(text: str, rest: str) -> tuple[str, str]:
-    """`aw+0.3*uniform` -> `aw`, `uniform`, once the shares add up."""
-    first, plus, last = rest.rpartition("+")
-    other, star, second = last.partition("*")
-    shares = text.partition("*")[0], other
-    if not (plus and star) or abs(sum(_number(share, text) for share in shares) - 1) > 1e-9:
+def _mixture(text: str, default: Callable[[Any], Any]) -> Any:
+    """`0.5*aw+0.3*rw+0.2*uniform` as mixtures of two: the first, and the rest among themselves."""
+    from reweigh.config import Mixture
+
+    parts = [part.partition("*") for part in re.split(r"\+(?=[^+*]*\*)", text)]
+    if len(parts) > _MOST_SHARES:
+        raise ConfigError(
+            f"expected at most {_MOST_SHARES} shares in --weights, but found {len(parts)}. Mix fewer weights."
+        )
+    shares = [_number(share, text) for share, _, _ in parts]
+    if len(parts) < 2 or any("*" in method for _, _, method in parts) or abs(sum(shares) - 1) > 1e-9:
         raise ConfigError(
             f"expected a mixture like 0.7*aw+0.3*uniform, whose shares add up to 1, but found {text!r}."
         )
-    return first, second
+    *earlier, last = (parse_weights(method, default) for _, _, method in parts)
+    for index in reversed(range(len(earlier))):
+        rest = sum(shares[index:]) if index else 1.0
+        last = Mixture(shares[index] / rest if rest else 1.0, earlier[index], last)
+    return last
 
 
 def _number(text: str, where: str) -> float:

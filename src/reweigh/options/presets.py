@@ -16,10 +16,10 @@ from reweigh.config import (
     map_weights,
     parts_of,
 )
-from reweigh.datasets.d4rl import domain_of
+from reweigh.datasets.d4rl import DOMAINS, domain_of
 from reweigh.datasets.scores import gymnasium_id
 from reweigh.errors import ConfigError
-from reweigh.priorities.defaults import published_defaults
+from reweigh.priorities.defaults import PAPERS, published_defaults
 from reweigh.priorities.oper_a import FromAdvantages, OperA
 
 # Environments whose rewards the IQL code scales, by their names without a version.
@@ -31,14 +31,20 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
 
     That is its length, how it prepares data, how it is evaluated, and the settings of weights and algorithm
     that differ between domains; `RunConfig` alone leaves observations, actions and rewards as they are,
-    whatever the algorithm. Whatever is not at its default in `config` stays.
+    whatever the algorithm. Whatever is not at its default in `config` stays. A value that equals its default
+    is taken for one that was not set: to keep it, set it in the result with `dataclasses.replace`.
 
     Args:
         config: data, algorithm and weights.
         env: gymnasium ID or `d4rl:NAME`, if known.
         domain: mujoco, antmaze, kitchen or adroit; None: that of a `d4rl:` or `suite:` dataset or of the
             environment, if it is one of D4RL's.
+
+    Raises:
+        ConfigError: there is no such domain.
     """
+    if domain is not None and domain not in DOMAINS:
+        raise ConfigError(f"expected domain to be one of {', '.join(DOMAINS)}, but found {domain!r}.")
     domain = domain or domain_of(config.data.spec, env)
     published = partial(published_defaults, domain=domain, algorithm=config.algorithm.name)
     weights = map_weights(config.rebalance.weights, published)
@@ -46,7 +52,9 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
         config, rebalance=replace(config.rebalance, weights=weights), evaluation=evaluation_of(domain)
     )
     found = algorithm_defaults(found, env, domain)
-    return _keeping(config, for_domain(found, domain, env) if domain else found)
+    found = _keeping(config, for_domain(found, domain, env) if domain else found)
+    unsaid = config.rebalance == Resample(config.rebalance.weights)
+    return with_published_terms(found, domain) if domain and unsaid else found
 
 
 def evaluation_of(domain: str | None) -> EvaluationConfig:
@@ -108,25 +116,18 @@ def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -
     )
 
 
-def for_domain(
-    config: RunConfig, domain: str, env: str | None, *, published_terms: bool = False
-) -> RunConfig:
+def for_domain(config: RunConfig, domain: str, env: str | None) -> RunConfig:
     """D4RL's domains: rewards, IQL's and CQL's settings. Those of weights are in `published_defaults`.
 
     Args:
         config: a run with its algorithm's defaults.
         domain: mujoco, antmaze, kitchen or adroit.
         env: gymnasium ID, if known.
-        published_terms: with OPER-A, also how its authors let the weights act: resampling the policy's terms
-            on MuJoCo and AntMaze (IQL there: reweighting them), all terms elsewhere.
     """
     if domain == "antmaze":
         config = replace(config, reward="minus-one")
     elif domain == "mujoco" and env is None:
         config = replace(config, reward=config.algorithm.defaults.locomotion_reward)
-    learned = any(isinstance(part, FromAdvantages) for part in parts_of(config.rebalance.weights))
-    if learned and published_terms and isinstance(config.rebalance, Resample):
-        config = replace(config, rebalance=_published_rebalance(config, domain))
     if isinstance(config.algorithm, CQLConfig) and domain == "kitchen":
         algorithm = replace(
             config.algorithm, hidden=(512, 512, 512), max_target_backup=True, importance_sampling=False
@@ -134,7 +135,7 @@ def for_domain(
         config = replace(config, algorithm=algorithm)
     if isinstance(config.algorithm, IQLConfig):
         expectile, inverse_temperature, dropout = {
-            "mujoco": (0.7, 1.0 if learned else 3.0, 0.0),
+            "mujoco": (0.7, 1.0 if _has_advantages(config) else 3.0, 0.0),
             "antmaze": (0.9, 10.0, 0.0),
             "kitchen": (0.7, 0.5, 0.1),
             "adroit": (0.7, 0.5, 0.1),
@@ -149,11 +150,27 @@ def for_domain(
     return config
 
 
-def _published_rebalance(config: RunConfig, domain: str) -> Resample | Reweight:
+def with_published_terms(config: RunConfig, domain: str) -> RunConfig:
+    """With OPER-A's weights, the run with the terms and the way that its authors let them act in.
+
+    They resample the policy's terms on MuJoCo and AntMaze (IQL there: reweight them), all terms elsewhere. Ways
+    other than resampling stay as they are.
+
+    Args:
+        config: a run.
+        domain: mujoco, antmaze, kitchen or adroit.
+    """
+    if not (_has_advantages(config) and isinstance(config.rebalance, Resample)):
+        return config
     weights = config.rebalance.weights
     if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
-        return Reweight(weights, evaluation=False)
-    return Resample(weights, "policy" if domain in ("mujoco", "antmaze") else "all")
+        return replace(config, rebalance=Reweight(weights, evaluation=False))
+    terms = "policy" if domain in ("mujoco", "antmaze") else "all"
+    return replace(config, rebalance=Resample(weights, terms))
+
+
+def _has_advantages(config: RunConfig) -> bool:
+    return any(isinstance(part, FromAdvantages) for part in parts_of(config.rebalance.weights))
 
 
 def weights_of_paper(paper: str | None) -> str:
@@ -170,14 +187,14 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
 
     Args:
         config: a run.
-        paper: `oper`, or `aw-` or `dw-` and one of `iql`, `td3bc`, `cql`.
+        paper: one of `PAPERS`.
         env: gymnasium ID, if known: the IQL code bases leave the rewards of Ant as they are.
 
     Raises:
         ConfigError: the preset belongs to another algorithm.
     """
-    study, _, code = paper.partition("-")
-    wanted = {"td3bc": "td3-bc"}.get(code, code) or config.algorithm.name
+    study = paper.partition("-")[0]
+    wanted = PAPERS[paper] or config.algorithm.name
     if config.algorithm.name != wanted:
         raise ConfigError(
             f"expected --algorithm {wanted} with --paper {paper}, but found {config.algorithm.name}."

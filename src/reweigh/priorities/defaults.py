@@ -11,6 +11,17 @@ from reweigh.priorities.published import OperAFile
 # gives locomotion's cancels in the min-max.
 IQL_CODE = ("aw-iql", "dw-iql")
 
+PAPERS = {
+    "oper": None,
+    "aw-iql": "iql",
+    "aw-td3bc": "td3-bc",
+    "aw-cql": "cql",
+    "dw-iql": "iql",
+    "dw-td3bc": "td3-bc",
+    "dw-cql": "cql",
+}
+"""Presets of papers, and the algorithm that each is about; None: several."""
+
 BY_DOMAIN = (OperR, OperA, OperAFile)
 """Methods whose published settings differ between domains."""
 
@@ -40,7 +51,7 @@ def as_paper(method: Any, paper: str, domain: str | None, algorithm: str | None)
 
     Args:
         method: with other settings, which are kept.
-        paper: `oper`, or `aw-` or `dw-` and one of `iql`, `td3bc`, `cql`.
+        paper: one of `PAPERS`.
         domain: of D4RL; None: unknown.
         algorithm: the one that is trained with the weights; None: unknown.
     """

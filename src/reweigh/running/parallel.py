@@ -62,7 +62,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
         Whether a signal stopped some, with their state saved.
 
     Raises:
-        RunError: a worker failed; the others are stopped first, with their state saved.
+        RunError: workers failed, after the others ended.
     """
     set_up_jax()
     context = multiprocessing.get_context("spawn")
@@ -71,23 +71,20 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
     cores, waiting = usable_cores(), list(range(len(jobs)))
     running: dict[int, Any] = {}
     stopped = False
-    failure: str | None = None
+    failures: list[str] = []
 
     def ask_to_stop(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt  # the second time is heard at once
-        stop.set()
-
-    def fail(why: str) -> None:
-        nonlocal failure
-        failure = failure or why
+        if stop.is_set():  # the second time is heard at once: workers themselves are deaf to signals
+            for process in running.values():
+                process.kill()
+            raise KeyboardInterrupt
         stop.set()
 
     def hear(message: Message) -> None:
         nonlocal stopped
         stopped = stopped or message.kind == "stopped"
         if message.kind == "failed":
-            fail(message.content)
+            failures.append(message.content)
         listen(message)
 
     with signals_heard(ask_to_stop):
@@ -104,14 +101,15 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
                 if not process.is_alive():
                     del running[number]
                     if process.exitcode != 0:
-                        fail(
+                        failures.append(
                             f"the process of {jobs[number].label} ended with code {process.exitcode} "
                             "(killed, or out of memory?). Run the same command again to go on."
                         )
     while not messages.empty():
         hear(messages.get())
-    if failure is not None:
-        raise RunError(failure)
+    if failures:
+        others = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
+        raise RunError(failures[0] + others)
     return stopped or bool(waiting)
 
 

@@ -1,5 +1,6 @@
 """A run's data: loaded, weighed, transformed as the algorithm wants them, and put on the device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from reweigh.priorities.published import OperAFile, read_published
 from reweigh.priorities.scaling import mixture
 from reweigh.rebalance.density_ratio import density_ratio_tables
 from reweigh.rebalance.static import resample_tables, reweight_tables
+from reweigh.running.resumable import Progress
 from reweigh.running.value_runs import learned_priority
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Shapes, Tables
@@ -48,16 +50,25 @@ class Prepared:
     identity: str
 
 
-def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
+def compute_weights(
+    transitions: Transitions,
+    weights: Weights,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Weighting:
     """Probabilities of a method or a file.
 
     Args:
         transitions: the dataset.
         weights: which.
+        report: called about once a second while OPER-A's values are learned.
+        should_stop: asked as often; true saves their state and raises `Interrupted`.
 
     Raises:
         WeightsError: they cannot be computed, read, or do not belong to this dataset.
         RunError: the cache of OPER-A's values cannot be used, or learning them has diverged.
+        Interrupted: `should_stop` said so.
     """
     if isinstance(weights, WeightsPath):
         path = Path(weights.path)
@@ -65,11 +76,15 @@ def compute_weights(transitions: Transitions, weights: Weights) -> Weighting:
         check_fits(file, transitions, path)
         return Weighting(file.probability)
     if isinstance(weights, OperA):
-        return weighting_by_advantage(learned_priority(transitions, weights), weights)
+        priority = learned_priority(transitions, weights, report=report, should_stop=should_stop)
+        return weighting_by_advantage(priority, weights)
     if isinstance(weights, OperAFile):
         return weighting_by_advantage(read_published(weights.paths, len(transitions)), weights)
     if isinstance(weights, Mixture):
-        first, second = (compute_weights(transitions, part) for part in (weights.first, weights.second))
+        first, second = (
+            compute_weights(transitions, part, report=report, should_stop=should_stop)
+            for part in (weights.first, weights.second)
+        )
         return Weighting(
             mixture(first.probability, second.probability, share=weights.share), first.notes + second.notes
         )
@@ -86,7 +101,7 @@ def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
         The transitions, and the notes on them.
 
     Raises:
-        ReweighError: the data or the environment do not do.
+        ReweighError: the data or the environment cannot be used.
     """
     transitions, notes = load_data(config.data, must_exist=config.evaluation.enabled)
     env = transitions.info.env
@@ -96,7 +111,7 @@ def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
 
 
 def check_weights_files(transitions: Transitions, weights: Weights) -> None:
-    """Refuse weights files that do not do before anything is learned for the rest of a mixture.
+    """Refuse weights files that cannot be used before anything is learned for the rest of a mixture.
 
     Args:
         transitions: the dataset.
@@ -110,18 +125,26 @@ def check_weights_files(transitions: Transitions, weights: Weights) -> None:
             compute_weights(transitions, part)
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(
+    config: RunConfig,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Prepared:
     """Load and weigh a run's data, and put them on the device.
 
     Args:
         config: the run.
+        report: called about once a second while OPER-A's values are learned.
+        should_stop: asked as often; true saves their state and raises `Interrupted`.
 
     Raises:
         ReweighError: the data, the weights or the environment cannot be used.
+        Interrupted: `should_stop` said so.
     """
     transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
     weights = config.rebalance.weights
-    weighting = compute_weights(transitions, weights)
+    weighting = compute_weights(transitions, weights, report=report, should_stop=should_stop)
     trained_on = transform_reward(transitions, config.reward)
     if config.normalize_observations:
         normalizer = fit_normalizer(transitions.observation)

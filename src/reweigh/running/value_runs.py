@@ -86,18 +86,27 @@ def learned_weights(folder: Path, learning: ValueLearning, seed: int) -> Float64
     return np.stack([_weight(folder, number, seed) for number in range(1, learning.stages + 1)])
 
 
-def learned_priority(transitions: Transitions, method: OperA) -> Float64[np.ndarray, "seeds stages N"]:
+def learned_priority(
+    transitions: Transitions,
+    method: OperA,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Float64[np.ndarray, "seeds stages N"]:
     """Every stage's weights of every value seed; what the cache lacks is learned here, seed after seed.
 
     Args:
         transitions: the dataset.
         method: which learning and seeds.
+        report: called about once a second while values are learned.
+        should_stop: asked as often; true saves the state and raises `Interrupted`.
 
     Raises:
         RunError: the cache cannot be written or read, or training has diverged.
+        Interrupted: `should_stop` said so.
     """
     for seed in method.value_seeds:
-        learn_weights(transitions, method.learning, seed)
+        learn_weights(transitions, method.learning, seed, report=report, should_stop=should_stop)
     folder = learning_folder(transitions, method.learning)
     return np.stack([learned_weights(folder, method.learning, seed) for seed in method.value_seeds])
 

@@ -59,10 +59,6 @@ class Task:
         """Arguments of `reweigh` that train it."""
         return ("train", *self.words, "--seeds", str(self.seed), "--out", str(self.run), "--quiet")
 
-    def flag(self, name: str, default: str) -> str:
-        """The value of a flag, as typed."""
-        return next((after for word, after in itertools.pairwise(self.words) if word == f"--{name}"), default)
-
 
 @dataclass(frozen=True)
 class Sweep:
@@ -73,7 +69,7 @@ class Sweep:
     tasks: tuple[Task, ...]
 
 
-def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep:
+def read_sweep(source: str, out: Path | str | None = None, data: Sequence[str] = ()) -> Sweep:
     """The tasks of a sweep's file.
 
     Args:
@@ -95,7 +91,7 @@ def read_sweep(source: str, out: Path | None, data: Sequence[str] = ()) -> Sweep
             f"expected seeds and [[runs]] in {path}, but found {sorted(unknown)[0]!r}. Flags belong under "
             "[[runs]]."
         )
-    folder = out or Path("sweeps") / path.stem
+    folder = Path(out) if out else Path("sweeps") / path.stem
     where = str(path) if source.endswith(".toml") else f"the shipped sweep {source}"
     return make_sweep(content.get("runs"), content.get("seeds", [0]), folder, data=data, where=where)
 
@@ -189,6 +185,8 @@ def _runs_of(
     """Folder and words of every combination of a group's choices."""
     group = dict(group)
     name = group.pop("name", None)
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"expected name = '...' under [[runs]] of {where}, but found {name!r}.")
     if data:
         group["data"] = list(data)
     for key in ("data", "algorithm"):

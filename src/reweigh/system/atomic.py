@@ -35,6 +35,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_left_over(folder: Path) -> None:
+    """Remove temporary files of writers that were killed.
+
+    Args:
+        folder: that nobody else writes in now.
+    """
+    for temporary in folder.glob(".*.part"):
+        temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def held(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock, which ends with the process however that ends.

@@ -14,6 +14,8 @@ CORES = "REWEIGH_CORES"
 """The variable that says how many cores trainings may keep busy."""
 INTERRUPTED = 130
 """What `reweigh` ends with when it was stopped and has saved its state."""
+BROKEN_PIPE = 141
+"""The same when nobody reads its output any more: what a shell says of a program that this signal ended."""
 _PR_SET_PDEATHSIG = 1
 
 
