@@ -12,11 +12,11 @@ ROOT = Path(reweigh.__file__).parent
 
 # Each module may import those before it (and its own package), never those after.
 ORDER = [
-    "errors", "checks", "terms", "system", "transitions", "datasets", "types", "networks", "losses", "optim",
-    "sampling", "rebalance", "algorithms", "training", "priorities", "config", "policy", "environments",
-    "evaluation", "loading", "collection", "seed_folder", "runs", "statistics", "sweeps", "running",
-    "verification", "experiment", "family", "studies", "report", "doctor", "options", "commands", "flags",
-    "cli", "__main__",
+    "errors", "checks", "terms", "system", "transitions", "datasets", "types", "networks", "losses",
+    "optim", "sampling", "rebalance", "algorithms", "training", "priorities", "config", "policy",
+    "contract", "environments", "evaluation", "loading", "collection", "seed_folder", "runs", "statistics",
+    "sweeps", "running", "verification", "experiment", "family", "studies", "report", "doctor", "options",
+    "commands", "flags", "cli", "__main__",
 ]  # fmt: skip
 WITHOUT_JAX = {"errors", "checks", "terms", "system", "transitions", "datasets", "priorities", "policy",
                "environments", "evaluation", "loading", "collection", "seed_folder", "runs", "statistics",

@@ -295,6 +295,40 @@ def test_python_reaches_the_published_settings_that_the_command_line_has(algorit
         assert found.evaluation.interval == wanted.evaluation.interval
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--weights oper-a:solver=fast,stage_updates=50", "stage_updates has no meaning with solver=fast"),
+        ("--weights oper-a:fast_stage_updates=50", "fast_stage_updates has no meaning with solver=published"),
+        (
+            "--weights oper-a:solver=fast --set rebalance.weights.learning.learning_rate=0.1",
+            "learning_rate has no meaning with solver=fast. Set fast_learning_rate instead.",
+        ),
+    ],
+)
+def test_settings_of_the_other_solver_are_refused(words, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parsed("--algorithm", "bc", *words.split())
+
+
+def test_settings_of_both_solvers_are_kept_where_each_has_a_meaning():
+    weights = parsed("--algorithm", "bc", "--weights", "oper-a:solver=fast,fast_stage_updates=50,steps=3")
+    assert weights.rebalance.weights.learning.updates_of(2) == 50
+
+
+def test_clipped_actions_are_counted(small, capsys):
+    with h5py.File(small, "r+") as file:
+        file["actions"][:30, 0] = 2.0
+    assert main(["inspect", str(small), "--clip-actions", "--json"]) == 0
+    assert "note: 30 of 400 rows had actions outside the bounds: clipped." in capsys.readouterr().err
+
+
+def test_transitions_print_as_one_line(small):
+    assert repr(load(small)) == (
+        f"Transitions({str(small)!r}: 379 transitions, 40 episodes, observation size 3, action size 2)"
+    )
+
+
 def test_three_weights_are_mixed_by_the_shares_that_were_typed(small):
     mixed = parsed("--algorithm", "bc", "--weights", "0.5*aw+0.3*rw+0.2*uniform").rebalance.weights
     transitions = load(small)

@@ -231,7 +231,7 @@ def test_the_entropy_backup_lowers_targets_by_the_density_of_the_next_action():
     noise = jnp.ones((4, 1))
     _, log_likelihood = sampled(mean, log_std, noise)
     lowered, plain = (
-        soft_target(state, batch, mean, log_std, noise, replace(config, backup_entropy=backup))
+        soft_target(state, batch, (mean, log_std), noise, replace(config, backup_entropy=backup))
         for backup in (True, False)
     )
     np.testing.assert_allclose(plain - lowered, 0.9 * 2 * log_likelihood, rtol=1e-5)

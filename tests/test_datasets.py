@@ -297,6 +297,17 @@ def test_whole_returns_count_rows_that_are_no_transitions():
     np.testing.assert_array_equal(episodes.timed_out, [True, False, False])
 
 
+def test_a_list_of_episodes_is_refused_without_printing_it():
+    with pytest.raises(DatasetError, match=r"^expected a path, .* but found list\. Join episodes"):
+        load([{"observations": np.zeros((5, 2))}])
+
+
+def test_whole_numbers_beyond_the_bounds_are_taken_for_discrete_actions():
+    arrays = record([0, 0, 0], [0, 0, 0]) | {"actions": np.array([[0.0], [1.0], [3.0]], np.float32)}
+    with pytest.raises(DatasetError, match="look like discrete actions"):
+        load(arrays)
+
+
 def test_a_record_without_timeouts_that_stops_in_mid_episode_is_said_to_be_unfinished():
     # Three episodes: one ends at a terminal, one in a jump of the state, one with the record.
     observation = np.array([0, 1, 2, 10, 11, 20, 21], np.float32)[:, None]

@@ -23,7 +23,7 @@ from reweigh.report.scores import did_it_help, summarize_scores
 from reweigh.runs import RunFolder, find_runs
 from reweigh.seed_folder import Returns
 from reweigh.sweeps.grid import Sweep, Task
-from reweigh.sweeps.record import write_asked
+from reweigh.sweeps.requests import write_requests
 from reweigh.system.digests import settings_digest
 
 UNIFORM = {"type": "uniform"}
@@ -365,7 +365,7 @@ def test_what_a_sweep_asks_for_and_nobody_started_is_missing_from_its_report(tmp
     make_run(tmp_path / "elsewhere", {3: 1})
     tasks = [Task(("D", "--algorithm", "iql"), tmp_path / "sweep/d" / run, seed)
              for run, seed in (("r", 0), ("r", 4), ("other", 0), ("other", 1))]  # fmt: skip
-    write_asked(Sweep(tmp_path / "sweep", tuple(tasks)))
+    write_requests(Sweep(tmp_path / "sweep", tuple(tasks)))
     status, (error,) = report(capsys, tmp_path, "--out", tmp_path / "out")
     assert status == 1
     assert "seed 4" in error

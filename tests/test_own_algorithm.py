@@ -1,5 +1,6 @@
 """The worked example of the docs: an algorithm of one's own, without a change of the library."""
 
+import dataclasses
 import importlib.util
 import re
 import sys
@@ -10,9 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fakes import SHAPES, differ, make_data, run_period
+import reweigh
+from fakes import ALGORITHMS, EVALUATIONS, SHAPES, differ, make_data, run_period
 from probes import best_action, train_on
-from reweigh.types import Minibatch, TermWeight
+from reweigh.contract import check_algorithm
+from reweigh.errors import ConfigError
+from reweigh.types import Minibatch, Shapes, TermWeight
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding-an-algorithm.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -61,3 +65,66 @@ def test_the_example_trains_through_the_library_as_written(example, tmp_path, mo
     )
     exec(compile(shortened, "example", "exec"), {})
     assert (tmp_path / "runs" / "ddpg-bc-aw" / "seed-0" / "result.json").exists()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS | EVALUATIONS)
+def test_every_shipped_algorithm_keeps_the_rules(name):
+    check_algorithm((ALGORITHMS | EVALUATIONS)[name])
+
+
+def test_the_example_keeps_the_rules(example):
+    check_algorithm(example.DDPGBCConfig(hidden=(8,)).make(10), Shapes(4, 1))
+
+
+def divided_by_0(state):
+    return jax.tree.map(lambda leaf: (leaf / 0).astype(leaf.dtype), state)
+
+
+def unweighted(minibatch):
+    ones = jnp.ones(len(minibatch.evaluation.reward))
+    return dataclasses.replace(minibatch, weight=TermWeight(ones, ones, ones))
+
+
+def without_terminals(minibatch):
+    batch = minibatch.evaluation
+    live = dataclasses.replace(batch, discount=jnp.full_like(batch.discount, 0.99))
+    return dataclasses.replace(minibatch, evaluation=live)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda a: a._replace(init=lambda *_: 1.0), "expected a state of arrays alone"),
+        (
+            lambda a: a._replace(updates=(lambda s, m, n: (jax.tree.map(lambda leaf: leaf[None], s), {}),)),
+            "expected updates that keep the shapes and types of the state",
+        ),
+        (
+            lambda a: a._replace(updates=(lambda s, m, n: (divided_by_0(s), {}),)),
+            "expected finite numbers after one update",
+        ),
+        (
+            lambda a: a._replace(updates=(lambda s, m, n: a.updates[0](s, unweighted(m), n),)),
+            "expected a row of weight 0 to change nothing",
+        ),
+        (
+            lambda a: a._replace(updates=(lambda s, m, n: a.updates[0](s, without_terminals(m), n),)),
+            "expected what follows a terminal to change nothing",
+        ),
+        (lambda a: a._replace(actor=None), "expected `actor` beside `act`"),
+        (lambda a: a._replace(act=lambda s, o: jnp.zeros(2)), r"expected actions of shape \(8, 2\)"),
+        (lambda a: a._replace(act=lambda s, o: jnp.zeros((8, 2))), "to be the same policy"),
+    ],
+)
+def test_a_broken_rule_is_named(broken, message, example):
+    algorithm = example.DDPGBCConfig(hidden=(8,)).make(10)
+    with pytest.raises(ConfigError, match=message):
+        check_algorithm(broken(algorithm))
+
+
+def test_an_algorithm_without_an_actor_is_refused_before_it_trains(example, tmp_path, monkeypatch):
+    make = example.DDPGBCConfig.make
+    monkeypatch.setattr(example.DDPGBCConfig, "make", lambda self, n: make(self, n)._replace(actor=None))
+    config = reweigh.RunConfig(reweigh.DataConfig("builtin:bandit"), example.DDPGBCConfig(), num_updates=20)
+    with pytest.raises(ConfigError, match="expected ddpg-bc to have an `actor`"):
+        reweigh.train(config, [0], tmp_path / "run")

@@ -608,6 +608,20 @@ def test_a_weights_file_that_is_cut_short_or_something_else_is_refused(ending, t
     assert "there is none" in weights_refusal(path)
 
 
+@pytest.mark.parametrize(
+    "weight", [[-1, 1, 1, 1], [np.nan, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1], [[1, 1, 1, 1]], [np.inf, 1, 1, 1]]
+)
+def test_weights_that_are_none_are_refused_before_they_are_written(weight):
+    data = make_data([1, 2], [2, 2])
+    with pytest.raises(WeightsError, match=r"^expected (finite, non-negative weights|one weight for each)"):
+        weights_of(np.array(weight, np.float64), data, {})
+
+
+def test_weights_of_ones_own_are_written_with_mean_1_whatever_their_scale():
+    weights = weights_of(np.array([0, 7, 14, 7]), make_data([1, 2], [2, 2]), {})
+    np.testing.assert_array_equal(weights.weight, [0, 1, 2, 1])
+
+
 @pytest.mark.parametrize("ending", ["npz", "parquet"])
 def test_a_damaged_weights_file_reads_or_is_refused_and_nothing_else(ending, tmp_path):
     if ending == "parquet":

@@ -31,7 +31,7 @@ from reweigh.sweeps.local import _next, _start, run_locally, slots_of
 from reweigh.sweeps.printed import as_commands, as_docker
 from reweigh.sweeps.progress import remember_failure, standing_of
 from reweigh.sweeps.ray_cluster import run_on_ray
-from reweigh.sweeps.record import read_asked, write_asked
+from reweigh.sweeps.requests import read_requests, write_requests
 from reweigh.sweeps.screen import start_screens
 from reweigh.sweeps.slurm import SLURM_TEMPLATE, slurm_script, submit_to_slurm
 from reweigh.system.atomic import held, write_text
@@ -672,19 +672,19 @@ def test_finished_runs_of_other_settings_are_not_taken_for_the_sweeps_own(tmp_pa
 
 def test_a_sweep_remembers_what_was_asked_before(tmp_path):
     sweep = fake_sweep(tmp_path, 0)
-    write_asked(sweep)
-    write_asked(fake_sweep(tmp_path, 3))
-    (asked,) = read_asked(tmp_path).values()
+    write_requests(sweep)
+    write_requests(fake_sweep(tmp_path, 3))
+    (asked,) = read_requests(tmp_path).values()
     assert asked.seeds == (0, 3)
     (tmp_path / "reweigh-tasks.json").write_text('{"runs": {"r": {"words": [1], "seeds": []}}}')
     with pytest.raises(RunError, match="cannot be read"):
-        write_asked(sweep)
+        write_requests(sweep)
 
 
 def test_sweeps_that_start_at_once_in_one_folder_write_down_both(tmp_path):
     first, second = fake_sweep(tmp_path, 0), fake_sweep(tmp_path, 3)
     with ThreadPoolExecutor() as pool, held(tmp_path / "reweigh-tasks.lock", wait=False):
-        begun = pool.submit(write_asked, second)
+        begun = pool.submit(write_requests, second)
         time.sleep(0.2)
         # What the first writes while the second waits is not written over.
         plain = {str(task.run.relative_to(tmp_path)): list(task.words) for task in first.tasks}
@@ -692,7 +692,7 @@ def test_sweeps_that_start_at_once_in_one_folder_write_down_both(tmp_path):
         write_text(tmp_path / "reweigh-tasks.json", json.dumps({"runs": runs}))
         assert not begun.done()
     begun.result(timeout=10)
-    (asked,) = read_asked(tmp_path).values()
+    (asked,) = read_requests(tmp_path).values()
     assert asked.seeds == (0, 3)
 
 
@@ -701,7 +701,7 @@ def test_a_sweep_can_be_made_and_run_in_python(tmp_path):
     sweep = reweigh.make_sweep(runs, [0], tmp_path)
     (standing,) = reweigh.run_sweep(sweep, jobs=1)
     assert (standing.state, standing.update) == ("finished", 20)
-    assert read_asked(tmp_path)
+    assert read_requests(tmp_path)
 
 
 def test_a_missing_or_refusing_client_is_said_in_one_line(tmp_path, monkeypatch):

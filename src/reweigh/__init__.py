@@ -46,6 +46,7 @@ _PUBLIC = {
     "parse_sampler": "reweigh.options.sampler_strings",
     "with_defaults": "reweigh.options.presets",
     "set_up_jax": "reweigh.system.jax_setup",
+    "check_algorithm": "reweigh.contract",
     "train": "reweigh.experiment",
     "Progress": "reweigh.running.resumable",
     "Interrupted": "reweigh.running.resumable",

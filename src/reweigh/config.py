@@ -237,6 +237,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        if not isinstance(self.data, DataConfig):
+            raise ConfigError(f"expected data=DataConfig(...), but found {type(self.data).__name__}.")
         for name in ("num_updates", "batch_size", "log_interval", "checkpoint_interval"):
             check_count(name, getattr(self, name))
         check_choices(self)

@@ -13,6 +13,7 @@ from reweigh.algorithms.onestep import OnestepConfig
 from reweigh.checks import check_seeds
 from reweigh.config import DensityRatio, Resample, RunConfig, identity, parts_of, to_dict
 from reweigh.datasets.scores import normalized_score, reference_of_env
+from reweigh.errors import ConfigError
 from reweigh.evaluation import episode_seeds, evaluate, make_environment
 from reweigh.loading import load_data
 from reweigh.policy import BestOf, Policy, in_numpy
@@ -32,7 +33,7 @@ from reweigh.running.onestep_runs import (
 from reweigh.running.preparation import Prepared, prepare
 from reweigh.running.provenance import environment_record
 from reweigh.running.ratio_weights import RatioWeights
-from reweigh.running.resumable import Progress, Work, by_update, counted_from, train_seeds
+from reweigh.running.resumable import Hooks, Progress, Work, by_update, counted_from, train_seeds
 from reweigh.running.value_runs import learning_seconds
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns, SeedFolder
@@ -140,7 +141,7 @@ def train(
     )
     counted = counted_from(report, sum(part.stage.num_updates for part in shared))
     with contextlib.ExitStack() as held:
-        tried = _Tried(config, prepared, stage.algorithm, shared, held)
+        hooks = _Evaluation(config, prepared, stage.algorithm, shared, held)
         for group in by_update([folder.seed(seed) for seed in seeds]):
             previous = None
             if shared and group[0].load_checkpoint() is not None:
@@ -148,7 +149,7 @@ def train(
             elif shared:
                 numbers = [seed.seed for seed in group]
                 previous = learn_before(shared, numbers, report=report, should_stop=should_stop)
-            train_seeds(replace(work, previous=previous), group, tried, counted, should_stop)
+            train_seeds(replace(work, previous=previous), group, hooks, counted, should_stop)
 
 
 def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: DatasetInfo) -> None:
@@ -242,8 +243,8 @@ def comparison_jobs(compared: Sequence[ComparedRun], seeds: Sequence[int]) -> li
     return [job for part in spread for job in part]
 
 
-class _Tried:
-    """Policies tried in their environment while they train, and written down at the end."""
+class _Evaluation(Hooks):
+    """Policies evaluated in their environment while they train, and written down at the end."""
 
     def __init__(
         self,
@@ -253,7 +254,12 @@ class _Tried:
         shared: Sequence[SharedStage],
         held: contextlib.ExitStack,
     ):
-        self.config, self.prepared, self.algorithm, self.shared = config, prepared, algorithm, shared
+        if algorithm.actor is None:
+            raise ConfigError(
+                f"expected {config.algorithm.name} to have an `actor`, which policies are saved by, but found "
+                "none."
+            )
+        self.config, self.prepared, self.actor, self.shared = config, prepared, algorithm.actor, shared
         env = prepared.transitions.info.env
         self.env = env if config.evaluation.enabled else None
         info = prepared.transitions.info
@@ -276,11 +282,11 @@ class _Tried:
     def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
         policy = self._policy(state.algorithm)
         seeds = episode_seeds(folder.seed, update, self.config.evaluation.episodes)
-        found = evaluate(self.environment, policy, seeds)
-        record = returns.with_evaluation(update, found.episode_return, found.episode_length)
+        episodes = evaluate(self.environment, policy, seeds)
+        returns = returns.with_evaluation(update, episodes.episode_return, episodes.episode_length)
         folder.save_policy(policy)  # first: whoever finds an evaluation may ask for its policy
-        folder.save_returns(record)
-        return record
+        folder.save_returns(returns)
+        return returns
 
     def score(self, returns: Returns) -> float | None:
         return returns.last_score(self.reference)
@@ -324,8 +330,7 @@ class _Tried:
         return found
 
     def _policy(self, state: State) -> Policy:
-        assert self.algorithm.actor is not None
-        network = self.algorithm.actor(state)
+        network = self.actor(state)
         prepared, best_of = self.prepared, None
         if network.best_of is not None:
             kind, critic, noise = network.best_of

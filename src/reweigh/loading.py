@@ -99,4 +99,7 @@ def load_data(
             "timeouts are counted as D4RL does, from 1 after a terminal: the time limit after it comes a row "
             "early. Write 'timeouts' into data of your own."
         )
+    if transitions.info.num_clipped:
+        info = transitions.info
+        notes.append(f"{info.num_clipped} of {info.num_rows} rows had actions outside the bounds: clipped.")
     return transitions, tuple(notes)

@@ -27,7 +27,7 @@ class Episodes:
     terminated: Bool[np.ndarray, " K"]
     """The last recorded row is a terminal."""
     timed_out: Bool[np.ndarray, " K"]
-    """The last recorded row is a timeout or, where states are compared, the next row begins elsewhere. Neither
+    """The last recorded row is a timeout; where states are compared, the next row begins elsewhere. Neither
     terminated nor this: the record stops in mid-episode."""
 
     def __len__(self) -> int:
@@ -46,6 +46,8 @@ class DatasetInfo:
     """SHA-256 over the decoded arrays and the row rule."""
     num_rows: int
     """Rows of the record, before the row rule."""
+    num_clipped: int
+    """Of them, rows whose action lay outside the bounds and was taken at the bound."""
     action_low: Float32[np.ndarray, " A"]
     """What an action of -1 is in the environment's units."""
     action_high: Float32[np.ndarray, " A"]
@@ -58,7 +60,7 @@ class DatasetInfo:
     """Everything else that the file says of itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transitions:
     """`N` transitions `(s, a, r, s', d)` with what weighting and training need beside them."""
 
@@ -90,6 +92,12 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    def __repr__(self) -> str:
+        return (
+            f"Transitions({self.info.spec!r}: {len(self)} transitions, {len(self.episodes)} episodes, "
+            f"observation size {self.observation_size}, action size {self.action_size})"
+        )
 
     def without_matrices(self) -> "Transitions":
         """The same rows with observations and actions of width 0, once the device holds the real ones."""

@@ -127,6 +127,18 @@ class CQLState(eqx.Module):
     """`log α'` of the Lagrange form."""
 
 
+NormalParameters = tuple[Float[Array, "B A"], Float[Array, "B A"]]
+"""Mean and log deviation of a policy's normal at some states, before the `tanh`."""
+
+
+class Proposals(NamedTuple):
+    """Sampled actions, K a state."""
+
+    action: Float[Array, "B K A"]
+    log_density: Float[Array, "B K"] | None
+    """Of each under what it was drawn from; None: no importance sampling."""
+
+
 class CQLNoise(NamedTuple):
     """Standard normal draws, and uniform actions."""
 
@@ -195,19 +207,18 @@ def q_of_actions(
 
 
 def soft_target(
-    state: CQLState, batch: Batch, mean: Array, log_std: Array, noise: Array, config: CQLConfig
+    state: CQLState, batch: Batch, at_next: NormalParameters, noise: Array, config: CQLConfig
 ) -> Float[Array, " B"]:
     """`y = r + γ (1-d) min_k Q'_k(s', a')`, `a'` of the policy at `s'`; with the config's variants.
 
     Args:
         state: holds the target critic `Q'` and `α`.
         batch: of the evaluation term: rewards, `γ (1-d)` and `s'`.
-        mean: of the policy at `s'`, before it is squashed.
-        log_std: its `log σ`.
+        at_next: mean and log deviation of the policy at `s'`, before the `tanh`.
         noise: standard normal, (B, A); (B, n, A) where the backup takes the best of n actions.
         config: says whether the backup takes a maximum, and whether it counts entropy.
     """
-    action, log_likelihood = sampled(mean, log_std, noise)
+    action, log_likelihood = sampled(*at_next, noise)
     if config.max_target_backup:
         q = jnp.minimum(*q_of_actions(state.target_critic, batch.next_observation, action))
         best = jnp.argmax(q, axis=1, keepdims=True)
@@ -222,8 +233,8 @@ def soft_target(
 
 def actor_objective(
     policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise, config: CQLConfig
-) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
-    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy's mean, deviation and density.
+) -> tuple[Float[Array, ""], tuple[NormalParameters, Array]]:
+    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy at `s` with its action's density.
 
     Args:
         policy: the one that is improved.
@@ -242,7 +253,7 @@ def actor_objective(
         copied = tanh_normal_log_likelihood(raw, (raw - mean) / jnp.exp(log_std), log_std)
         sought = jnp.where(state.update < config.warmup_updates, copied, sought)
     loss = weighted_mean(minibatch.weight.improvement, alpha * log_likelihood - sought)
-    return loss, (mean, log_std, log_likelihood)
+    return loss, ((mean, log_std), log_likelihood)
 
 
 def alpha_objective(
@@ -310,13 +321,32 @@ def critic_terms(
     return td_loss, weighted_mean(weight.constraint, gap - (config.gap_target or 0.0)), gap.mean()
 
 
+def propose(
+    at_state: NormalParameters, at_next: NormalParameters, noise: CQLNoise, config: CQLConfig
+) -> Proposals:
+    """Actions that the gap judges at `s`: random ones, and the policy's at `s'` and at `s`, as published.
+
+    Args:
+        at_state: mean and log deviation of the policy at `s`, before the `tanh`.
+        at_next: the same at `s'`.
+        noise: of the update.
+        config: says whether densities are needed.
+    """
+    current, current_density = sampled(*at_state, noise.current)
+    following, following_density = sampled(*at_next, noise.following)
+    action = jnp.concatenate([noise.random_action, following, current], axis=1)
+    if not config.importance_sampling:
+        return Proposals(action, None)
+    uniform = jnp.full_like(current_density, action.shape[-1] * jnp.log(0.5))
+    return Proposals(action, jnp.concatenate([uniform, following_density, current_density], axis=1))
+
+
 def critic_objective(
     critic: TwinQ,
     multiplier: Float[Array, ""] | float,
     minibatch: Minibatch,
     target: Float[Array, " B"],
-    action: Float[Array, "B K A"],
-    log_density: Float[Array, "B K"] | None,
+    proposals: Proposals,
     config: CQLConfig,
 ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
     """Squared errors of both critics, and the gap's excess times `α' min_q_weight`.
@@ -326,19 +356,19 @@ def critic_objective(
         multiplier: `α'` of the Lagrange form, else 1.
         minibatch: with its weights: of evaluation on the squared errors, of the constraint on the gap.
         target: `y` of the evaluation term's rows.
-        action: K sampled actions a state of the policy's rows.
-        log_density: of these actions under what they were drawn from; None: no importance sampling.
+        proposals: K actions a state of the policy's rows.
         config: holds the penalty's settings.
     """
     batch, weight = minibatch.policy_batch, minibatch.weight
     # The data's action and the sampled ones in one call a network.
-    together = jnp.concatenate([batch.action[:, None, :], action], axis=1)
+    together = jnp.concatenate([batch.action[:, None, :], proposals.action], axis=1)
     q1, q2 = q_of_actions(critic, batch.observation, together)
     evaluated = q1[:, 0], q2[:, 0]
     if minibatch.policy is not None:
         evaluated = critic(minibatch.evaluation.observation, minibatch.evaluation.action)
-    td_loss, excess, gap = critic_terms(q1, evaluated[0], target, log_density, weight, config)
-    other_td_loss, other_excess, _ = critic_terms(q2, evaluated[1], target, log_density, weight, config)
+    density = proposals.log_density
+    td_loss, excess, gap = critic_terms(q1, evaluated[0], target, density, weight, config)
+    other_td_loss, other_excess, _ = critic_terms(q2, evaluated[1], target, density, weight, config)
     excess += other_excess
     loss = td_loss + other_td_loss + multiplier * config.min_q_weight * excess
     metrics = {"critic/td_loss": td_loss, "critic/gap": gap, "critic/q_mean": q1[:, 0].mean()}
@@ -387,31 +417,22 @@ def make_cql(config: CQLConfig, *, ignore_terminals: bool = False) -> Algorithm:
     def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
         batch, evaluation = minibatch.policy_batch, minibatch.evaluation
         policy = state.actor.model
-        (policy_loss, (mean, log_std, log_likelihood)), policy_gradient = jax.value_and_grad(
+        (policy_loss, (at_state, log_likelihood)), policy_gradient = jax.value_and_grad(
             actor_objective, has_aux=True
         )(policy, state, minibatch, noise, config)
         next_state = batch.next_observation
         if not ignore_terminals:
             next_state = jnp.where((batch.discount > 0)[:, None], next_state, batch.observation)
-        next_mean, next_log_std = policy(next_state)
-        target_mean, target_log_std = next_mean, next_log_std
-        if minibatch.policy is not None:
-            target_mean, target_log_std = policy(evaluation.next_observation)
-        target = soft_target(state, evaluation, target_mean, target_log_std, noise.target, config)
-        current, current_density = sampled(mean, log_std, noise.current)
-        # Drawn at s', judged at s, as published.
-        next_action, next_density = sampled(next_mean, next_log_std, noise.following)
-        action = jnp.concatenate([noise.random_action, next_action, current], axis=1)
-        log_density = None
-        if config.importance_sampling:
-            uniform = jnp.full_like(current_density, batch.action.shape[-1] * jnp.log(0.5))
-            log_density = jnp.concatenate([uniform, next_density, current_density], axis=1)
+        at_next = policy(next_state)
+        at_target = at_next if minibatch.policy is None else policy(evaluation.next_observation)
+        target = soft_target(state, evaluation, at_target, noise.target, config)
+        proposals = propose(at_state, at_next, noise, config)
         log_multiplier = state.log_multiplier
         multiplier = 1.0 if log_multiplier is None else multiplier_of(log_multiplier.model)
         (critic_loss, (excess, metrics)), critic_gradient = value_and_grad_by_parts(
             lambda critic, rows: critic_objective(critic, multiplier, *rows, config=config),
             state.critic.model,
-            (minibatch, target, action, log_density),
+            (minibatch, target, proposals),
             rows_at_once=STATES_AT_ONCE,
         )
         alpha_loss, alpha_gradient = jax.value_and_grad(alpha_objective)(

@@ -194,6 +194,79 @@ def make_sarsa(config: OnestepConfig) -> Algorithm:
     return Algorithm(init, no_noise, (critic_update, critic_and_target_update))
 
 
+def exp_weight_objective(
+    policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise, config: OnestepConfig
+) -> tuple[Float[Array, ""], Metrics]:
+    """Weighted mean of `exp_weight_loss`, with the clone's mean value at `s` as the baseline.
+
+    Args:
+        policy: the one that is improved.
+        state: holds the clone and the value.
+        minibatch: with its weights; those of improvement act here.
+        noise: of the update.
+        config: holds the temperature and the clip.
+    """
+    batch, kind = minibatch.policy_batch, config.policy
+    behavior = gaussian(state.behavior, batch.observation, kind)
+    # The data's action and the clone's in one call.
+    together = [batch.action[:, None, :], sample(kind, behavior, noise.several)]
+    q = values_of_actions(state.critic, batch.observation, jnp.concatenate(together, axis=1))
+    baseline = q[:, 1:].mean(axis=1)
+    advantage = q[:, 0] - baseline
+    likelihood = data_likelihood(policy, batch, kind)
+    loss = exp_weight_loss(likelihood, advantage, config)
+    metrics = {
+        "actor/advantage_mean": advantage.mean(),
+        "actor/log_likelihood": likelihood.mean(),
+        "actor/baseline_mean": baseline.mean(),
+    }
+    # One loss is improvement and constraint at once; a config in which they differ is refused.
+    return weighted_mean(minibatch.weight.improvement, loss), metrics
+
+
+def value_objective(
+    policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise, config: OnestepConfig
+) -> tuple[Float[Array, ""], Metrics]:
+    """Weighted mean of `-Q(s, a)`, `a` of the policy, plus what holds it to the clone or to the data.
+
+    Args:
+        policy: the one that is improved.
+        state: holds the clone and the value.
+        minibatch: with its weights: of improvement on the value, of the constraint on the rest.
+        noise: of the update.
+        config: says what holds the policy: `reverse-kl` a divergence from the clone, `imitation` the density
+            of the data's actions, and how strongly.
+    """
+    batch, weight, kind = minibatch.policy_batch, minibatch.weight, config.policy
+    around = gaussian(policy, batch.observation, kind)
+    q = action_value(state.critic, batch.observation, sample(kind, around, noise.policy))
+    loss, metrics = weighted_mean(weight.improvement, -q), {"actor/q_mean": q.mean()}
+    if config.improvement == "reverse-kl":
+        action = sample(kind, around, noise.several)
+        behavior = gaussian(state.behavior, batch.observation, kind)
+        ratio = log_likelihood(kind, around, action) - log_likelihood(kind, behavior, action)
+        divergence = ratio.mean(axis=1)
+        loss = loss + weighted_mean(weight.constraint, config.regularization * divergence)
+        metrics["actor/divergence"] = divergence.mean()
+    if config.improvement == "imitation":
+        likelihood = data_likelihood(policy, batch, kind)
+        loss = loss + weighted_mean(weight.constraint, -config.regularization * likelihood)
+        metrics["actor/log_likelihood"] = likelihood.mean()
+    return loss, metrics
+
+
+def data_likelihood(policy: MLP, batch: Batch, kind: PolicyKind) -> Float[Array, " B"]:
+    """`log π(a|s)` of the data's actions.
+
+    Args:
+        policy: its network.
+        batch: `s` and `a`; actions at the bounds are taken just inside.
+        kind: of the distribution.
+    """
+    action = jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT)
+    return log_likelihood(kind, gaussian(policy, batch.observation, kind), action)
+
+
 def make_improvement(config: OnestepConfig) -> Algorithm:
     """The last stage as pure functions.
 
@@ -217,57 +290,13 @@ def make_improvement(config: OnestepConfig) -> Algorithm:
             jax.random.normal(one, (batch_size, shapes.action_size)), jax.random.normal(several, shape)
         )
 
-    def exp_weight(
-        policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
-    ) -> tuple[Float[Array, ""], Metrics]:
-        batch = minibatch.policy_batch
-        behavior = gaussian(state.behavior, batch.observation, kind)
-        # The data's action and the clone's in one call.
-        together = [batch.action[:, None, :], sample(kind, behavior, noise.several)]
-        q = values_of_actions(state.critic, batch.observation, jnp.concatenate(together, axis=1))
-        baseline = q[:, 1:].mean(axis=1)
-        advantage = q[:, 0] - baseline
-        likelihood = _data_likelihood(policy, batch)
-        loss = exp_weight_loss(likelihood, advantage, config)
-        metrics = {
-            "actor/advantage_mean": advantage.mean(),
-            "actor/log_likelihood": likelihood.mean(),
-            "actor/baseline_mean": baseline.mean(),
-        }
-        # One loss is improvement and constraint at once; a config in which they differ is refused.
-        return weighted_mean(minibatch.weight.improvement, loss), metrics
-
-    def seek_value(
-        policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
-    ) -> tuple[Float[Array, ""], Metrics]:
-        batch, weight = minibatch.policy_batch, minibatch.weight
-        around = gaussian(policy, batch.observation, kind)
-        q = action_value(state.critic, batch.observation, sample(kind, around, noise.policy))
-        loss, metrics = weighted_mean(weight.improvement, -q), {"actor/q_mean": q.mean()}
-        if config.improvement == "reverse-kl":
-            action = sample(kind, around, noise.several)
-            behavior = gaussian(state.behavior, batch.observation, kind)
-            ratio = log_likelihood(kind, around, action) - log_likelihood(kind, behavior, action)
-            divergence = ratio.mean(axis=1)
-            loss = loss + weighted_mean(weight.constraint, config.regularization * divergence)
-            metrics["actor/divergence"] = divergence.mean()
-        if config.improvement == "imitation":
-            likelihood = _data_likelihood(policy, batch)
-            loss = loss + weighted_mean(weight.constraint, -config.regularization * likelihood)
-            metrics["actor/log_likelihood"] = likelihood.mean()
-        return loss, metrics
-
-    def _data_likelihood(policy: MLP, batch: Batch) -> Float[Array, " B"]:
-        action = jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT)
-        return log_likelihood(kind, gaussian(policy, batch.observation, kind), action)
-
-    objective = exp_weight if config.improvement == "exp-weight" else seek_value
+    objective = exp_weight_objective if config.improvement == "exp-weight" else value_objective
 
     def update(
         state: OnestepState, minibatch: Minibatch, noise: OnestepNoise
     ) -> tuple[OnestepState, Metrics]:
         (loss, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(
-            state.policy.model, state, minibatch, noise
+            state.policy.model, state, minibatch, noise, config
         )
         policy = step(optimizer, state.policy, gradient)
         state = OnestepState(policy, state.behavior, state.critic, state.candidate_noise)

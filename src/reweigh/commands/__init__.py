@@ -3,7 +3,7 @@
 from reweigh.commands.datasets import collect_command, convert, inspect, verify
 from reweigh.commands.figures import plot, report
 from reweigh.commands.mixing import mix_command
-from reweigh.commands.sweeps import status, sweep
+from reweigh.commands.sweeps import status, sweep_command
 from reweigh.commands.training import bandit, doctor, evaluate, quickstart, train
 from reweigh.commands.weights import export, weigh
 
@@ -20,7 +20,7 @@ COMMANDS = {
     "plot": plot,
     "report": report,
     "bandit": bandit,
-    "sweep": sweep,
+    "sweep": sweep_command,
     "status": status,
     "verify": verify,
     "doctor": doctor,

@@ -21,12 +21,13 @@ from reweigh.datasets.scores import gymnasium_id, limit_of
 from reweigh.datasets.suites import Suite, suite_names, suite_of
 from reweigh.errors import ConfigError
 
-# How far a mix may miss its ratio, relatively, before that is said.
+# How far a mix may miss its ratio, relatively, before a note is printed.
 _RATIO_TOLERANCE = 0.1
+_FEW_EPISODES = 5
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _NamedSource:
     """A source as it was named."""
 
     spec: str
@@ -34,7 +35,7 @@ class _Asked:
     good: bool
 
     @classmethod
-    def of(cls, text: str, *, good: bool) -> "_Asked":
+    def of(cls, text: str, *, good: bool) -> "_NamedSource":
         spec, _, share = text.rpartition(":")
         try:
             return cls(spec, float(share), good) if spec else cls(text, None, good)
@@ -52,19 +53,20 @@ def mix_command(arguments: argparse.Namespace) -> int:
         print("\n".join(suite_names()))
         return 0
     suite = _suite(arguments)
-    asked = _asked(arguments, suite)
+    sources = _sources(arguments, suite)
     if arguments.out is None:
         raise ConfigError("expected --out F.hdf5, the file to write, but found none. Name it.")
-    out = out_path(arguments.out, (".hdf5", ".h5"), [source.spec for source in asked], is_made_here)
+    out = out_path(arguments.out, (".hdf5", ".h5"), [source.spec for source in sources], is_made_here)
     if arguments.max_episode_steps is not None:
         check_count("--max-episode-steps", arguments.max_episode_steps)
-    fetch_all([source.spec for source in asked])
-    records = _records(asked, arguments.max_episode_steps)
-    rows, made = _mixed(arguments, suite, asked, records)
+    fetch_all([source.spec for source in sources])
+    records = _records(sources, arguments.max_episode_steps)
+    rows, made = _mixed(arguments, suite, sources, records)
     histories = [str(record.attributes["history"]) for record in records if "history" in record.attributes]
     made |= {"history": history(arguments, histories)}
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
     _say_missed_ratio(made)
+    _say_few_good_episodes(made)
     _say_swapped(rows)
     if arguments.json:
         print(json.dumps({"out": arguments.out, **made}, indent=2))
@@ -74,7 +76,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
 
 
 def _suite(arguments: argparse.Namespace) -> Suite | None:
-    """The suite whose recipe is asked for; its flags are not to be given twice."""
+    """The suite whose recipe is wanted; its flags are not to be given twice."""
     if arguments.suite is None:
         return None
     suite = suite_of(arguments.suite)
@@ -86,14 +88,14 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
     return suite
 
 
-def _asked(arguments: argparse.Namespace, suite: Suite | None) -> list[_Asked]:
+def _sources(arguments: argparse.Namespace, suite: Suite | None) -> list[_NamedSource]:
     """The sources, good ones first; a suite's own where none are named."""
-    good = [_Asked.of(text, good=True) for text in arguments.good]
-    bad = [_Asked.of(text, good=False) for text in arguments.bad]
+    good = [_NamedSource.of(text, good=True) for text in arguments.good]
+    bad = [_NamedSource.of(text, good=False) for text in arguments.bad]
     if suite and not good and not bad:
-        return [_Asked(suite.good, None, good=True), _Asked(suite.bad, None, good=False)]
-    for flag, found in (("--good", good), ("--bad", bad)):
-        if not found:
+        return [_NamedSource(suite.good, None, good=True), _NamedSource(suite.bad, None, good=False)]
+    for flag, named in (("--good", good), ("--bad", bad)):
+        if not named:
             raise ConfigError(
                 f"expected datasets with --good and with --bad, but {flag} is missing. Name one."
             )
@@ -119,14 +121,14 @@ def _asked(arguments: argparse.Namespace, suite: Suite | None) -> list[_Asked]:
     return good + bad
 
 
-def _records(asked: list[_Asked], max_episode_steps: int | None) -> list[Rows]:
+def _records(sources: list[_NamedSource], max_episode_steps: int | None) -> list[Rows]:
     """Every source's rows, which say where time limits cut them."""
-    found = [load_record(source.spec).rows for source in asked]
-    if max_episode_steps is not None and all(rows.timeout is not None for rows in found):
+    recorded = [load_record(source.spec).rows for source in sources]
+    if max_episode_steps is not None and all(rows.timeout is not None for rows in recorded):
         raise ConfigError(
             "--max-episode-steps is for sources without 'timeouts', but all of these have them. Leave it out."
         )
-    envs = list(dict.fromkeys(gymnasium_id(rows.env) for rows in found if rows.env))
+    envs = list(dict.fromkeys(gymnasium_id(rows.env) for rows in recorded if rows.env))
     if len(envs) > 1:
         print(
             f"note: sources were recorded in {', '.join(envs)}; runs on the mix are scored in {envs[0]} "
@@ -135,12 +137,12 @@ def _records(asked: list[_Asked], max_episode_steps: int | None) -> list[Rows]:
         )
     return [
         with_timeouts(rows, max_episode_steps or limit_of(Path(source.spec).name, rows.env))
-        for source, rows in zip(asked, found, strict=True)
+        for source, rows in zip(sources, recorded, strict=True)
     ]
 
 
 def _mixed(
-    arguments: argparse.Namespace, suite: Suite | None, asked: list[_Asked], records: list[Rows]
+    arguments: argparse.Namespace, suite: Suite | None, sources: list[_NamedSource], records: list[Rows]
 ) -> tuple[Rows, dict[str, Any]]:
     """Rows, and what to record of them."""
     how: dict[str, Any] = {
@@ -148,7 +150,7 @@ def _mixed(
         "replacement": not arguments.without_replacement,
         "overshoot": arguments.overshoot,
     }
-    named: dict[str, Any] = {"mix_good": asked[0].name, "mix_bad": asked[-1].name}
+    named: dict[str, Any] = {"mix_good": sources[0].name, "mix_bad": sources[-1].name}
     if suite:
         rows, made = mix(records[0], records[1], suite.recipe(records[0], **how))
         return rows, {"mix_suite": suite.name, **named, **made}
@@ -160,12 +162,12 @@ def _mixed(
     if arguments.ratio is not None:
         rows, made = mix(records[0], records[1], MixRecipe(ratio=arguments.ratio, **how))
         return rows, {**named, **made}
-    sources = [
+    with_rows = [
         Source(record, source.share or 0.0, source.good, source.name)
-        for source, record in zip(asked, records, strict=True)
+        for source, record in zip(sources, records, strict=True)
     ]
-    ratio = sum(source.share for source in sources if source.good)
-    return mix_several(sources, MixRecipe(ratio=ratio, **how))
+    ratio = sum(source.share for source in with_rows if source.good)
+    return mix_several(with_rows, MixRecipe(ratio=ratio, **how))
 
 
 def _episodes(rows: Rows) -> int:
@@ -192,6 +194,16 @@ def _mean_return(rows: Rows, label: int) -> float:
     own = rows.source == label
     # Every piece of a mix ends in a terminal or a timeout.
     return float(rows.reward[own].sum(dtype=np.float64) / (rows.terminal | rows.timeout)[own].sum())
+
+
+def _say_few_good_episodes(made: dict[str, Any]) -> None:
+    good = made.get("mix_good_episodes", _FEW_EPISODES)
+    if good < _FEW_EPISODES:
+        print(
+            f"note: {good} good episode{'' if good == 1 else 's'}: results on so few may be chance. A larger "
+            "--size or --ratio gives more.",
+            file=sys.stderr,
+        )
 
 
 def _say_missed_ratio(made: dict[str, Any]) -> None:

@@ -41,10 +41,10 @@ def run_jobs(jobs: Sequence[Job], saved: Path, *, quiet: bool) -> bool:
 
 def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:
     """Run a job in this process; true when stopped by a signal."""
-    asked: list[int] = []
-    with signals_heard(lambda number, frame: asked.append(number)):
+    signals: list[int] = []
+    with signals_heard(lambda number, frame: signals.append(number)):
         try:
-            job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(asked))
+            job.run(lambda progress: listen(Message(number, "progress", progress)), lambda: bool(signals))
         except Interrupted:
             return True
         listen(Message(number, "done"))

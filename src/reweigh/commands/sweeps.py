@@ -20,7 +20,7 @@ from reweigh.sweeps.local import Event, run_locally, slots_of
 from reweigh.sweeps.printed import as_commands, as_docker
 from reweigh.sweeps.progress import STATES, Standing, standing_of
 from reweigh.sweeps.ray_cluster import run_on_ray
-from reweigh.sweeps.record import merged_asked, write_asked
+from reweigh.sweeps.requests import merged_requests, write_requests
 from reweigh.sweeps.screen import start_screens
 from reweigh.sweeps.slurm import slurm_script, slurm_template, submit_to_slurm
 from reweigh.system.processes import INTERRUPTED
@@ -42,7 +42,7 @@ _BELONGS = {
 }
 
 
-def sweep(arguments: argparse.Namespace) -> int:
+def sweep_command(arguments: argparse.Namespace) -> int:
     """List, estimate or start a sweep."""
     if arguments.list:
         for name, words in named_sweeps().items():
@@ -51,40 +51,43 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.sweep is None:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
     _refuse_strangers(arguments)
-    found = read_sweep(arguments.sweep, arguments.out, arguments.data)
-    configs = _configs(arguments, found)
+    sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
+    configs = _configs(arguments, sweep)
     _check_data(configs.values())
-    numbers = choose(len(found.tasks), arguments.tasks)
-    standings = [standing_of(found, found.tasks[number]) for number in numbers]
-    script = _slurm_script(arguments, found, numbers) if arguments.launch == "slurm" else ""
+    numbers = choose(len(sweep.tasks), arguments.tasks)
+    standings = [standing_of(sweep, sweep.tasks[number]) for number in numbers]
+    script = _slurm_script(arguments, sweep, numbers) if arguments.launch == "slurm" else ""
     if arguments.dry_run:
-        merged_asked(found)
-        _print_plan(found, standings, configs)
+        merged_requests(sweep)
+        _print_plan(sweep, standings, configs)
         print(f"\n{script}" if script else "", end="")
         return 0
-    write_asked(found)
+    write_requests(sweep)
     unfinished = [standing for standing in standings if standing.state != "finished"]
     if arguments.launch in ("script", "docker"):
-        tasks = [standing.task for standing in unfinished]
-        image = arguments.image or f"reweigh:{__version__}"
-        for line in as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks):
-            print(line)
-        return 0
+        return _print_commands(arguments, [standing.task for standing in unfinished])
     if arguments.launch == "slurm":
-        template = slurm_template(found, _template(arguments))
-        print(submit_to_slurm(found, script, template, shlex.split(arguments.sbatch or "")))
-        print(f"script: {found.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
-        return _say_where_to_follow(arguments, found)
+        template = slurm_template(sweep, _template(arguments))
+        print(submit_to_slurm(sweep, script, template, shlex.split(arguments.sbatch or "")))
+        print(f"script: {sweep.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
+        return _say_where_to_follow(arguments, sweep)
     if arguments.launch == "screen":
-        again = _again(arguments, found)
-        for name in start_screens(found, numbers, again, screens=arguments.jobs or 1):
+        again = _again(arguments, sweep)
+        for name in start_screens(sweep, numbers, again, screens=arguments.jobs or 1):
             print(f"screen -r {name}")
-        return _say_where_to_follow(arguments, found)
+        return _say_where_to_follow(arguments, sweep)
     failed = [standing for standing in unfinished if standing.state == "failed"]
     passed_over = [] if arguments.retry_failed else failed
     wanted = [standing.task for standing in unfinished if standing not in passed_over]
-    code = _run_here(arguments, found, wanted) if wanted else 0
-    return _conclude(found, [standing.task for standing in standings], passed_over, code)
+    code = _train(arguments, sweep, wanted) if wanted else 0
+    return _conclude(sweep, [standing.task for standing in standings], passed_over, code)
+
+
+def _print_commands(arguments: argparse.Namespace, tasks: Sequence[Task]) -> int:
+    image = arguments.image or f"reweigh:{__version__}"
+    for line in as_docker(tasks, image) if arguments.launch == "docker" else as_commands(tasks):
+        print(line)
+    return 0
 
 
 def _refuse_strangers(arguments: argparse.Namespace) -> None:
@@ -108,7 +111,7 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
         slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
 
 
-def _configs(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
+def _configs(arguments: argparse.Namespace, sweep: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
     """The run that each task's words describe.
 
     What a training would refuse before it has read its dataset ends here, not in the middle of the night.
@@ -117,7 +120,7 @@ def _configs(arguments: argparse.Namespace, found: Sweep) -> dict[tuple[str, ...
         ConfigError: `train` would refuse a flag or a value of a run.
     """
     configs = {}
-    for words in dict.fromkeys(task.words for task in found.tasks):
+    for words in dict.fromkeys(task.words for task in sweep.tasks):
         parsed = arguments.parse(["train", *words])
         configs[words] = described_run(parsed, parsed.env)
     return configs
@@ -137,13 +140,13 @@ def status(arguments: argparse.Namespace) -> int:
     """Say how far a sweep is."""
     from reweigh.commands.sweep_hours import hours_left
 
-    found = read_sweep(arguments.sweep, arguments.out, arguments.data)
-    merged_asked(found)
-    standings = [standing_of(found, task) for task in found.tasks]
-    hours = hours_left(standings, _configs(arguments, found))
+    sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
+    merged_requests(sweep)
+    standings = [standing_of(sweep, task) for task in sweep.tasks]
+    hours = hours_left(standings, _configs(arguments, sweep))
     if arguments.json:
         said = {
-            "folder": str(found.folder),
+            "folder": str(sweep.folder),
             **{state: sum(s.state == state for s in standings) for state in STATES},
             "core_hours_left": hours,
             "tasks": [_as_json(standing) for standing in standings],
@@ -159,7 +162,7 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task]) -> int:
+def _train(arguments: argparse.Namespace, sweep: Sweep, wanted: Sequence[Task]) -> int:
     began, count = time.monotonic(), Counter[str]()
 
     def listen(event: Event) -> None:
@@ -172,45 +175,45 @@ def _run_here(arguments: argparse.Namespace, found: Sweep, wanted: Sequence[Task
 
     if arguments.launch == "ray":
         stopped = run_on_ray(
-            found, wanted, listen, address=arguments.address, jobs_per_gpu=arguments.jobs_per_gpu
+            sweep, wanted, listen, address=arguments.address, jobs_per_gpu=arguments.jobs_per_gpu
         )
     else:
         slots = slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
-        stopped = run_locally(found, wanted, slots, listen)
+        stopped = run_locally(sweep, wanted, slots, listen)
     return INTERRUPTED if stopped else 0
 
 
-def _conclude(found: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
+def _conclude(sweep: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
     """Say what came of it: 0 all finished, 1 some failed, 130 interrupted."""
-    standings = [standing_of(found, task) for task in tasks]
+    standings = [standing_of(sweep, task) for task in tasks]
     if code == INTERRUPTED:
         print("Stopped; every state is saved. Run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
     failed = [standing for standing in standings if standing.state == "failed"]
-    print(f"{_counts(standings)} in {found.folder}")
+    print(f"{_counts(standings)} in {sweep.folder}")
     if not failed:
         return 0
     for standing in failed:
         print(f"failed: {standing.task.label}: {standing.error}", file=sys.stderr)
     hint = " --retry-failed tries the ones that had failed before." if passed_over else ""
     raise RunError(
-        f"expected every task to finish, but {len(failed)} failed (logs in {found.folder}/logs).{hint}"
+        f"expected every task to finish, but {len(failed)} failed (logs in {sweep.folder}/logs).{hint}"
     )
 
 
-def _say_where_to_follow(arguments: argparse.Namespace, found: Sweep) -> int:
-    print(f"follow it with: {shlex.join(['reweigh', 'status', *_source(arguments, found)])}")
+def _say_where_to_follow(arguments: argparse.Namespace, sweep: Sweep) -> int:
+    print(f"follow it with: {shlex.join(['reweigh', 'status', *_source(arguments, sweep)])}")
     return 0
 
 
-def _slurm_script(arguments: argparse.Namespace, found: Sweep, numbers: range) -> str:
+def _slurm_script(arguments: argparse.Namespace, sweep: Sweep, numbers: range) -> str:
     return slurm_script(
-        found,
+        sweep,
         numbers,
-        _again(arguments, found),
+        _again(arguments, sweep),
         chunk=arguments.chunk or 1,
         jobs=arguments.jobs or 1,
-        template=slurm_template(found, _template(arguments)),
+        template=slurm_template(sweep, _template(arguments)),
     )
 
 
@@ -218,20 +221,20 @@ def _template(arguments: argparse.Namespace) -> Path | None:
     return Path(arguments.template) if arguments.template else None
 
 
-def _again(arguments: argparse.Namespace, found: Sweep) -> list[str]:
+def _again(arguments: argparse.Namespace, sweep: Sweep) -> list[str]:
     """The `reweigh sweep` that runs some of the tasks on the machine where it is started."""
-    words = ["sweep", *_source(arguments, found)]
+    words = ["sweep", *_source(arguments, sweep)]
     return [*words, "--retry-failed"] if arguments.retry_failed else words
 
 
-def _source(arguments: argparse.Namespace, found: Sweep) -> list[str]:
+def _source(arguments: argparse.Namespace, sweep: Sweep) -> list[str]:
     """What names this sweep."""
     data = [word for spec in arguments.data for word in ("--data", spec)]
-    return [arguments.sweep, "--out", str(found.folder), *data]
+    return [arguments.sweep, "--out", str(sweep.folder), *data]
 
 
 def _print_plan(
-    found: Sweep, standings: Sequence[Standing], configs: dict[tuple[str, ...], "RunConfig"]
+    sweep: Sweep, standings: Sequence[Standing], configs: dict[tuple[str, ...], "RunConfig"]
 ) -> None:
     from reweigh.commands.sweep_hours import hours_left, hours_shared
 
@@ -239,7 +242,7 @@ def _print_plan(
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
     runs = len({standing.task.run for standing in standings})
     print(
-        f"\n{len(standings)} tasks, runs: {runs}, in {found.folder}: {_counts(standings)}; about "
+        f"\n{len(standings)} tasks, runs: {runs}, in {sweep.folder}: {_counts(standings)}; about "
         f"{hours_left(standings, configs):.1f} core-hours left, evaluations not counted."
     )
     unfinished = [standing.task for standing in standings if standing.state != "finished"]

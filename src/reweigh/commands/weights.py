@@ -37,7 +37,7 @@ def weigh(arguments: argparse.Namespace) -> int:
         return weigh_suite(arguments, _weigh_unless_there)
     if arguments.data is None:
         raise ConfigError("expected a dataset, or several with --suite, but found none. Name one.")
-    meta = _make(_asked(arguments))
+    meta = _make(_request(arguments))
     if meta is None:
         return INTERRUPTED
     for note in meta["notes"]:
@@ -54,10 +54,10 @@ def weigh(arguments: argparse.Namespace) -> int:
 
 
 def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
-    asked = _asked(arguments)
-    if is_there(asked.out, asked.transitions, asked.record):
+    request = _request(arguments)
+    if is_there(request.out, request.transitions, request.record):
         return "there"
-    meta = _make(asked)
+    meta = _make(request)
     if meta is None:
         return None
     for note in meta["notes"]:
@@ -70,7 +70,7 @@ _OF_ONE_WEIGHT = ("iteration", "std", "eps", "eps_max", "transform", "strength",
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """The weights of one dataset that a command asks for."""
 
     arguments: argparse.Namespace
@@ -93,25 +93,25 @@ class _Asked:
         return json.loads(json.dumps(record))
 
 
-def _asked(arguments: argparse.Namespace) -> _Asked:
+def _request(arguments: argparse.Namespace) -> _Request:
     method, scaling = weigh_method(arguments)
     out = _weights_out(arguments, method)
     fetch_all([arguments.data], quiet=arguments.quiet)
     transitions, notes = load_data(data_asked(arguments))
-    return _Asked(arguments, method, scaling, out, transitions, notes)
+    return _Request(arguments, method, scaling, out, transitions, notes)
 
 
-def _make(asked: _Asked) -> dict[str, Any] | None:
+def _make(request: _Request) -> dict[str, Any] | None:
     """Compute and write weights: what is recorded of them; None: interrupted."""
-    arguments, transitions = asked.arguments, asked.transitions
-    method, priority = asked.method, None
+    arguments, transitions = request.arguments, request.transitions
+    method, priority = request.method, None
     if isinstance(method, OperA):
         priority = _learned(arguments, transitions, method)
         if priority is None:
             return None
     elif isinstance(method, OperAFile):
         priority = read_published(method.paths, len(transitions))
-    weighting, settings = compute(transitions, method, asked.scaling, priority)
+    weighting, settings = compute(transitions, method, request.scaling, priority)
     published = arguments.format == "oper"
     summary = {} if published else summarize(weighting.probability, transitions)
     if priority is not None:
@@ -121,13 +121,13 @@ def _make(asked: _Asked) -> dict[str, Any] | None:
         "settings": settings,
         "summary": summary,
         # Weights from returns alone do not ask what actions are scaled by.
-        "notes": [*weighting.notes, *(asked.notes if priority is not None else ())],
-        "asked": asked.record,
+        "notes": [*weighting.notes, *(request.notes if priority is not None else ())],
+        "asked": request.record,
     }
     if published and isinstance(method, OperA) and priority is not None:
         _write_published(arguments.out, method, priority)
     else:
-        write_weights(asked.out, weights_of(weighting.probability, transitions, meta, priority))
+        write_weights(request.out, weights_of(weighting.probability, transitions, meta, priority))
     return meta
 
 

@@ -101,7 +101,9 @@ def load(
         low, high = bounds_of(rows.env)
     # The digest is of the record, so that weights fit whichever environment scales its actions.
     recorded = rows
-    rows, (action_low, action_high) = bounded_actions(rows, where=spec, low=low, high=high, clip=clip_actions)
+    rows, (action_low, action_high), clipped = bounded_actions(
+        rows, where=spec, low=low, high=high, clip=clip_actions
+    )
     keep_all = rows.next_observation is not None and not record.always_d4rl
     if episode_ends is None:
         episode_ends = "discontinuity" if keep_all and rows.timeout is None else "flags"
@@ -115,6 +117,7 @@ def load(
         row_rule=row_rule,
         digest=rows_digest(recorded, row_rule),
         num_rows=len(rows),
+        num_clipped=clipped,
         action_low=action_low,
         action_high=action_high,
         env=rows.env,
@@ -124,20 +127,20 @@ def load(
     return transitions_from_rows(rows, info, keep_all=keep_all, episode_ends=episode_ends)
 
 
-def _limit(spec: str, rows: Rows, keep_all: bool, asked: int | None) -> int | None:
+def _limit(spec: str, rows: Rows, keep_all: bool, given: int | None) -> int | None:
     """The episode limit that stands in for `timeouts`; None: it needs none, as where every row is kept."""
     if rows.timeout is None and not keep_all:
-        limit = limit_of(Path(spec).name, rows.env) if asked is None else asked
+        limit = limit_of(Path(spec).name, rows.env) if given is None else given
         if limit is None:
             raise DatasetError(
                 f"expected 'timeouts' or a known episode limit, but {spec} has neither. Give the limit with "
                 "--max-episode-steps (max_episode_steps=); a number above the row count means no limit."
             )
         return limit
-    if asked is not None:
-        found = "has 'timeouts'" if rows.timeout is not None else "keeps every row"
+    if given is not None:
+        reason = "has 'timeouts'" if rows.timeout is not None else "keeps every row"
         raise DatasetError(
-            f"expected no episode limit for a dataset that {found}, but found {asked} for {spec}. Leave out "
+            f"expected no episode limit for a dataset that {reason}, but found {given} for {spec}. Leave out "
             "--max-episode-steps (max_episode_steps=)."
         )
     return None
@@ -178,6 +181,11 @@ def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
     Raises:
         DatasetError: the data cannot be read or is no dataset.
     """
+    if not isinstance(data, str | Path | Mapping):
+        raise DatasetError(
+            f"expected a path, a dataset's name, or a mapping from names to arrays, but found "
+            f"{type(data).__name__}. Join episodes to one array a name, with 'timeouts' at their ends."
+        )
     if isinstance(data, Mapping):
         arrays = {name: np.asarray(array) for name, array in data.items()}
         return Record("arrays", checked_rows(arrays, where="the arrays"), always_d4rl=False)

@@ -103,7 +103,7 @@ def bounded_actions(
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
     clip: bool = False,
-) -> tuple[Rows, tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]]]:
+) -> tuple[Rows, tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]], int]:
     """Scale actions from `[low, high]` to [-1, 1]; refuse those outside unless `clip`.
 
     Args:
@@ -114,7 +114,7 @@ def bounded_actions(
         clip: accept actions outside, at the bound.
 
     Returns:
-        The rows, and the bounds that -1 and 1 stand for.
+        The rows, the bounds that -1 and 1 stand for, and how many rows were clipped.
 
     Raises:
         DatasetError: actions lie outside and `clip` is false.
@@ -134,6 +134,8 @@ def bounded_actions(
     outside = (np.abs(action) > 1 + _BOUND_TOLERANCE).any(axis=1)
     if outside.any() and not clip:
         why = "Are they in their environment's unit" if low is None else "Is it another environment"
+        if (action == np.round(action)).all():
+            why = f"Whole numbers look like discrete actions, which are not supported. If not: {why.lower()}"
         raise DatasetError(
             f"expected actions in [-1, 1], but {outside.sum()} of {len(action)} rows lie outside "
             f"(largest magnitude {np.abs(action).max():.6g}) in {where}. {why}? Name it with --env (env=), "
@@ -144,7 +146,7 @@ def bounded_actions(
         -ones if low is None else low.astype(np.float32),
         ones if high is None else high.astype(np.float32),
     )
-    return replace(rows, action=np.clip(action, -1, 1)), bounds
+    return replace(rows, action=np.clip(action, -1, 1)), bounds, int(outside.sum())
 
 
 def rows_digest(rows: Rows, row_rule: str) -> str:
@@ -189,8 +191,8 @@ def _matrix(array: np.ndarray, name: str, where: str) -> Float32[np.ndarray, "M 
     array = _numbers(array, name, where)
     if array.ndim != 2 or array.shape[1] == 0:
         raise DatasetError(
-            f"expected '{name}' of shape (rows, width), but found {array.shape} in {where}. Reshape it; "
-            "images and discrete actions are not supported."
+            f"expected '{name}' of shape (rows, width), but found {array.shape} in {where}. Reshape it, if "
+            "it is neither images nor discrete actions, which are not supported."
         )
     return _finite(array, name, where)
 

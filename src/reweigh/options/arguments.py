@@ -78,7 +78,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     Raises:
         ReweighError: they contradict one another.
     """
-    from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig
+    from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig, parts_of
     from reweigh.options.dotted_settings import replace_fields
     from reweigh.options.presets import (
         algorithm_defaults,
@@ -118,7 +118,13 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     if arguments.hidden:
         algorithm = config.algorithm
         config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
-    return replace_fields(config, map(split_assignment, arguments.fields))
+    assignments = [split_assignment(text) for text in arguments.fields]
+    config = replace_fields(config, assignments)
+    for part in parts_of(config.rebalance.weights):
+        if isinstance(part, OperA):
+            typed = [path for path, _ in assignments if path.startswith("rebalance.weights.")]
+            refuse_other_solver(part.learning, typed)
+    return config
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
@@ -247,12 +253,32 @@ def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
     """A method with fields changed; those of OPER-A's value learning need no prefix."""
     from reweigh.options.dotted_settings import replace_fields
 
-    inner: set[str] = set()
-    if isinstance(method, OperA):
-        inner = {f.name for f in fields(ValueLearning)} - {f.name for f in fields(OperA)}
-    return replace_fields(
-        method, [(f"learning.{path}" if path in inner else path, text) for path, text in assignments]
-    )
+    if not isinstance(method, OperA):
+        return replace_fields(method, assignments)
+    inner = {f.name for f in fields(ValueLearning)} - {f.name for f in fields(OperA)}
+    paths = [(f"learning.{path}" if path in inner else path, text) for path, text in assignments]
+    changed = replace_fields(method, paths)
+    refuse_other_solver(changed.learning, [path for path, _ in paths])
+    return changed
+
+
+def refuse_other_solver(learning: ValueLearning, paths: Iterable[str]) -> None:
+    """Refuse settings of OPER-A's other solver, which would change nothing.
+
+    Args:
+        learning: as it was set.
+        paths: of the fields that were set.
+
+    Raises:
+        ConfigError: one of them belongs to the other solver.
+    """
+    fast = [f.name for f in fields(ValueLearning) if f.name.startswith("fast_")]
+    pairs = [(name.removeprefix("fast_"), name) for name in fast]
+    if learning.solver != "fast":
+        pairs = [(own, other) for other, own in pairs]
+    for other, own in pairs:
+        if any(path.rpartition(".")[2] == other for path in paths):
+            raise ConfigError(f"{other} has no meaning with solver={learning.solver}. Set {own} instead.")
 
 
 def _mixture(text: str, default: Callable[[Any], Any]) -> Any:

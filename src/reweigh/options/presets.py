@@ -46,15 +46,15 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
     if domain is not None and domain not in DOMAINS:
         raise ConfigError(f"expected domain to be one of {', '.join(DOMAINS)}, but found {domain!r}.")
     domain = domain or domain_of(config.data.spec, env)
-    published = partial(published_defaults, domain=domain, algorithm=config.algorithm.name)
-    weights = map_weights(config.rebalance.weights, published)
-    found = replace(
+    of_method = partial(published_defaults, domain=domain, algorithm=config.algorithm.name)
+    weights = map_weights(config.rebalance.weights, of_method)
+    published = replace(
         config, rebalance=replace(config.rebalance, weights=weights), evaluation=evaluation_of(domain)
     )
-    found = algorithm_defaults(found, env, domain)
-    found = _keeping(config, for_domain(found, domain, env) if domain else found)
+    published = algorithm_defaults(published, env, domain)
+    kept = _keeping(config, for_domain(published, domain, env) if domain else published)
     unsaid = config.rebalance == Resample(config.rebalance.weights)
-    return with_published_terms(found, domain) if domain and unsaid else found
+    return with_published_terms(kept, domain) if domain and unsaid else kept
 
 
 def evaluation_of(domain: str | None) -> EvaluationConfig:
@@ -153,8 +153,8 @@ def for_domain(config: RunConfig, domain: str, env: str | None) -> RunConfig:
 def with_published_terms(config: RunConfig, domain: str) -> RunConfig:
     """With OPER-A's weights, the run with the terms and the way that its authors let them act in.
 
-    They resample the policy's terms on MuJoCo and AntMaze (IQL there: reweight them), all terms elsewhere. Ways
-    other than resampling stay as they are.
+    They resample the policy's terms on MuJoCo and AntMaze (IQL there: reweight them), all terms elsewhere. A
+    run that does not resample stays as it is.
 
     Args:
         config: a run.

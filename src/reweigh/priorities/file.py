@@ -36,7 +36,7 @@ class WeightsFile:
 
 
 def weights_of(
-    probability: Float64[np.ndarray, " N"],
+    probability: np.ndarray,
     transitions: Transitions,
     meta: dict[str, Any],
     priority: Float64[np.ndarray, "seeds stages N"] | None = None,
@@ -44,14 +44,23 @@ def weights_of(
     """Weights with what identifies their dataset.
 
     Args:
-        probability: `p`, sums to 1.
+        probability: `p`, (N,), or anything proportional to it: finite, at least 0, not all 0.
         transitions: the dataset they belong to.
-        meta: method, settings, summary.
+        meta: method, settings, summary; whatever is worth remembering.
         priority: of every stage and value seed, where the method has them.
+
+    Raises:
+        WeightsError: it is not one such number for each transition.
     """
     info = transitions.info
+    probability = np.asarray(probability, np.float64)
+    if probability.shape != (len(transitions),):
+        raise WeightsError(
+            f"expected one weight for each of {len(transitions)} transitions, but found shape "
+            f"{probability.shape}. Make them for this dataset."
+        )
     return WeightsFile(
-        weight=probability * len(probability),
+        weight=_mean_one(probability, info.spec),
         raw_index=transitions.raw_index,
         episode=transitions.episode,
         priority=priority,
@@ -126,14 +135,7 @@ def read_weights(path: Path | str) -> WeightsFile:
     index = columns.get("index", np.arange(count))
     if index.shape != (count,) or not np.array_equal(np.sort(index), np.arange(count)):
         raise WeightsError(f"expected each 'index' from 0 to {count - 1} once in {path}.")
-    with np.errstate(over="ignore"):
-        total = weight.sum()
-    if not ((weight >= 0).all() and 0 < total / max(count, 1) < np.inf):
-        bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
-        found = f"row {bad[0]} is {weight[bad[0]]}" if len(bad) else f"their sum is {total}"
-        raise WeightsError(
-            f"expected finite, non-negative weights, not all 0, but {found} in {path}. Make them again."
-        )
+    weight = _mean_one(weight, path)
     version = meta.get("format_version", FORMAT_VERSION)
     if not (isinstance(version, int) and version <= FORMAT_VERSION):
         raise WeightsError(
@@ -142,12 +144,25 @@ def read_weights(path: Path | str) -> WeightsFile:
         )
     order = np.argsort(index, kind="stable")
     return WeightsFile(
-        weight=(weight / (total / count))[order],
+        weight=weight[order],
         raw_index=_integers(columns, "raw_index", count, path)[order],
         episode=_integers(columns, "episode", count, path)[order],
         priority=_priority(columns, count, path, order),
         meta=meta,
     )
+
+
+def _mean_one(weight: Float64[np.ndarray, " N"], where: Path | str) -> Float64[np.ndarray, " N"]:
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    mean = total / max(len(weight), 1)
+    if not ((weight >= 0).all() and 0 < mean < np.inf):
+        bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+        found = f"row {bad[0]} is {weight[bad[0]]}" if len(bad) else f"their sum is {total}"
+        raise WeightsError(
+            f"expected finite, non-negative weights, not all 0, but {found} in {where}. Make them again."
+        )
+    return weight / mean
 
 
 def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> None:

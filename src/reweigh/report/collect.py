@@ -1,10 +1,11 @@
 """Run folders -> groups of seeds that differ in nothing but their seed, by dataset."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -127,7 +128,7 @@ class Group:
         return bool(self.finished) and all(len(seed.update) for seed in self.finished)
 
     @property
-    def asked(self) -> int:
+    def num_seeds(self) -> int:
         """Seeds, finished or not."""
         return len(self.finished) + len(self.unfinished) + len(self.never_started)
 
@@ -135,15 +136,17 @@ class Group:
     def what_is_missing(self) -> list[str]:
         """A phrase each seed that is not finished."""
         total = self.settings["num_updates"]
-        found = [f"seed {s.number} of {s.path.parent} (evaluated up to {s.reached} of {total} updates)"
-                 for s in self.unfinished]  # fmt: skip
-        found += [f"seed {number} of {self.runs[0].path} (never started)" for number in self.never_started]
-        return found if self.asked else [f"every seed of {self.runs[0].path} (none started)"]
+        phrases = [
+            f"seed {seed.number} of {seed.path.parent} (evaluated up to {seed.reached} of {total} updates)"
+            for seed in self.unfinished
+        ]
+        phrases += [f"seed {number} of {self.runs[0].path} (never started)" for number in self.never_started]
+        return phrases if self.num_seeds else [f"every seed of {self.runs[0].path} (none started)"]
 
     @property
     def complete(self) -> bool:
         """Every seed is finished."""
-        return 0 < len(self.finished) == self.asked
+        return 0 < len(self.finished) == self.num_seeds
 
     @cached_property
     def curve(self) -> tuple[Int64[np.ndarray, " V"], Float64[np.ndarray, "V seeds"]]:
@@ -155,12 +158,12 @@ class Group:
         return common, self.dataset.score(np.stack(columns, axis=1))
 
 
-def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
+def read_run(folder: RunFolder, expected_seeds: Sequence[int] = ()) -> Run:
     """Everything of a run that a report shows.
 
     Args:
         folder: of the run.
-        asked: seeds that its sweep asks for.
+        expected_seeds: that its sweep asks for.
 
     Raises:
         RunError: something in it is damaged, or does not fit together.
@@ -168,19 +171,19 @@ def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
     config = folder.config()
     _check_config(config, folder.path)
     environment = folder.environment()
-    started = folder.seeds()
+    seed_folders = folder.seeds()
     settings = settings_of(config)
-    seeds = tuple(_read_seed(seed) for seed in started)
+    seeds = tuple(_read_seed(seed) for seed in seed_folders)
     if settings["rebalance.type"] == "density-ratio":
         seeds = tuple(
-            replace(seed, metrics=own.last_metrics()) for seed, own in zip(seeds, started, strict=True)
+            replace(seed, metrics=own.last_metrics()) for seed, own in zip(seeds, seed_folders, strict=True)
         )
     env = config["data"].get("env")
-    for seed, where in zip(seeds, started, strict=True):
+    for seed, own in zip(seeds, seed_folders, strict=True):
         if env is None and seed.finished:
             env = seed.result.get("env")
         elif env is None and len(seed.update):
-            env = where.load_policy().meta.get("env")
+            env = own.load_policy().meta.get("env")
     return Run(
         path=folder.path,
         config=config,
@@ -189,7 +192,7 @@ def read_run(folder: RunFolder, asked: Sequence[int] = ()) -> Run:
         started=folder.started(),
         env=env,
         seeds=seeds,
-        never_started=tuple(sorted(set(asked) - {seed.number for seed in seeds})),
+        never_started=tuple(sorted(set(expected_seeds) - {seed.number for seed in seeds})),
     )
 
 
@@ -259,29 +262,39 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     Raises:
         RunError: a seed appears twice in a group.
     """
-    datasets = _datasets(runs)
-    found: dict[tuple[int, tuple[tuple[str, Any], ...]], dict[str, list[Run]]] = {}
-    called: dict[tuple[Any, ...], Settings] = {}
-    for run, dataset in zip(runs, datasets, strict=True):
-        identity = str(run.config.get("identity"))
-        # Equal weights may lie at several paths; the identity knows them by their content.
-        elsewhere = {name: value for name, value in run.settings.items() if not name.endswith(".path")}
-        settings = called.setdefault((id(dataset), identity, tuple(sorted(elsewhere.items()))), run.settings)
-        alike = found.setdefault((id(dataset), tuple(sorted(settings.items()))), {})
-        alike.setdefault(identity, []).append(run)
-    by_id = {id(dataset): dataset for dataset in datasets}
-    parts: list[tuple[Dataset, Settings, list[Run]]] = []
-    for (where, shared), alike in found.items():
-        for identity, members in alike.items():
-            told_apart = {"identity": identity[:12]} if len(alike) > 1 else {}
-            parts.append((by_id[where], {**dict(shared), **told_apart}, members))
-    distinct = {tuple(sorted(settings.items())): settings for _, settings, _ in parts}
+    members: dict[_Key, list[Run]] = {}
+    datasets: dict[_Key, Dataset] = {}
+    for run, dataset in zip(runs, _datasets(runs), strict=True):
+        key = _key(run, dataset)
+        members.setdefault(key, []).append(run)
+        datasets[key] = dataset
+    shown = {key: same[0].settings for key, same in members.items()}
+    alike = Counter((key.dataset, frozenset(shown[key].items())) for key in members)
+    for key, settings in shown.items():
+        if alike[key.dataset, frozenset(settings.items())] > 1:
+            shown[key] = {**settings, "identity": key.identity[:12]}
+    distinct = {frozenset(settings.items()): settings for settings in shown.values()}
     label = dict(zip(distinct, labels(list(distinct.values())), strict=True))
     groups = [
-        _group(dataset, label[tuple(sorted(settings.items()))], settings, members)
-        for dataset, settings, members in parts
+        _group(datasets[key], label[frozenset(shown[key].items())], shown[key], same)
+        for key, same in members.items()
     ]
     return sorted(groups, key=_place)
+
+
+class _Key(NamedTuple):
+    """What the runs of a group have in common."""
+
+    dataset: tuple[str, str | None, str | None]
+    """Spec, digest and environment."""
+    settings: frozenset[tuple[str, Any]]
+    """Without paths: equal weights may lie at several, the identity knows them by their content."""
+    identity: str
+
+
+def _key(run: Run, dataset: Dataset) -> _Key:
+    settings = frozenset(item for item in run.settings.items() if not item[0].endswith(".path"))
+    return _Key((dataset.spec, dataset.digest, dataset.env), settings, str(run.config.get("identity")))
 
 
 def _place(group: Group) -> tuple[Any, ...]:
@@ -311,14 +324,14 @@ def _group(dataset: Dataset, label: str, settings: Settings, runs: Sequence[Run]
 
 def _recorded_reference(run: Run, env: str | None) -> tuple[float, float] | None:
     """What the dataset of a run says of that environment, as the run wrote it down."""
-    record = run.environment.get("dataset")
-    found = record.get("reference") if isinstance(record, dict) and record.get("env") == env else None
-    if not is_reference(found):
+    entry = run.environment.get("dataset")
+    reference = entry.get("reference") if isinstance(entry, dict) and entry.get("env") == env else None
+    if not is_reference(reference):
         raise RunError(
             f"expected two rising numbers or none as the dataset's reference in {run.path}/environment.json, "
-            f"but found {found!r}. Leave that folder out, or train it again."
+            f"but found {reference!r}. Leave that folder out, or train it again."
         )
-    return (found[0], found[1]) if found else None
+    return (reference[0], reference[1]) if reference else None
 
 
 def _datasets(runs: Sequence[Run]) -> list[Dataset]:
@@ -329,8 +342,10 @@ def _datasets(runs: Sequence[Run]) -> list[Dataset]:
     known: dict[str, set[str]] = {}
     for digest, run in zip(digests, runs, strict=True):
         known.setdefault(digest, set()).update({run.env} if run.env else ())
-    envs = [run.env or next(iter(known[digest]), None) if len(known[digest]) < 2 else run.env
-            for digest, run in zip(digests, runs, strict=True)]  # fmt: skip
+    envs = [
+        run.env or next(iter(known[digest]), None) if len(known[digest]) < 2 else run.env
+        for digest, run in zip(digests, runs, strict=True)
+    ]
     keys = list(dict.fromkeys(zip(digests, envs, strict=True)))
     names = _dataset_labels([(spec[digest], env, digest) for digest, env in keys])
     made = {}
@@ -345,9 +360,9 @@ def _datasets(runs: Sequence[Run]) -> list[Dataset]:
             missing="" if isinstance(scores, OwnScores) else scores,
             recorded=next(
                 (
-                    found
-                    for run, key in zip(runs, digests, strict=True)
-                    if key == digest and (found := _recorded_reference(run, env))
+                    reference
+                    for run, own_digest in zip(runs, digests, strict=True)
+                    if own_digest == digest and (reference := _recorded_reference(run, env))
                 ),
                 None,
             ),
@@ -355,13 +370,13 @@ def _datasets(runs: Sequence[Run]) -> list[Dataset]:
     return [made[key] for key in zip(digests, envs, strict=True)]
 
 
-def _dataset_labels(found: Sequence[tuple[str, str | None, str]]) -> list[str]:
+def _dataset_labels(datasets: Sequence[tuple[str, str | None, str]]) -> list[str]:
     """File names, with as much more as tells them apart."""
-    names = [spec if spec.startswith("builtin:") else Path(spec).name for spec, _, _ in found]
+    names = [spec if spec.startswith("builtin:") else Path(spec).name for spec, _, _ in datasets]
     for more in (1, 2):
         twice = {name for name in names if names.count(name) > 1}
         names = [
             f"{name}, {str(item[more])[:12]}" if name in twice else name
-            for name, item in zip(names, found, strict=True)
+            for name, item in zip(names, datasets, strict=True)
         ]
     return names

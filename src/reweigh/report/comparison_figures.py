@@ -260,4 +260,4 @@ def _counted(counts: Sequence[int]) -> str:
 def _seeds(group: Group) -> str:
     if group.complete:
         return f"  ({_counted([len(group.finished)])})"
-    return f"  ({len(group.finished)} of {group.asked} seeds)"
+    return f"  ({len(group.finished)} of {group.num_seeds} seeds)"

@@ -39,7 +39,7 @@ from reweigh.report.sections import (
     score_tables,
 )
 from reweigh.runs import find_runs, make_folder
-from reweigh.sweeps.record import asked_below
+from reweigh.sweeps.requests import requested_below
 from reweigh.system.atomic import write_text
 
 _TITLE = "Offline RL runs compared"
@@ -76,12 +76,12 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
         RunError: a run is damaged, not finished, or asked for by a sweep and never started; or the report
             cannot be written.
     """
-    asked = asked_below(roots)
-    runs = [read_run(folder, asked.pop(os.path.realpath(folder.path), ())) for folder in find_runs(roots)]
+    requested = requested_below(roots)
+    runs = [read_run(folder, requested.pop(os.path.realpath(folder.path), ())) for folder in find_runs(roots)]
     groups = group_runs(runs)
     absent = [
         f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} of {os.path.relpath(run)} (never started)"
-        for run, seeds in asked.items()
+        for run, seeds in requested.items()
     ]
     if not allow_unfinished:
         _refuse_unfinished(groups, absent)

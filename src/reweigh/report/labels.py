@@ -38,13 +38,13 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, part in value.items():
         if isinstance(part, Mapping):
-            found |= _flat(part, f"{prefix}{name}.")
+            flat |= _flat(part, f"{prefix}{name}.")
         elif part is not None:
-            found[prefix + name] = tuple(map(str, part)) if isinstance(part, list) else part
-    return found
+            flat[prefix + name] = tuple(map(str, part)) if isinstance(part, list) else part
+    return flat
 
 
 def algorithm_name(settings: Settings) -> str:
@@ -67,53 +67,62 @@ def _one_name(settings: Settings, prefix: str) -> str:
         path = settings.get(f"{prefix}path")  # of several datasets' files there is no one path
         return f"file {Path(str(path)).stem}" if path else "file"
     if kind == "mixture":
-        first, second = (_one_name(settings, f"{prefix}{part}.") for part in ("first", "second"))
-        return f"{settings.get(f'{prefix}share')} {first} + {second}"
+        return " + ".join(f"{share:.3g} {name}" for share, name in _shares(settings, prefix, 1.0))
     return _WEIGHTS.get(kind, kind)
 
 
-def labels(found: Sequence[Settings]) -> list[str]:
+def _shares(settings: Settings, prefix: str, whole: float) -> list[tuple[float, str]]:
+    """The share and the name of each part of a mixture, whose second part may be another."""
+    if settings[f"{prefix}type"] != "mixture":
+        return [(whole, _one_name(settings, prefix))]
+    share = settings.get(f"{prefix}share")
+    share = share if isinstance(share, int | float) else 0.0
+    first, second = f"{prefix}first.", f"{prefix}second."
+    return _shares(settings, first, whole * share) + _shares(settings, second, whole * (1 - share))
+
+
+def labels(all_settings: Sequence[Settings]) -> list[str]:
     """A label each, different for different settings.
 
     Args:
-        found: settings, all different.
+        all_settings: settings, all different.
     """
-    base = [f"{algorithm_name(settings)}, {weights_name(settings)}" for settings in found]
+    base = [f"{algorithm_name(settings)}, {weights_name(settings)}" for settings in all_settings]
     shown = list(base)
     for name in set(base):
         alike = [number for number, other in enumerate(base) if other == name]
-        fields = telling_fields([found[number] for number in alike])
+        fields = telling_fields([all_settings[number] for number in alike])
         for number in alike if fields else ():
-            words = [_said(field, found[number], fields) for field in fields]
+            words = [_said(field, all_settings[number], fields) for field in fields]
             shown[number] = f"{name} ({', '.join(words)})"
     return shown
 
 
-def telling_fields(found: Sequence[Settings]) -> list[str]:
+def telling_fields(all_settings: Sequence[Settings]) -> list[str]:
     """Enough fields to tell settings apart; how weights act first, the algorithm next.
 
     Args:
-        found: settings, all different.
+        all_settings: settings, all different.
     """
     chosen: list[str] = []
     kinds = 1
-    for field in differing(found):
-        more = len({tuple(settings.get(name) for name in (*chosen, field)) for settings in found})
+    for field in differing(all_settings):
+        more = len({tuple(settings.get(name) for name in (*chosen, field)) for settings in all_settings})
         if more > kinds:
             chosen.append(field)
             kinds = more
     return chosen
 
 
-def differing(found: Sequence[Settings]) -> list[str]:
+def differing(all_settings: Sequence[Settings]) -> list[str]:
     """Fields that are not the same in all settings, in the order in which they matter.
 
     Args:
-        found: settings.
+        all_settings: settings.
     """
     first = ("rebalance.type", "rebalance.terms", "rebalance.", "algorithm.", "")
-    names = dict.fromkeys(name for settings in found for name in settings)
-    varied = [name for name in names if len({settings.get(name) for settings in found}) > 1]
+    names = dict.fromkeys(name for settings in all_settings for name in settings)
+    varied = [name for name in names if len({settings.get(name) for settings in all_settings}) > 1]
     return sorted(varied, key=lambda name: next(i for i, start in enumerate(first) if name.startswith(start)))
 
 

@@ -37,8 +37,8 @@ def read_own_scores(
     digests: list[str] = []
     own: dict[str, OwnScores | str] = {}
     for data, environment in used:
-        record = environment.get("dataset")
-        recorded = record.get("digest") if isinstance(record, Mapping) else None
+        entry = environment.get("dataset")
+        recorded = entry.get("digest") if isinstance(entry, Mapping) else None
         key = _key(data)
         if key not in files:
             files[key] = _read(data)

@@ -95,7 +95,7 @@ def score_tables(
 
 def _score_row(group: Group, found: Summary | None) -> tuple[str, ...]:
     label = _marked(group)
-    count = f"{len(group.finished)}" if group.complete else f"{len(group.finished)} of {group.asked}"
+    count = f"{len(group.finished)}" if group.complete else f"{len(group.finished)} of {group.num_seeds}"
     if found is None:
         return label, count, _NONE, _NONE, _NONE, "not evaluated" if group.finished else _NONE
     seeds = zip(group.finished, found.scores, strict=True)
@@ -215,7 +215,7 @@ def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
             (
                 dataset.label, dataset.digest or "", dataset.env or "", dataset.unit, group.label,
                 group.algorithm, weights_name(settings), settings["rebalance.type"],
-                settings["rebalance.terms"], kind, str(len(group.finished)), str(group.asked),
+                settings["rebalance.terms"], kind, str(len(group.finished)), str(group.num_seeds),
                 "yes" if group.complete else "no", *numbers, *map(_full, own or (None,) * 3),
             )
         )  # fmt: skip
@@ -265,8 +265,8 @@ def how_to_read() -> Text:
         "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
         f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "
         f"{IMPROVEMENT_RESAMPLES} for probabilities, {ACROSS_RESAMPLES} for datasets together, "
-        f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: of five "
-        "normal runs about 83 % of the intervals for a mean hold the true one. The normalized score is 0 for "
-        "a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very episodes that "
-        "it reports, and so is no estimate of what a policy will do."
+        f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: they hold the true mean "
+        "of normal scores in about 50 % (2 seeds), 75 % (3), 83 % (5) and 90 % (10) of cases. The normalized "
+        "score is 0 for a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very "
+        "episodes that it reports, and so is no estimate of what a policy will do."
     )

@@ -47,7 +47,7 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
     axes[1, 0].set(title="Mean weight of each episode", xlabel="episode return", ylabel="weight")
     axes[1, 0].set_yscale("symlog", linthresh=1e-3)
     axes[1, 1].set(
-        title="Along an episode (mean over episodes)", xlabel="share of the episode", ylabel="weight"
+        title="Along an episode (mean over transitions)", xlabel="share of the episode", ylabel="weight"
     )
     axes[1, 1].set_ylim(bottom=0)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
@@ -89,9 +89,10 @@ def draw_against_return(
 
 
 def _along_episode(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:
-    position = (transitions.step + 0.5) / transitions.episodes.whole_length[transitions.episode]
-    cell = np.minimum((position * 20).astype(int), 19)
-    total = np.bincount(cell, weights=weights.weight, minlength=20)
-    count = np.bincount(cell, minlength=20)
-    known = count > 0
-    axis.plot((np.arange(20)[known] + 0.5) / 20, total[known] / count[known], color=color, marker=".")
+    # Each episode has one row at each place: sorted into cells, short ones would be in some cells alone.
+    length = transitions.episodes.kept_length
+    first = np.cumsum(length) - length
+    place = (np.arange(20) + 0.5) / 20
+    row = first[:, None] + (place * length[:, None]).astype(np.int64)
+    mean = np.average(weights.weight[row], axis=0, weights=length)
+    axis.plot(place, mean, color=color, marker=".")

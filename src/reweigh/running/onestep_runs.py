@@ -22,7 +22,7 @@ from reweigh.rebalance.static import resample, resample_tables, reweight, reweig
 from reweigh.running.preparation import Prepared
 from reweigh.running.provenance import environment_record
 from reweigh.running.resumable import (
-    NothingBeside,
+    Hooks,
     Progress,
     Work,
     counted_from,
@@ -192,7 +192,7 @@ def learn_before(
         folders = [run.seed(seed) for seed in seeds]
         counted = counted_from(report, before)
         if not all(folder.finished for folder in folders):
-            train_seeds(shared.make_work(), folders, NothingBeside(), counted, should_stop, wait=True)
+            train_seeds(shared.make_work(), folders, Hooks(), counted, should_stop, wait=True)
         per_seed = [last_state(folder, stage, shared.shapes) for folder in folders]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
         states.append(stacked if len(seeds) > 1 else per_seed[0])

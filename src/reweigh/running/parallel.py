@@ -12,7 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from reweigh.errors import ReweighError, RunError
 from reweigh.system.jax_setup import set_up_jax
@@ -43,12 +43,13 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """From a worker: `progress` (with a `Progress`), `failed` (with a text), `stopped` or `done`."""
+    """From a worker."""
 
     job: int
     """Its place in the list of jobs."""
-    kind: str
+    kind: Literal["progress", "failed", "stopped", "done"]
     content: Any = None
+    """A `Progress`, or why it failed."""
 
 
 def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> bool:
@@ -65,52 +66,72 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
         RunError: workers failed, after the others ended.
     """
     set_up_jax()
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    stop = context.Event()
-    cores, waiting = usable_cores(), list(range(len(jobs)))
-    running: dict[int, Any] = {}
-    stopped = False
-    failures: list[str] = []
+    pool = _Pool(jobs, listen)
+    with signals_heard(pool.ask_to_stop):
+        pool.run()
+    if pool.failures:
+        others = f" {len(pool.failures) - 1} more failed." if len(pool.failures) > 1 else ""
+        raise RunError(pool.failures[0] + others)
+    return pool.stopped or bool(pool.waiting)
 
-    def ask_to_stop(number: int, frame: Any) -> None:
-        if stop.is_set():  # the second time is heard at once: workers themselves are deaf to signals
-            for process in running.values():
+
+class _Pool:
+    """Jobs in worker processes, one a core."""
+
+    def __init__(self, jobs: Sequence[Job], listen: Callable[[Message], None]):
+        self.jobs, self.listen = jobs, listen
+        self.context = multiprocessing.get_context("spawn")
+        self.messages, self.stop = self.context.Queue(), self.context.Event()
+        self.cores, self.waiting = usable_cores(), list(range(len(jobs)))
+        self.running: dict[int, Any] = {}
+        self.stopped = False
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        while self.running or (self.waiting and not self.stop.is_set()):
+            while len(self.running) < self.cores and self.waiting and not self.stop.is_set():
+                self.start(self.waiting.pop(0))
+            with contextlib.suppress(queue.Empty):
+                self.hear(self.messages.get(timeout=0.2))
+            self.reap()
+        while not self.messages.empty():
+            self.hear(self.messages.get())
+
+    def start(self, number: int) -> None:
+        arguments = (number, self.jobs[number], self.messages, self.stop, os.getpid())
+        process = self.context.Process(target=_work, args=arguments, daemon=True)
+        process.start()
+        self.running[number] = process
+
+    def hear(self, message: Message) -> None:
+        if message.kind == "stopped":
+            self.stopped = True
+        if message.kind == "failed":
+            self.failures.append(message.content)
+        self.listen(message)
+
+    def reap(self) -> None:
+        for number, process in list(self.running.items()):
+            if not process.is_alive():
+                del self.running[number]
+                if process.exitcode != 0:
+                    self.failures.append(
+                        f"the process of {self.jobs[number].label} ended with {_how(process.exitcode)}. Run "
+                        "the same command again to go on."
+                    )
+
+    def ask_to_stop(self, number: int, frame: Any) -> None:
+        if self.stop.is_set():  # the second time is heard at once: workers themselves are deaf to signals
+            for process in self.running.values():
                 process.kill()
             raise KeyboardInterrupt
-        stop.set()
+        self.stop.set()
 
-    def hear(message: Message) -> None:
-        nonlocal stopped
-        stopped = stopped or message.kind == "stopped"
-        if message.kind == "failed":
-            failures.append(message.content)
-        listen(message)
 
-    with signals_heard(ask_to_stop):
-        while running or (waiting and not stop.is_set()):
-            while len(running) < cores and waiting and not stop.is_set():
-                number = waiting.pop(0)
-                arguments = (number, jobs[number], messages, stop, os.getpid())
-                process = context.Process(target=_work, args=arguments, daemon=True)
-                process.start()
-                running[number] = process
-            with contextlib.suppress(queue.Empty):
-                hear(messages.get(timeout=0.2))
-            for number, process in list(running.items()):
-                if not process.is_alive():
-                    del running[number]
-                    if process.exitcode != 0:
-                        failures.append(
-                            f"the process of {jobs[number].label} ended with code {process.exitcode} "
-                            "(killed, or out of memory?). Run the same command again to go on."
-                        )
-    while not messages.empty():
-        hear(messages.get())
-    if failures:
-        others = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
-        raise RunError(failures[0] + others)
-    return stopped or bool(waiting)
+def _how(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "SIGKILL (out of memory?)"
+    return signal.Signals(-code).name if code < 0 else f"code {code}"
 
 
 def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:

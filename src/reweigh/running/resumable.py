@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 
 from reweigh.errors import RunError
 from reweigh.seed_folder import Checkpoint, Returns, SeedFolder
-from reweigh.training import MetricSums, Trainer, make_trainer, run_keys
+from reweigh.training import MetricSums, make_trainer, run_keys
 from reweigh.types import Batch, Shapes, Stage, State, Tables, TrainState
 
 # A call of the compiled loop lasts about this long: how soon an interrupt is heard and progress shown.
@@ -56,57 +56,33 @@ class Work:
     """Of the stage, from 1, where there are several: each draws its own random numbers."""
 
 
-@runtime_checkable
-class Hooks(Protocol):
-    """What a training does beside training."""
+class Hooks:
+    """What a training does beside training; this one has no policy to evaluate."""
 
     @property
     def interval(self) -> int | None:
         """Updates between evaluations; None: no evaluation."""
-        ...
-
-    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
-        """Try a seed's policy; return its evaluations, the new one included."""
-        ...
-
-    def score(self, returns: Returns) -> float | None:
-        """The last evaluation in one number."""
-        ...
+        return None
 
     @property
     def measures(self) -> bool:
         """Whether `measure` has anything to say; the state leaves the device for it."""
-        ...
+        return False
+
+    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
+        """Evaluate a seed's policy; return its evaluations, the new one included."""
+        return returns
+
+    def score(self, returns: Returns) -> float | None:
+        """The last evaluation in one number; None: there is none."""
+        return None
 
     def measure(self, state: TrainState) -> dict[str, float]:
         """Metrics of the state itself, for the same row as the averages."""
-        ...
-
-    def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
-        """Write what a seed ends with; `rate` is in updates per second since the last start."""
-        ...
-
-
-class NothingBeside:
-    """Hooks of a training that has no policy to try."""
-
-    interval = None
-    measures = False
-
-    def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
-        """Nothing is new."""
-        return returns
-
-    def score(self, returns: Returns) -> None:
-        """There is none."""
-        return
-
-    def measure(self, state: TrainState) -> dict[str, float]:
-        """No metric beside training's own."""
         return {}
 
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
-        """Write how fast it was."""
+        """Write what a seed ends with; `rate` is in updates per second since the last start."""
         folder.finish({"updates_per_second": rate})
 
 
@@ -177,7 +153,7 @@ def refuse_divergence(metrics: dict[str, float], where: str) -> None:
     if bad:
         raise RunError(
             f"expected finite metrics, but {bad[0]} of {where} is {metrics[bad[0]]}: training has diverged. "
-            "Lower the learning rate."
+            "Lower the learning rate, or leave that seed out with --seeds."
         )
 
 
@@ -198,8 +174,8 @@ def last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
     if checkpoint is None or checkpoint.update != stage.num_updates:
         raise RunError(f"expected a finished stage in {folder.path}, but found none. Remove that folder.")
     # The algorithm's leaves come first in a checkpoint.
-    found = [jnp.asarray(saved, leaf.dtype) for saved, leaf in zip(checkpoint.leaves, leaves, strict=False)]
-    return jax.tree.unflatten(structure, found)
+    saved = [jnp.asarray(own, leaf.dtype) for own, leaf in zip(checkpoint.leaves, leaves, strict=False)]
+    return jax.tree.unflatten(structure, saved)
 
 
 def train_seeds(
@@ -245,6 +221,26 @@ def train_seeds(
             _Training(replace(work, previous=previous), group, hooks, report, should_stop).run()
 
 
+class _Pace:
+    """How fast the loop runs, and how many updates its next call shall be."""
+
+    def __init__(self, period: int):
+        self.period, self.call = period, 50 * period
+        self.seconds, self.updates, self.compiled = 0.0, 0, False
+
+    def add(self, updates: int, seconds: float) -> None:
+        if not self.compiled:  # by the first call, whose time says nothing
+            self.compiled = True
+            return
+        self.seconds += seconds
+        self.updates += updates
+        self.call = max(1, round(updates / self.period * _CALL_S / max(seconds, 1e-9))) * self.period
+
+    @property
+    def rate(self) -> float | None:
+        return self.updates / self.seconds if self.seconds else None
+
+
 class _Training:
     """Seeds at the same update, trained side by side to the end by the holder of their locks."""
 
@@ -260,7 +256,6 @@ class _Training:
         self.report, self.should_stop = report, should_stop
         self.num_updates = work.stage.num_updates
         self.vmapped = len(folders) > 1
-        self.seconds, self.trained, self.called = 0.0, 0, False
 
     def run(self) -> None:
         work = self.work
@@ -277,42 +272,28 @@ class _Training:
         init_key, key = run_keys(seeds, vmapped=self.vmapped, stage=work.number)
         state = trainer.init(init_key)
         update, state, sums, returns = self._resume(state, trainer.zero_metrics())
-        call = trainer.period * 50
+        pace = _Pace(trainer.period)
         while update < self.num_updates:
             mark = self._next_mark(update)
-            count = min(call, mark - update)
+            count = min(pace.call, mark - update)
             began = time.perf_counter()
             state, sums = trainer.run(key, state, sums, work.tables, work.data, start=update, count=count)
-            took = time.perf_counter() - began
+            pace.add(count, time.perf_counter() - began)
             update += count
-            if self.called:  # the first call compiles
-                self.seconds += took
-                self.trained += count
-                call = self._call_length(trainer, count, took)
-            self.called = True
             if update == mark:
-                self._record_metrics(update, state, sums)
+                self._record_metrics(update, state, sums, pace.rate)
                 sums = trainer.zero_metrics()
                 if self.hooks.interval and self._is_due(update, self.hooks.interval):
-                    returns = [
-                        self.hooks.evaluate(folder, own, update, before)
-                        for folder, own, before in zip(
-                            self.folders, self._per_seed(state), returns, strict=True
-                        )
-                    ]
-            for folder, found in zip(self.folders, returns, strict=True):
-                self.report(Progress(folder.seed, update, self._rate, self.hooks.score(found)))
+                    returns = self._evaluate(update, state, returns)
+            for folder, own in zip(self.folders, returns, strict=True):
+                self.report(Progress(folder.seed, update, pace.rate, self.hooks.score(own)))
             stop = update < self.num_updates and self.should_stop()
             if stop or (update == mark and self._is_due(update, work.checkpoint_interval)):
                 self._checkpoint(update, (state, sums))
             if stop:
                 raise Interrupted(update)
-        for folder, own, found in zip(self.folders, self._per_seed(state), returns, strict=True):
-            self.hooks.finish(folder, own, found, self._rate)
-
-    @property
-    def _rate(self) -> float | None:
-        return self.trained / self.seconds if self.seconds else None
+        for folder, own_state, own in zip(self.folders, self._per_seed(state), returns, strict=True):
+            self.hooks.finish(folder, own_state, own, pace.rate)
 
     def _resume(
         self, state: TrainState, sums: MetricSums
@@ -348,10 +329,12 @@ class _Training:
     def _is_due(self, update: int, interval: int) -> bool:
         return update % interval == 0 or update == self.num_updates
 
-    @staticmethod
-    def _call_length(trainer: Trainer, count: int, took: float) -> int:
-        periods = max(1, round(count / trainer.period * _CALL_S / max(took, 1e-9)))
-        return periods * trainer.period
+    def _evaluate(self, update: int, state: TrainState, returns: list[Returns]) -> list[Returns]:
+        states = self._per_seed(state)
+        return [
+            self.hooks.evaluate(folder, own, update, before)
+            for folder, own, before in zip(self.folders, states, returns, strict=True)
+        ]
 
     def _per_seed(self, tree: Any) -> list[Any]:
         """The same on the host, a tree a seed: one transfer for all leaves and seeds."""
@@ -360,15 +343,15 @@ class _Training:
             return [host]
         return [jax.tree.map(lambda leaf, row=row: leaf[row, ...], host) for row in range(len(self.folders))]
 
-    def _record_metrics(self, update: int, state: TrainState, sums: MetricSums) -> None:
+    def _record_metrics(self, update: int, state: TrainState, sums: MetricSums, rate: float | None) -> None:
         metrics = [averages(own) for own in self._per_seed(sums)]
         if self.hooks.measures:
             measured = map(self.hooks.measure, self._per_seed(state))
-            metrics = [own | found for own, found in zip(metrics, measured, strict=True)]
+            metrics = [own | more for own, more in zip(metrics, measured, strict=True)]
         for folder, own in zip(self.folders, metrics, strict=True):
             refuse_divergence(own, f"seed {folder.seed} before update {update}")
             folder.append_metrics(update, own)
-            folder.save_progress(update, self._rate)
+            folder.save_progress(update, rate)
 
     def _checkpoint(self, update: int, tree: tuple[TrainState, MetricSums]) -> None:
         for folder, own in zip(self.folders, self._per_seed(tree), strict=True):

@@ -17,7 +17,7 @@ from reweigh.priorities.by_advantage import ValueProblem, stage_tables, value_st
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.running.provenance import environment_record
 from reweigh.running.resumable import (
-    NothingBeside,
+    Hooks,
     Progress,
     Work,
     counted_from,
@@ -235,7 +235,7 @@ class ValueJob:
         learn_weights(transitions, self.learning, self.seed, report=report, should_stop=should_stop)
 
 
-class _Weighing(NothingBeside):
+class _Weighing(Hooks):
     """Weights computed at a stage's end."""
 
     def __init__(self, problem: ValueProblem, weight: Float64[np.ndarray, " N"] | None):

@@ -114,22 +114,22 @@ def make_sweep(
     seeds, folder = _seeds(seeds, where), Path(folder)
     if not isinstance(runs, list) or not runs or not all(isinstance(group, dict) for group in runs):
         raise ConfigError(f"expected at least one [[runs]] in {where}, but found none.")
-    found: dict[Path, tuple[str, ...]] = {}
+    words_of: dict[Path, tuple[str, ...]] = {}
     for group in runs:
         for run, words in _runs_of(group, folder, data, where):
-            if run in found and words[0] != found[run][0]:
+            if run in words_of and words[0] != words_of[run][0]:
                 raise ConfigError(
-                    f"expected datasets of different names in {where}, but {found[run][0]} and {words[0]} "
+                    f"expected datasets of different names in {where}, but {words_of[run][0]} and {words[0]} "
                     f"are both called {run.parent.name}. Rename one of the files."
                 )
-            if run in found:
+            if run in words_of:
                 raise ConfigError(
                     f"expected runs of different names in {where}, but two are called {run.name}. Give one "
                     "of their groups a name = '...'."
                 )
-            found[run] = words
+            words_of[run] = words
     # Seed after seed, so that every run has one before any has all.
-    tasks = tuple(Task(words, run, seed) for seed in seeds for run, words in found.items())
+    tasks = tuple(Task(words, run, seed) for seed in seeds for run, words in words_of.items())
     return Sweep(folder, tasks)
 
 
@@ -151,10 +151,10 @@ def choose(count: int, wanted: str | None) -> range:
     Raises:
         ConfigError: it is no range, or holds no task.
     """
-    found = re.fullmatch(r"(\d*):(\d*)", wanted or ":")
-    if found is None:
+    match = re.fullmatch(r"(\d*):(\d*)", wanted or ":")
+    if match is None:
         raise ConfigError(f"expected --tasks A:B, for example 5:10, but found {wanted!r}.")
-    first, last = found.groups()
+    first, last = match.groups()
     chosen = range(count)[int(first or 0) : int(last) if last else None]
     if not chosen:
         raise ConfigError(f"expected tasks, but {wanted} holds none of {count}.")
@@ -192,7 +192,8 @@ def _runs_of(
     for key in ("data", "algorithm"):
         if not group.get(key):
             hint = " Give it with --data." if key == "data" else ""
-            raise ConfigError(f"expected {key} = [...] under [[runs]] of {where}, but found none.{hint}")
+            found = ", ".join(group) or "nothing"
+            raise ConfigError(f"expected {key} = [...] under [[runs]] of {where}, but found {found}.{hint}")
     misplaced = _OF_THE_SWEEP & set(group)
     if misplaced:
         raise ConfigError(
@@ -200,30 +201,30 @@ def _runs_of(
         )
     group["data"] = _data_of(group["data"])
     choices = {key: value if isinstance(value, list) else [value] for key, value in group.items()}
-    found = []
+    runs = []
     for values in itertools.product(*choices.values()):
         chosen = dict(zip(choices, values, strict=True))
         words = [str(chosen.pop("data"))]
         dataset = words[0]
         for flag, value in chosen.items():
             words += [word.replace("{data}", plain_name(dataset)) for word in _words(flag, value, where)]
-        found.append((folder / folder_name(plain_name(dataset)) / _name(chosen, name), tuple(words)))
-    return found
+        runs.append((folder / folder_name(plain_name(dataset)) / _name(chosen, name), tuple(words)))
+    return runs
 
 
 def _data_of(given: Any) -> list[Any]:
-    found = []
+    specs = []
     for spec in given if isinstance(given, list) else [given]:
         name = str(spec).removeprefix(_SET_PREFIX)
         if name == str(spec):
-            found.append(spec)
+            specs.append(spec)
         elif name in set_names():
-            found += set_names()[name]
+            specs += set_names()[name]
         else:
             raise ConfigError(
                 f"expected {_SET_PREFIX}NAME with one of {', '.join(set_names())}, but found {spec!r}."
             )
-    return found
+    return specs
 
 
 def _words(flag: str, value: Any, where: str) -> list[str]:

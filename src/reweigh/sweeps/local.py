@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from reweigh.checks import check_count
 from reweigh.datasets.d4rl import VARIABLE
@@ -21,7 +22,7 @@ from reweigh.sweeps.progress import (
     standing_of,
     state_of,
 )
-from reweigh.sweeps.record import write_asked
+from reweigh.sweeps.requests import write_requests
 from reweigh.system.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 
 # Where results and datasets are kept, as variables say it; tasks elsewhere must hear of them.
@@ -67,8 +68,7 @@ def gpu_environment(sharing: int) -> dict[str, str]:
 class Event:
     """Something that happened to a task."""
 
-    kind: str
-    """queued, started, finished, failed or stopped."""
+    kind: Literal["queued", "started", "finished", "failed", "stopped"]
     task: Task
     error: str | None = None
 
@@ -126,7 +126,7 @@ def run_sweep(
         ReweighError: the folder holds runs of other settings, or cannot be written.
     """
     slots = slots_of(jobs, gpus, jobs_per_gpu)
-    write_asked(sweep)
+    write_requests(sweep)
     run_locally(sweep, sweep.tasks, slots, listen)
     return [standing_of(sweep, task) for task in sweep.tasks]
 
@@ -148,11 +148,11 @@ def run_locally(
     waiting, free = list(tasks), list(slots)
     running: dict[Task, tuple[subprocess.Popen, Slot]] = {}
     (sweep.folder / "logs").mkdir(parents=True, exist_ok=True)
-    asked: list[int] = []
+    signals: list[int] = []
     told = 0
-    with signals_heard(lambda number, frame: asked.append(number)):
-        while running or (waiting and not asked):
-            while free and waiting and not asked:
+    with signals_heard(lambda number, frame: signals.append(number)):
+        while running or (waiting and not signals):
+            while free and waiting and not signals:
                 task = _next(sweep, waiting)
                 if task is None:
                     break
@@ -160,8 +160,8 @@ def run_locally(
                 forget_failure(sweep, task)
                 running[task] = (_start(sweep, task, slot), slot)
                 listen(Event("started", task))
-            if len(asked) > told:  # once a signal: a second one stops a training before its state is saved
-                told = len(asked)
+            if len(signals) > told:  # once a signal: a second one stops a training before its state is saved
+                told = len(signals)
                 for process, _ in running.values():
                     with contextlib.suppress(ProcessLookupError):
                         process.terminate()
@@ -174,11 +174,11 @@ def run_locally(
                 free.append(slot)
                 if code == 0:
                     listen(Event("finished", task))
-                elif code == INTERRUPTED or (asked and code < 0):
+                elif code == INTERRUPTED or (signals and code < 0):
                     listen(Event("stopped", task))
                 else:
                     listen(Event("failed", task, remember_failure(sweep, task, code)))
-    return bool(asked)
+    return bool(signals)
 
 
 def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:

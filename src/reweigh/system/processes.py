@@ -26,13 +26,13 @@ def usable_cores() -> int:
         ConfigError: the variable holds no number of at least 1.
     """
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get(CORES)
-    if asked is None:
+    limit = os.environ.get(CORES)
+    if limit is None:
         return own
-    if not asked.isdecimal():
-        raise ConfigError(f"expected a number of cores in ${CORES}, but found {asked!r}. Unset it.")
-    check_count(f"${CORES}", int(asked))
-    return min(own, int(asked))
+    if not limit.isdecimal():
+        raise ConfigError(f"expected a number of cores in ${CORES}, but found {limit!r}. Unset it.")
+    check_count(f"${CORES}", int(limit))
+    return min(own, int(limit))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ _LEVELS = 3
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedRun:
     """What a sweep asks of one run."""
 
     words: tuple[str, ...]
@@ -29,7 +29,7 @@ class Asked:
     seeds: tuple[int, ...]
 
 
-def merged_asked(sweep: Sweep) -> dict[str, Asked]:
+def merged_requests(sweep: Sweep) -> dict[str, RequestedRun]:
     """Everything that a sweep's folder is known to be asked for, this sweep's tasks included.
 
     Args:
@@ -42,20 +42,20 @@ def merged_asked(sweep: Sweep) -> dict[str, Asked]:
         RunError: the record is damaged, or says other settings of a run, whose finished seeds would be taken
             for this sweep's.
     """
-    known = read_asked(sweep.folder)
+    known = read_requests(sweep.folder)
     for task in sweep.tasks:
         run = str(task.run.relative_to(sweep.folder))
-        before = known.get(run, Asked(task.words, ()))
+        before = known.get(run, RequestedRun(task.words, ()))
         if before.words != task.words:
             raise RunError(
                 f"expected {run} in {sweep.folder} to be asked for as before ({shlex.join(before.words)}), "
                 f"but found {shlex.join(task.words)}. Choose another --out, or give the group another name."
             )
-        known[run] = Asked(task.words, tuple(sorted({*before.seeds, task.seed})))
+        known[run] = RequestedRun(task.words, tuple(sorted({*before.seeds, task.seed})))
     return known
 
 
-def write_asked(sweep: Sweep) -> None:
+def write_requests(sweep: Sweep) -> None:
     """Write down what a sweep asks for, beside what was asked for before in its folder.
 
     Args:
@@ -64,20 +64,22 @@ def write_asked(sweep: Sweep) -> None:
     Raises:
         RunError: the record says other settings of a run, or cannot be read or written.
     """
-    if merged_asked(sweep) == read_asked(sweep.folder):
+    if merged_requests(sweep) == read_requests(sweep.folder):
         return
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
         # Another sweep may be started in this folder now: neither shall write over what the other has added.
         with held(sweep.folder / _LOCK, wait=True):
-            asked = merged_asked(sweep)
-            plain = {run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in asked.items()}
+            requested = merged_requests(sweep)
+            plain = {
+                run: {"words": list(one.words), "seeds": list(one.seeds)} for run, one in requested.items()
+            }
             write_text(sweep.folder / _NAME, json.dumps({"runs": plain}, indent=2) + "\n")
     except OSError as error:
         raise RunError(f"cannot write in {sweep.folder} ({error.strerror}). Choose another --out.") from error
 
 
-def read_asked(folder: Path) -> dict[str, Asked]:
+def read_requests(folder: Path) -> dict[str, RequestedRun]:
     """What was asked for in a folder; empty where no sweep has.
 
     Args:
@@ -95,7 +97,7 @@ def read_asked(folder: Path) -> dict[str, Asked]:
             words_are_text = all(type(word) is str for word in one["words"])
             if not (words_are_text and all(type(seed) is int for seed in one["seeds"])):
                 raise ValueError("words must be text, seeds numbers")
-        return {run: Asked(tuple(one["words"]), tuple(one["seeds"])) for run, one in runs.items()}
+        return {run: RequestedRun(tuple(one["words"]), tuple(one["seeds"])) for run, one in runs.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"expected what a sweep asks for at {path}, but it cannot be read. Remove it, and start the "
@@ -103,7 +105,7 @@ def read_asked(folder: Path) -> dict[str, Asked]:
         ) from error
 
 
-def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+def requested_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """The seeds that sweeps ask for at or below some folders, by the run's real path.
 
     Args:
@@ -112,18 +114,18 @@ def asked_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     Raises:
         RunError: a record is damaged.
     """
-    asked = {}
+    requested = {}
     for root in roots:
         own = Path(os.path.realpath(root))
         for above in own.parents[:_LEVELS]:
-            runs = {os.path.realpath(above / run): one.seeds for run, one in read_asked(above).items()}
-            asked |= {run: seeds for run, seeds in runs.items() if Path(run).is_relative_to(own)}
+            runs = {os.path.realpath(above / run): one.seeds for run, one in read_requests(above).items()}
+            requested |= {run: seeds for run, seeds in runs.items() if Path(run).is_relative_to(own)}
         for place, folders, files in os.walk(root):
             if _NAME in files:
-                asked |= {
+                requested |= {
                     os.path.realpath(os.path.join(place, run)): one.seeds
-                    for run, one in read_asked(Path(place)).items()
+                    for run, one in read_requests(Path(place)).items()
                 }
             if _NAME in files or "config.json" in files:
                 folders.clear()
-    return asked
+    return requested
