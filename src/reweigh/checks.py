@@ -1,4 +1,4 @@
-"""What a setting may be: refused where it is made, named as the user typed it."""
+"""Checks of settings, made where a setting is created and naming it as the user typed it."""
 
 import dataclasses
 import types
@@ -14,7 +14,7 @@ LARGEST_COUNT = 2**31 - 1
 LARGEST_SEED = 2**32 - 1
 
 Range = Literal["above 0", "of at least 0", "in [0, 1]", "in [0, 1)", "in (0, 1]", "strictly between 0 and 1"]
-"""The words of a message, and what they mean; infinity and NaN lie in none of them."""
+"""Ranges, in the words of error messages; infinity and NaN lie in none of them."""
 
 _RANGES = {
     "above 0": lambda number: 0 < number < inf,
@@ -27,14 +27,14 @@ _RANGES = {
 
 
 def require(condition: bool, name: str, expected: str, found: object, remedy: str = "") -> None:
-    """Refuse a setting.
+    """Reject a setting unless a condition holds.
 
     Args:
         condition: what must hold.
-        name: of the setting, as the user knows it.
+        name: the setting, as the user knows it.
         expected: what it should be, for the message.
         found: what it is.
-        remedy: a sentence more.
+        remedy: a further sentence, with a leading space.
 
     Raises:
         ConfigError: `condition` is false.
@@ -44,21 +44,21 @@ def require(condition: bool, name: str, expected: str, found: object, remedy: st
 
 
 def _default_of(settings: Any, name: str) -> str:
-    """A sentence that names a setting's default, where it has one."""
+    """A sentence that names a setting's default, if it has one."""
     default = next(f.default for f in dataclasses.fields(settings) if f.name == name)
     return "" if default in (dataclasses.MISSING, None) else f" The default is {default}."
 
 
 def check_range(settings: Any, expected: Range, *names: str) -> None:
-    """Refuse numbers outside a range.
+    """Reject numbers outside a range.
 
     Args:
-        settings: a dataclass; None is no number and passes.
+        settings: a dataclass; None passes.
         expected: the range.
-        names: of the attributes.
+        names: its attributes to check.
 
     Raises:
-        ConfigError: one lies outside, or is no finite number.
+        ConfigError: one is outside, infinite or NaN.
     """
     for name in names:
         number = getattr(settings, name)
@@ -67,7 +67,7 @@ def check_range(settings: Any, expected: Range, *names: str) -> None:
 
 
 def check_choices(settings: Any) -> None:
-    """Refuse a value that is none of those that a field's `Literal` names.
+    """Reject a value that its field's `Literal` does not list.
 
     Args:
         settings: a dataclass.
@@ -88,13 +88,13 @@ def check_choices(settings: Any) -> None:
 
 
 def check_widths(hidden: tuple[int, ...]) -> None:
-    """Refuse hidden layers without width.
+    """Reject invalid hidden widths.
 
     Args:
-        hidden: width of each.
+        hidden: width of each layer.
 
     Raises:
-        ConfigError: there is no layer, or one without a width that a device can count to.
+        ConfigError: there is no layer, or a width is not an integer from 1 to 2^31 - 1.
     """
     require(
         len(hidden) > 0 and all(isinstance(width, int) and 0 < width <= LARGEST_COUNT for width in hidden),
@@ -105,15 +105,15 @@ def check_widths(hidden: tuple[int, ...]) -> None:
 
 
 def check_count(name: str, count: int, remedy: str = "") -> None:
-    """Refuse a count that means nothing, or that no device can count to.
+    """Reject a count that is not positive or exceeds 32-bit integers.
 
     Args:
-        name: of the setting, as the user knows it.
+        name: the setting, as the user knows it.
         count: what was given.
-        remedy: a sentence more.
+        remedy: a further sentence, with a leading space.
 
     Raises:
-        ConfigError: it lies outside 1 to 2^31 - 1.
+        ConfigError: it is outside 1 to 2^31 - 1.
     """
     if count < 1:
         raise ConfigError(f"expected {name} of at least 1, but found {count}.{remedy}")
@@ -122,14 +122,14 @@ def check_count(name: str, count: int, remedy: str = "") -> None:
 
 
 def check_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Refuse seeds that are none, appear twice, or that no random key can be made of.
+    """Reject seeds that are missing, repeated, or unusable for a random key.
 
     Args:
-        name: of the setting, as the user knows it.
+        name: the setting, as the user knows it.
         seeds: what was given.
 
     Raises:
-        ConfigError: there is none, one appears twice, or one lies outside 0 to 2^32 - 1.
+        ConfigError: there is none, one is repeated, or one is outside 0 to 2^32 - 1.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise ConfigError(f"expected different {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print. A command imports JAX itself, where it needs it."""
+"""The command line: parse, call one function, print; commands import JAX themselves if they need it."""
 
 import argparse
 import difflib
@@ -13,7 +13,7 @@ from reweigh.system.processes import BROKEN_PIPE, INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in one line, with the nearest flag where one was mistyped; flags are never cut short."""
+    """Usage errors in one line, suggesting the nearest flag; flags cannot be abbreviated."""
 
     def __init__(self, **settings: Any):
         super().__init__(**settings, allow_abbrev=False)
@@ -30,25 +30,25 @@ class _Parser(argparse.ArgumentParser):
         self, args: Any = None, namespace: Any = None
     ) -> Any:
         known, rest = super().parse_known_args(args, namespace)
-        if rest:  # in the subcommand's parser, whose flags are the ones to suggest
+        if rest:  # reported here, because suggestions need the subcommand's flags
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return known, rest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 user error, 2 usage, 130 interrupted, 141 output not read."""
+    """Run one command; return 0 done, 1 error, 130 interrupted, 141 broken pipe; usage errors exit with 2."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     arguments.parse = parser.parse_args
     words = sys.argv[1:] if argv is None else argv
-    # `--flag=value` is `--flag value`, also in what is remembered of a command.
+    # `--flag=value` is recorded as `--flag value`, so that both spellings give the same history.
     arguments.argv = [part for word in words for part in (word.split("=", 1) if word[:2] == "--" else [word])]
-    # Imported late, so that --help answers at once.
+    # Imported late, so that --help is fast.
     from reweigh import commands
 
     try:
         code = commands.COMMANDS[arguments.command](arguments)
-        sys.stdout.flush()  # a broken pipe is met here, not while the interpreter ends
+        sys.stdout.flush()  # so that a broken pipe shows up here, not at exit
         return code
     except ReweighError as error:
         print(f"reweigh {arguments.command}: {one_line(str(error))}", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # as of `| head`; what is still buffered goes nowhere
+    except BrokenPipeError:  # as from `| head`; discard what is still buffered
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one_line(text: str) -> str:
-    """A message whose file names may hold line breaks or other unprintable characters, escaped."""
+    """Escape line breaks and other unprintable characters, which file names may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

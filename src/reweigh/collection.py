@@ -19,7 +19,7 @@ from reweigh.system.digests import file_digest, generator
 
 RANDOM = "random"
 
-# Far beyond it every action is at its bound.
+# Noise this large puts nearly every action at a bound.
 MOST_NOISE = 1000.0
 
 
@@ -28,33 +28,33 @@ def collect(
 ) -> tuple[Rows, dict[str, Any]]:
     """Roll out a policy and record every step, ready for `reweigh.datasets.files.write_hdf5`.
 
-    Actions stand in the environment's units, as it took them; `reweigh.load` scales them to [-1, 1]. The
-    last episode is cut after `num_steps` and ends in a timeout there, unless in a terminal. Equal arguments
-    give equal arrays, and more steps the same ones first, up to that cut.
+    Actions are in the environment's units, as executed; `reweigh.load` scales them to [-1, 1]. The last
+    episode is cut after `num_steps` and ends in a timeout there, unless in a terminal. Equal arguments give
+    equal arrays; more steps extend them, apart from that cut.
 
     Args:
         env_id: gymnasium ID of an environment with box spaces of one axis and finite action bounds.
         policy: `random`, uniform between the action bounds; or the path of a `policy.npz`.
-        num_steps: environment steps, and so rows; at least 2.
+        num_steps: environment steps, one row each; at least 2.
         seed: fixes actions and episodes, at least 0.
-        action_noise: standard deviation of the Gaussian noise on each action of a saved policy, where the
-            action range is [-1, 1]; what leaves the range is clipped. 0 acts greedily.
+        action_noise: standard deviation of the Gaussian noise on each action of a saved policy, for an
+            action range of [-1, 1]; noisy actions are clipped to the range. 0 acts greedily.
 
     Returns:
-        The rows, and how they came to be. `mean_return` is over whole episodes, of which the one cut at the
-        end is none; over that one if it is the only one.
+        The rows, and how they were made. `mean_return` leaves out an episode cut at the end, unless it is the
+        only one.
 
     Raises:
-        ConfigError: a setting lies outside its range, or the environment fits neither us nor the policy.
+        ConfigError: a setting is out of range, or the environment is unsupported or does not fit the policy.
         RunError: the policy cannot be read.
-        DatasetError: the environment gave numbers that are not finite.
+        DatasetError: the environment returned non-finite numbers.
     """
     _check_settings(policy, num_steps, seed, action_noise)
     actor = None if policy == RANDOM else load_policy(Path(policy))
     environment = make_environment(env_id)
     try:
         recorder = Recorder(environment, num_steps, seed)
-        # Ours, not the environment's own sampler, so that versions of gymnasium cannot change it.
+        # Not the environment's own sampler, which gymnasium versions may change.
         rng = generator(f"collection actions {seed}")
         recorder.run(make_act(env_id, environment, actor, num_steps, rng, action_noise), num_steps)
     finally:
@@ -72,7 +72,7 @@ def collect(
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """Seed of an episode's reset, fixed by the seed of the collection and the episode's number.
+    """Seed of an episode's reset, fixed by the collection's seed and the episode's number.
 
     Args:
         seed: of the collection.
@@ -107,15 +107,15 @@ def make_act(
     rng: np.random.Generator,
     action_noise: float,
 ) -> Callable[[int, np.ndarray], np.ndarray]:
-    """(Number of the step, observation) -> action within the environment's bounds.
+    """(Step number, observation) -> action within the environment's bounds.
 
     Args:
         env_id: of the environment, for messages.
         environment: from `make_environment`.
-        actor: None: uniform actions.
-        count: steps to act in; their random numbers are drawn here.
-        rng: where from.
-        action_noise: standard deviation where the action range is [-1, 1].
+        actor: the policy; None: uniform actions.
+        count: number of steps, whose random numbers are drawn here.
+        rng: their source.
+        action_noise: standard deviation, for an action range of [-1, 1].
 
     Raises:
         ConfigError: the environment's actions are not bounded, or its spaces do not fit the policy.
@@ -125,7 +125,7 @@ def make_act(
         raise ConfigError(f"expected finite action bounds, but {env_id!r} has {space}.")
     size = (count, space.shape[0])
 
-    # Actions are recorded in single precision, and so taken in it too: the record says what was done.
+    # Recorded in single precision, so executed in it too: the record is what was done.
     low, high = _inner_bounds(space.low, space.high)
 
     def bounded(action: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def make_act(
 
 
 def _inner_bounds(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest numbers of single precision that lie within bounds."""
+    """The lowest and highest single-precision numbers within bounds."""
     inner_low, inner_high = low.astype(np.float32), high.astype(np.float32)
     return (
         np.where(inner_low < low, np.nextafter(inner_low, np.float32(np.inf)), inner_low),
@@ -156,10 +156,10 @@ def _inner_bounds(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 class Recorder:
-    """An environment whose every step is kept, in parts of any length."""
+    """Records every step of an environment, any number at a time."""
 
     def __init__(self, environment: Any, num_steps: int, seed: int):
-        """`num_steps`: the most that will be recorded; `seed`: of the episodes' resets."""
+        """`num_steps`: most steps to be recorded; `seed`: of the episodes' resets."""
         (states,), (actions,) = environment.observation_space.shape, environment.action_space.shape
         self.environment, self.seed = environment, seed
         self.count, self.episode = 0, 0
@@ -174,11 +174,11 @@ class Recorder:
         self._observation: Any = None  # before an episode
 
     def run(self, act: Callable[[int, np.ndarray], np.ndarray], count: int) -> None:
-        """Take and record so many steps more.
+        """Take and record `count` more steps.
 
         Args:
-            act: (number of the step, from 0 at every call, observation) -> action.
-            count: steps.
+            act: (step number, from 0 in each call, observation) -> action.
+            count: number of steps.
         """
         arrays = self.arrays
         for number in range(count):
@@ -196,10 +196,10 @@ class Recorder:
             self.count += 1
 
     def columns(self, count: int) -> tuple[dict[str, np.ndarray], bool]:
-        """The first rows by D4RL's names, and whether their last episode is cut short: a timeout.
+        """The first rows by D4RL's names, and whether their last episode is cut, which makes it a timeout.
 
         Args:
-            count: rows, of those recorded.
+            count: number of rows, at most those recorded.
         """
         arrays = {name: column[:count] for name, column in self.arrays.items()}
         cut = not (arrays["terminals"][-1] or arrays["timeouts"][-1])
@@ -209,14 +209,14 @@ class Recorder:
         return arrays, cut
 
     def rows(self, env_id: str, count: int) -> tuple[Rows, dict[str, Any]]:
-        """The first rows, checked, with what is to be said of them.
+        """The first rows, checked, and facts about them.
 
         Args:
             env_id: of the environment.
-            count: rows, of those recorded.
+            count: number of rows, at most those recorded.
 
         Raises:
-            DatasetError: the environment gave numbers that are not finite.
+            DatasetError: the environment returned non-finite numbers.
         """
         arrays, cut = self.columns(count)
         rows = checked_rows(arrays, where=env_id, env=env_id)
@@ -231,9 +231,9 @@ class Recorder:
         }
 
     def restore(self, recorded: dict[str, np.ndarray]) -> None:
-        """Go on after earlier steps: the unfinished episode is simulated again by its actions.
+        """Continue after earlier steps, replaying the unfinished episode's actions.
 
-        Where the simulator does not come to the recorded observations again, that episode ends in a timeout.
+        If the simulator does not reproduce the recorded observations, that episode ends in a timeout.
 
         Args:
             recorded: columns by D4RL's names.

@@ -51,7 +51,7 @@ class Mixture:
     method: ClassVar[str] = "mixture"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_range(self, "in [0, 1]", "share")
 
 
@@ -110,7 +110,7 @@ class Resample:
     kind: ClassVar[str] = "resample"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         _check_progressive(self.progressive_updates)
 
@@ -138,7 +138,7 @@ class Reweight:
     kind: ClassVar[str] = "reweight"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         _check_progressive(self.progressive_updates)
         _check_any_term(self)
 
@@ -165,7 +165,7 @@ class DensityRatio:
     kind: ClassVar[str] = "density-ratio"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         _check_any_term(self)
 
     @property
@@ -201,7 +201,7 @@ class EvaluationConfig:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         for name in ("interval", "episodes"):
             remedy = " Switch evaluation off with --no-evaluate."
             check_count(f"evaluation {name}", getattr(self, name), remedy)
@@ -236,7 +236,7 @@ class RunConfig:
     """In updates."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         if not isinstance(self.data, DataConfig):
             raise ConfigError(f"expected data=DataConfig(...), but found {type(self.data).__name__}.")
         for name in ("num_updates", "batch_size", "log_interval", "checkpoint_interval"):

@@ -1,4 +1,4 @@
-"""What on this machine could stand in the way, and what to do about it."""
+"""What on this machine could cause problems, and what to do about it."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,7 @@ from reweigh.errors import ConfigError, first_line
 from reweigh.evaluation import make_environment
 from reweigh.system.atomic import write_text
 
-# Lowest version that is asked for, and the first that is known to differ (None: none yet).
+# Lowest required version, and the first that is known to differ (None: none yet).
 REQUIRED: dict[str, tuple[str, str | None]] = {
     "jax": ("0.4.35", None),
     "equinox": ("0.11.10", None),
@@ -32,7 +32,7 @@ ENOUGH_DISK_GIB = 2.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     status: Literal["ok", "note", "problem"]
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(folder: Path) -> list[Finding]:
-    """Look at everything, in the order in which a new user would meet it.
+    """Run all checks, in the order in which a new user would meet problems.
 
     Args:
         folder: where runs will be written.
@@ -117,7 +117,7 @@ def _memory() -> list[Finding]:
 
 def _writing(folder: Path) -> list[Finding]:
     try:
-        # What a run would make lies where the nearest folder is that is there.
+        # A run would create missing folders in the nearest one that exists.
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         with tempfile.TemporaryDirectory(dir=there) as temporary:
             write_text(Path(temporary) / "probe", "probe")

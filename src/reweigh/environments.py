@@ -18,13 +18,13 @@ from reweigh.errors import ConfigError
 
 
 def open_environment(env: str) -> gymnasium.Env:
-    """Open an environment; what the package that has it raises is left to the caller.
+    """Open an environment; errors of its package are left to the caller.
 
     Args:
         env: a gymnasium ID, one with options as JSON, or `d4rl:NAME`.
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: the text is none of these, or no current environment matches D4RL's.
     """
     if env.startswith(PREFIX):
         return _open_as_d4rl(env.removeprefix(PREFIX))
@@ -34,20 +34,20 @@ def open_environment(env: str) -> gymnasium.Env:
 
 def _make(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env:
     if env_id not in gymnasium.registry and ":" not in env_id:
-        # It prints a notice on its rewards, which docs/environments.md has in full.
+        # Silences a notice on its rewards, which docs/environments.md covers in full.
         with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
             import gymnasium_robotics  # pyright: ignore[reportMissingImports] - an extra
 
             gymnasium.register_envs(gymnasium_robotics)
     entry = gymnasium.registry.get(env_id)
     if entry is not None and str(entry.entry_point).startswith("gymnasium_robotics"):
-        # The checker warns of goals that are handed out again, which nobody here writes in.
+        # The checker warns of reused goal arrays, which nothing here modifies.
         options = {"disable_env_checker": True, **options}
     return gymnasium.make(env_id, **options)
 
 
 def _flat(environment: gymnasium.Env) -> gymnasium.Env:
-    """Dictionaries of boxes become boxes, in the order in which datasets hold them."""
+    """Flatten dictionaries of boxes, in the order that datasets use."""
     space = environment.observation_space
     if not isinstance(space, spaces.Dict):
         return environment
@@ -56,7 +56,7 @@ def _flat(environment: gymnasium.Env) -> gymnasium.Env:
 
 
 def _size(space: spaces.Space) -> int | None:
-    """Numbers in a flat observation; None: there are parts that are no boxes of one axis."""
+    """Size of a flat observation; None: a part is not a box of one axis."""
     if isinstance(space, spaces.Dict):
         sizes = [_size(space[key]) for key in key_order(space)]
         return None if None in sizes else sum(size for size in sizes if size)
@@ -69,9 +69,9 @@ def _observing(environment: gymnasium.Env, observe: Any, size: int) -> gymnasium
 
 
 def _open_as_d4rl(name: str) -> gymnasium.Env:
-    """The environment that a dataset of D4RL is scored in, made like D4RL's from today's.
+    """The environment that scores one of D4RL's datasets, made like D4RL's from the current one.
 
-    What is set here and what remains different stands in docs/environments.md.
+    docs/environments.md says what is set here and what remains different.
     """
     known = catalog()
     if name not in known:
@@ -98,7 +98,7 @@ def _ant(entry: Entry) -> gymnasium.Env:
     return _observing(_with_limit(entry), lambda observation: np.concatenate([observation, forces]), 111)
 
 
-# Elements of D4RL's observation of 30 joints (9 of the robot), and where each shall be.
+# Elements of D4RL's observation of 30 joints (9 of the robot), and their goal positions.
 _KITCHEN_GOALS = {
     "bottom burner": (slice(11, 13), (-0.88, -0.01)),
     "light switch": (slice(17, 19), (-0.69, -0.05)),
@@ -109,7 +109,7 @@ _KITCHEN_GOALS = {
 
 
 def _kitchen(entry: Entry) -> gymnasium.Env:
-    """D4RL's 60 observations: positions of robot and objects, then the goal's, without velocities."""
+    """D4RL's 60 observations: positions of robot and objects, then of the goal, without velocities."""
     fourth = "bottom burner" if entry.name.startswith("kitchen-mixed") else "slide cabinet"
     tasks = ["microwave", "kettle", "light switch", fourth]
     goal = np.zeros(30)
@@ -124,7 +124,7 @@ def _kitchen(entry: Entry) -> gymnasium.Env:
     return _observing(_with_limit(entry, tasks_to_complete=tasks), observe, 60)
 
 
-# From the palm to what it shall grasp. Today's environments add 0.1 times its length instead.
+# From the palm to what it should grasp. Current environments add 0.1 times its length instead.
 _REACH: dict[str, Any] = {
     "door": lambda observation: observation[35:38],
     "hammer": lambda observation: observation[33:36] - observation[36:39],
@@ -133,7 +133,7 @@ _REACH: dict[str, Any] = {
 
 
 class _Adroit(gymnasium.Wrapper):
-    """D4RL's dense reward, whose first term lowers the reward with the hand's distance, and its early end."""
+    """D4RL's dense reward, whose first term penalizes the hand's distance, and its early end."""
 
     _PEN_HEIGHT, _DROPPED = 26, 0.075
 
@@ -150,12 +150,12 @@ class _Adroit(gymnasium.Wrapper):
         return observation, reward, terminal, timeout, info
 
 
-# Where D4RL's mazes have their only goal, as row and column.
+# The only goal of each of D4RL's mazes, as row and column.
 _GOAL_CELLS = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9), "open": (2, 3)}
 
 
 class _Maze(gymnasium.Wrapper, ABC):
-    """D4RL's goal, reward and coordinates in a maze of today, whose map must run along the same axes."""
+    """D4RL's goal, reward and coordinates in a current maze, whose map must have the same axes."""
 
     def __init__(self, environment: gymnasium.Env, shift: tuple[float, float], size: int):
         super().__init__(environment)
@@ -182,11 +182,11 @@ class _Maze(gymnasium.Wrapper, ABC):
 
     @abstractmethod
     def _start(self, maze: Any, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Place the robot: the observation from there."""
+        """Place the robot and return the observation from there."""
 
     @abstractmethod
     def _observe(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What D4RL's environment shows of it."""
+        """The observation as D4RL's environment gives it."""
 
     @abstractmethod
     def _outcome(self, distance: float) -> tuple[float, bool]:
@@ -194,7 +194,7 @@ class _Maze(gymnasium.Wrapper, ABC):
 
 
 class _AntMaze(_Maze):
-    """29 observations, positions from the start's cell; 1 and the end within 0.5 of a goal drawn anew."""
+    """29 observations, positions from the start cell; reward 1 and the end within 0.5 of a random goal."""
 
     _SCALE = 4.0
 
@@ -208,7 +208,7 @@ class _AntMaze(_Maze):
         super().__init__(environment, (2 * len(cells[0]) - 6.0, 2 * len(cells) - 6.0), 29)
         self.goal_cell = self._SCALE * np.array([column - 1, row - 1])
         model = self.env.unwrapped.ant_env.model  # pyright: ignore[reportAttributeAccessIssue]
-        # D4RL's ant has a fifth of the torque, acts for twice as long, and stands on softer ground.
+        # D4RL's ant has a fifth of the torque, twice the time step, and softer ground.
         model.actuator_gear[:, 0] = 30
         model.opt.timestep = 0.02
         model.geom_solimp[:, :3] = (0.8, 0.8, 0.01)
@@ -233,7 +233,7 @@ class _AntMaze(_Maze):
 
 
 class _PointMaze(_Maze):
-    """4 observations, positions counted in rows and columns; a reward at every step near a fixed goal."""
+    """4 observations, positions in rows and columns; a reward at every step near a fixed goal."""
 
     def __init__(self, entry: Entry):
         cells = _map_of(entry)
@@ -241,7 +241,7 @@ class _PointMaze(_Maze):
         self.target = np.array((1, 1) if size == "umaze" else _GOAL_CELLS[size], float)
         self.free = [(i, j) for i, row in enumerate(cells) for j, cell in enumerate(row) if cell != 1]
         self.dense = "-dense-" in entry.name
-        # Turned, because x grows with the row in D4RL and y with the column.
+        # Rotated, because x grows with the row in D4RL and y with the column.
         turned = [[row[column] for row in cells] for column in reversed(range(len(cells[0])))]
         environment = _with_limit(entry, maze_map=turned, continuing_task=True, reset_target=False)
         super().__init__(environment, (len(cells) / 2 - 0.7, len(cells[0]) / 2 - 0.7), 4)
@@ -265,7 +265,7 @@ class _PointMaze(_Maze):
 
 
 def _map_of(entry: Entry) -> list[list[Any]]:
-    """Walls (1) and free cells (0) of today's maze, which are those of D4RL's."""
+    """Walls (1) and free cells (0) of the current maze, the same as D4RL's."""
     assert entry.evaluate_in is not None
     _make(entry.evaluate_in, {}).close()  # registers it
     kwargs = gymnasium.spec(entry.evaluate_in).kwargs

@@ -1,12 +1,12 @@
-"""What a user can do wrong, one class a place where it enters."""
+"""Errors that a user can cause, one class per source."""
 
 
 class ReweighError(Exception):
-    """Base of every error that a user can cause and mend; its text is one line."""
+    """Base of every error that a user can cause and fix; its text is one line."""
 
 
 class DatasetError(ReweighError):
-    """A dataset cannot be read, or holds what no dataset should."""
+    """A dataset cannot be read, or is invalid."""
 
 
 class WeightsError(ReweighError):
@@ -14,7 +14,7 @@ class WeightsError(ReweighError):
 
 
 class ConfigError(ReweighError):
-    """Settings that contradict one another or lie outside their range."""
+    """Settings contradict one another or are out of range."""
 
 
 class RunError(ReweighError):
@@ -22,9 +22,9 @@ class RunError(ReweighError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, short enough to stand in one of ours.
+    """The text of another library's error, short enough to quote in ours.
 
     Args:
-        error: of any kind; one without words gives its type.
+        error: of any kind; one without text gives its type.
     """
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

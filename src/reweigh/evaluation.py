@@ -14,7 +14,7 @@ from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
 from reweigh.system.digests import generator
 
-# No task's episodes are this long; without an end one would stop a training for ever.
+# Longer than any task's episodes; one that never ended would block a training forever.
 LONGEST_EPISODE = 1_000_000
 
 
@@ -31,17 +31,17 @@ def make_environment(env: str) -> Any:
 
     Args:
         env: a gymnasium ID, one with options (`PointMaze_UMaze-v3 {"continuing_task": false}`), or
-            `d4rl:NAME`, which stands for the environment of one of D4RL's datasets.
+            `d4rl:NAME` for the environment of one of D4RL's datasets.
 
     Raises:
-        ConfigError: it is not installed, or its spaces are no boxes of one axis.
+        ConfigError: it is not installed, or its spaces are not boxes of one axis.
     """
     import gymnasium
 
     from reweigh.environments import open_environment
 
     with warnings.catch_warnings():
-        # -v4 is what D4RL's data were recorded in; gymnasium would rather have -v5.
+        # -v4 matches D4RL's data, although gymnasium recommends -v5.
         warnings.filterwarnings("ignore", message=".*out of date.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         try:
@@ -80,7 +80,7 @@ def action_bounds(env: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def environment_spec(env: str) -> str | None:
-    """What gymnasium writes down of an environment, as JSON; None: its words do not make it again.
+    """The JSON that gymnasium writes for an environment; None: it would not recreate it.
 
     Args:
         env: as for `make_environment`.
@@ -91,18 +91,18 @@ def environment_spec(env: str) -> str | None:
     if env.startswith(PREFIX):
         return None
     environment = make_environment(env)
-    # The wrappers' own, which knows the time limit; without what this library wraps around it.
+    # The outermost spec, which knows the time limit, without this library's wrappers.
     spec = copy.deepcopy(environment.spec)
     environment.close()
     spec.additional_wrappers = ()
     try:
         return spec.to_json()
-    except (TypeError, ValueError):  # it is registered as a class or a function, not by their names
+    except (TypeError, ValueError):  # registered as a class or function, not by name
         return None
 
 
 def check_observations(env: str, size: int) -> None:
-    """Refuse an environment whose observations are not those of the data.
+    """Reject an environment whose observations differ in size from the data's.
 
     Args:
         env: gymnasium ID.
@@ -122,7 +122,7 @@ def check_observations(env: str, size: int) -> None:
 
 
 def episode_seeds(seed: int, update: int, count: int) -> list[int]:
-    """Seeds of an evaluation's episodes, fixed by the run's seed and the update.
+    """Seeds of an evaluation's episodes, determined by the run's seed and the update.
 
     Args:
         seed: of the run.
@@ -133,7 +133,7 @@ def episode_seeds(seed: int, update: int, count: int) -> list[int]:
 
 
 def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
-    """Roll out one episode a seed.
+    """Roll out one episode per seed.
 
     Args:
         environment: from `make_environment`.
@@ -170,20 +170,20 @@ def evaluate(environment: Any, policy: Policy, seeds: list[int]) -> Evaluation:
 def evaluate_policy(
     policy: Policy, seed: int, env: str, episodes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fresh episodes of a policy: returns, and normalized scores where there is a reference.
+    """Returns of a policy's fresh episodes, and normalized scores if there is a reference.
 
     Args:
         policy: acts greedily.
         seed: of its training.
         env: as for `make_environment`.
-        episodes: how many.
+        episodes: number of episodes.
 
     Raises:
-        ConfigError: the environment is none, or its spaces do not fit the policy.
+        ConfigError: the environment is invalid, or its spaces do not fit the policy.
     """
     environment = make_environment(env)
     try:
-        # An update that no training reaches: episodes that no evaluation of the run has seen.
+        # No training reaches update -1, so no evaluation of the run has seen these episodes.
         result = evaluate(environment, policy, episode_seeds(seed, -1, episodes))
     finally:
         environment.close()

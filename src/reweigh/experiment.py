@@ -256,8 +256,7 @@ class _Evaluation(Hooks):
     ):
         if algorithm.actor is None:
             raise ConfigError(
-                f"expected {config.algorithm.name} to have an `actor`, which policies are saved by, but found "
-                "none."
+                f"expected {config.algorithm.name} to have an `actor`, but found none. Add one."
             )
         self.config, self.prepared, self.actor, self.shared = config, prepared, algorithm.actor, shared
         env = prepared.transitions.info.env

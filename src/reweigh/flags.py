@@ -19,7 +19,7 @@ PAPERS = ("oper", "aw-iql", "aw-td3bc", "aw-cql", "dw-iql", "dw-td3bc", "dw-cql"
 
 
 def add_commands(commands: Any) -> None:
-    """Add every command to the parser's subcommands, in the order that `reweigh --help` lists them."""
+    """Add every command to the parser's subcommands, in the order of `reweigh --help`."""
     _add_quickstart(commands)
     _add_inspect(commands)
     _add_verify(commands)
@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults shown, examples kept as written."""
+    """Show defaults, and keep examples as written."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or action.default == []:
@@ -54,7 +54,7 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
 
 
 def _name(text: str) -> str:
-    """A path or another name, which an unset variable of a shell leaves empty."""
+    """A path or other name; rejects the empty text that an unset shell variable leaves."""
     if not text:
         raise argparse.ArgumentTypeError("expected a name, but found ''")
     return text

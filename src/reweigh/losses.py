@@ -1,4 +1,4 @@
-"""Equations of the papers, one a function, elementwise: the objective weighs and averages, once."""
+"""The papers' equations, one per function, elementwise; the objective weighs and averages once."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float[Array, ""]:
-    r"""The one form of every objective.
+    r"""The form of every objective.
 
     .. math:: \frac{1}{B} \sum_i w_i l_i
 
@@ -19,7 +19,7 @@ def weighted_mean(weight: Float[Array, " B"], loss: Float[Array, " B"]) -> Float
 
 
 def squared_error(prediction: Float[Array, " B"], target: Float[Array, " B"]) -> Float[Array, " B"]:
-    """`(prediction - target)^2`, without the half.
+    """`(prediction - target)^2`, without a factor of one half.
 
     Args:
         prediction: `Q(s, a)` or `V(s)`.
@@ -40,7 +40,7 @@ def td_target(
         discount: `γ (1 - d)`: 0 at a terminal, where `next_value` is arbitrary.
         next_value: `V(s')`.
     """
-    # A terminal's next state may be anything, also a state of infinite value: 0 * inf would be NaN.
+    # A terminal's next state may be anything, even one of infinite value: 0 * inf would be NaN.
     return reward + jnp.where(discount > 0, discount * next_value, 0.0)
 
 
@@ -62,7 +62,7 @@ def expectile_loss(difference: Float[Array, " B"], *, expectile: float) -> Float
 def exponential_advantage(
     advantage: Float[Array, " B"], *, inverse_temperature: float, limit: float
 ) -> Float[Array, " B"]:
-    r"""How strongly advantage-weighted regression copies an action.
+    r"""How strongly advantage-weighted regression imitates an action.
 
     .. math:: \min(e^{β A}, c)
 
@@ -70,8 +70,8 @@ def exponential_advantage(
 
     Args:
         advantage: `A`.
-        inverse_temperature: `β >= 0`. 0 copies every action alike.
-        limit: `c > 0`, the most one transition counts.
+        inverse_temperature: `β >= 0`. 0 imitates every action equally.
+        limit: `c > 0`, the largest weight of one transition.
     """
     return jnp.minimum(jnp.exp(inverse_temperature * advantage), limit)
 

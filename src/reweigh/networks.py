@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Masks = tuple[Float[Array, "B H"], ...]
-"""Dropout: of each hidden layer, 0 where a unit is left out and `1 / (1 - share)` elsewhere."""
+"""Dropout masks, one per hidden layer: 0 for a dropped unit, `1 / (1 - share)` otherwise."""
 
 LayerInit = Callable[[PRNGKeyArray, int, int], tuple[Array, Array]]
 """(key, inputs, outputs) -> kernel (inputs, outputs), bias (outputs,). The key is consumed."""
 
 
 def fan_in_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Kernel and bias uniform in ±1/sqrt(inputs), as PyTorch's linear layer.
+    """Kernel and bias uniform in ±1/sqrt(inputs), as in PyTorch's linear layer.
 
     Args:
         key: consumed.
@@ -42,7 +42,7 @@ def orthogonal(scale: float) -> LayerInit:
 
 
 def lecun_normal(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Truncated normal kernel with variance 1/inputs, zero bias, as Flax's dense layer.
+    """Truncated normal kernel with variance 1/inputs, zero bias, as in Flax's dense layer.
 
     Args:
         key: consumed.
@@ -53,7 +53,7 @@ def lecun_normal(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, A
 
 
 def small_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> tuple[Array, Array]:
-    """Uniform kernel with variance 0.01/inputs, zero bias: JaxCQL's last layers.
+    """Uniform kernel with variance 0.01/inputs, zero bias, as in JaxCQL's last layers.
 
     Args:
         key: consumed.
@@ -71,7 +71,7 @@ class MLP(eqx.Module):
     """Kernel (inputs, outputs) and bias (outputs,) of each."""
 
     def __call__(self, x: Float[Array, "*B I"], masks: Masks = ()) -> Float[Array, "*B O"]:
-        """Apply to the last axis; `masks` multiply the units of the hidden layers, empty: none."""
+        """Apply to the last axis; `masks` multiply the hidden units; empty: no dropout."""
         for number, (kernel, bias) in enumerate(self.layers[:-1]):
             x = jax.nn.relu(x @ kernel + _like(bias, x))
             if masks:
@@ -81,7 +81,7 @@ class MLP(eqx.Module):
 
 
 class TwinQ(eqx.Module):
-    """Two action values of one state and action."""
+    """Two estimates of the value of a state and action."""
 
     first: MLP
     second: MLP
@@ -103,7 +103,7 @@ def make_mlp(
     init: LayerInit = fan_in_uniform,
     last_init: LayerInit | None = None,
 ) -> MLP:
-    """An MLP with the given hidden widths; `last_init` is for the last layer. The key is consumed."""
+    """An MLP with the given hidden widths; `last_init` is for the last layer, and the key is consumed."""
     sizes = (inputs, *hidden, outputs)
     keys = jax.random.split(key, len(sizes) - 1)
     inits = [init] * len(hidden) + [last_init or init]
@@ -118,7 +118,7 @@ def make_twin_q(
     init: LayerInit = fan_in_uniform,
     last_init: LayerInit | None = None,
 ) -> TwinQ:
-    """Two independent critics. The key is consumed."""
+    """Two independent critics; the key is consumed."""
     first, second = (
         make_mlp(k, inputs, hidden, 1, init=init, last_init=last_init) for k in jax.random.split(key)
     )
@@ -128,7 +128,7 @@ def make_twin_q(
 def values_of_actions(
     critic: MLP, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
 ) -> Float[Array, "B n"]:
-    """`Q(s, a_k)` of several actions a state; the state's part of the first layer is computed once.
+    """`Q(s, a_k)` of several actions per state; the state's part of the first layer is computed once.
 
     Args:
         critic: takes `(s, a)`.
@@ -143,5 +143,5 @@ def values_of_actions(
 
 
 def _like(bias: Array, x: Array) -> Array:
-    """The bias with as many axes as `x`: ranks are never promoted silently."""
+    """The bias with as many axes as `x`, because ranks are never promoted silently."""
     return bias.reshape((1,) * (x.ndim - 1) + bias.shape)

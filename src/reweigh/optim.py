@@ -1,4 +1,4 @@
-"""Adam, and target networks that follow slowly."""
+"""Optimizer steps, and target networks that follow slowly."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def trained(model: Any, optimizer: optax.GradientTransformation) -> Trained:
 
     Args:
         model: the network.
-        optimizer: whose state starts here.
+        optimizer: initializes the state.
     """
     return Trained(model, optimizer.init(model))
 
@@ -31,7 +31,7 @@ def step(optimizer: optax.GradientTransformation, state: Trained, gradient: Any)
     """One step down the gradient.
 
     Args:
-        optimizer: whose state this is.
+        optimizer: that made the state.
         state: before the step.
         gradient: of the loss, shaped like the network.
     """
@@ -53,16 +53,16 @@ def polyak(target: Any, online: Any, *, rate: float) -> Any:
 def value_and_grad_by_parts(
     objective: Callable[..., tuple[Array, Any]], model: Any, rows: Any, *, rows_at_once: int
 ) -> tuple[tuple[Array, Any], Any]:
-    """As `jax.value_and_grad(objective, has_aux=True)(model, rows)`, a few rows after the other on a CPU.
+    """As `jax.value_and_grad(objective, has_aux=True)(model, rows)`, but on a CPU a few rows at a time.
 
-    Where one row means many activations (CQL values 31 actions a state), those of a whole batch do not fit
-    the processor's cache, and moving them takes as long as computing them. An accelerator does all at once.
+    If each row needs many activations (CQL values 31 actions per state), a whole batch's do not fit the
+    processor's cache, and moving them takes as long as computing them. Accelerators run all rows at once.
 
     Args:
         objective: (model, rows) -> a mean over the rows, and other means over them.
-        model: what the gradient is of.
+        model: what to differentiate by.
         rows: arrays whose first axis is the batch.
-        rows_at_once: the most; the whole batch where the batch is no multiple of it.
+        rows_at_once: rows per part; a batch that is not a multiple of it is not split.
     """
     gradient = jax.value_and_grad(objective, has_aux=True)
     count = len(jax.tree.leaves(rows)[0])

@@ -19,28 +19,28 @@ Layers = tuple[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_"]], ...]
 
 
 def in_numpy(layers: Iterable[tuple[Any, Any]]) -> Layers:
-    """Layers as a policy holds them.
+    """Layers in the form that a policy holds.
 
     Args:
-        layers: kernel and bias of each, in arrays of any kind.
+        layers: kernel and bias of each, as arrays of any kind.
     """
     return tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers)
 
 
-# Range of the log deviation that the second half of a normal policy's output spans.
+# Range of the log deviation given by the second half of a normal policy's output.
 _LOG_STD_MIN, _LOG_STD_MAX = -5.0, 0.0
 
 
 @dataclass(frozen=True)
 class BestOf:
-    """What picks among samples of a normal policy."""
+    """Picks the best of a normal policy's samples."""
 
     kind: str
     """`normal`, `truncated` or `squashed`."""
     critic: Layers
     """`Q(s, a)`."""
     noise: Float32[np.ndarray, "n A"]
-    """Standard normal draws, at every state the same, so that acting stays a function of the state."""
+    """Standard normal draws, the same at every state, so that actions depend on the state alone."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class Policy:
     best_of: BestOf | None = None
 
     def __call__(self, observation: Float[np.ndarray, "*B S"]) -> Float32[np.ndarray, "*B A"]:
-        """Act greedily. Works on one observation or a batch."""
+        """Act greedily on one observation or a batch."""
         x = self.normalizer(np.asarray(observation, np.float32))
         output = _forward(self.layers, x)
         action = np.tanh(output) if self.best_of is None else _best_sample(self.best_of, x, output)
         action = self.action_low + (action + 1) / 2 * (self.action_high - self.action_low)
-        return np.clip(action, self.action_low, self.action_high)  # rounding may step over them
+        return np.clip(action, self.action_low, self.action_high)  # rounding may exceed them
 
     def reference_in(self, env: str) -> tuple[float, float] | None:
-        """Random and expert return by which returns in an environment are scored; None: there are none.
+        """Random and expert return that score returns in an environment; None: there are none.
 
-        Those of the data that it was trained on, where it is their environment, else D4RL's.
+        Those of the training data if this is their environment, else D4RL's.
 
         Args:
-            env: environment that it is tried in.
+            env: environment of the evaluation.
         """
         own = self.meta.get("reference")
         if own is not None and env == self.meta.get("env"):
@@ -84,7 +84,7 @@ def _forward(layers: Layers, x: np.ndarray) -> np.ndarray:
 
 
 def _best_sample(best_of: BestOf, observation: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """The sample of highest value; mean and deviation as in `reweigh.algorithms.bc`."""
+    """The sample with the highest value; mean and deviation as in `reweigh.algorithms.bc`."""
     mean, spread = np.split(output[..., None, :], 2, axis=-1)
     std = np.exp(_LOG_STD_MIN + 0.5 * (_LOG_STD_MAX - _LOG_STD_MIN) * (np.tanh(spread) + 1))
     if best_of.kind == "squashed":
@@ -108,7 +108,7 @@ def save_policy(path: Path, policy: Policy) -> None:
     """Write a policy, whole or not at all.
 
     Args:
-        path: where; an older file there is replaced.
+        path: of the file; an existing one is replaced.
         policy: layers, normalizer, bounds.
     """
     arrays: dict[str, Any] = {
@@ -132,7 +132,7 @@ def load_policy(path: Path | str) -> Policy:
         path: a `policy.npz`.
 
     Raises:
-        RunError: the file is missing or damaged.
+        RunError: the file is missing, damaged or inconsistent.
     """
     try:
         file = read_npz(Path(path))
@@ -184,7 +184,7 @@ def _layers(prefix: str, file: dict[str, np.ndarray]) -> Layers:
 
 
 def _lead(layers: Layers, inputs: int, outputs: int) -> bool:
-    """Whether layers fit together, from so many inputs to so many outputs."""
+    """Whether layers fit together, from `inputs` to `outputs`."""
     widths: tuple[int, ...] = (inputs,)
     for kernel, bias in layers:
         if bias.ndim != 1 or kernel.shape != (*widths, *bias.shape):

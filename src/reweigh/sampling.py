@@ -1,9 +1,9 @@
 """Probability -> alias table (NumPy, exact) -> indices (JAX, inside the compiled loop).
 
 `jax.random.choice(p=...)` inverts a float32 cumulative sum: of a million weighted rows some are drawn
-half as often as they should be and some never. Walker's alias method needs no cumulative sum to draw, and
-two gathers a draw at any size. Thresholds are 64-bit fixed-point numbers, held as two 32-bit words
-because JAX computes with 32 bits by default.
+half as often as they should be and some never. Walker's alias method draws without a cumulative sum, with
+one gather per draw at any size. Thresholds are 64-bit fixed-point numbers, held as two 32-bit words because
+JAX computes with 32 bits by default.
 """
 
 import equinox as eqx
@@ -19,22 +19,21 @@ class AliasTable(eqx.Module):
     """Bucket `i` holds row `i` with probability threshold/2^64, else row `alias[i]`."""
 
     entry: UInt32[Array, "N 3"]
-    """High word of the threshold, low word, alias: one row, so that a draw touches one cache line."""
+    """High word of the threshold, low word, alias, in one row, so that a draw touches one cache line."""
 
 
 def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
-    """Build the table, so exactly that every row's probability can be read back.
+    """Build a table exact enough that every row's probability can be read back.
 
-    Rows below the average fill a bucket of their own in part; the rest of those buckets is dealt out to the
-    rows above it, in order. Both sides are prefix sums, in integers, so no rounding accumulates.
-    (Walker 1977. Two searches among sorted numbers replace the usual two stacks: linear time but for a
-    logarithm, and NumPy does each at once.)
+    Rows below the average partly fill their own buckets; the rest of those buckets goes to the rows above it,
+    in order. Both sides are integer prefix sums, so no rounding accumulates. (Walker 1977. Two vectorized
+    binary searches replace the usual two stacks: linear time up to a logarithm.)
 
     Args:
         probability: `p`, (N,), non-negative, any positive sum; 0 is never drawn.
 
     Raises:
-        WeightsError: a probability is negative or not finite, or all are 0, or there are 2^31 or more.
+        WeightsError: a probability is negative or not finite, all are 0, or there are 2^31 or more.
     """
     _check(probability)
     count = len(probability)
@@ -43,13 +42,13 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
     fraction_bits = min(48, 61 - count.bit_length())
     exact = (weight - 1) * 2.0**fraction_bits
     deviation = np.rint(exact).astype(np.int64)
-    # Rows of equal weight are all rounded the same way, which adds up: a unit off where rounding took most.
+    # Equal weights all round the same way, which adds up: subtract a unit where rounding added most.
     each, left = divmod(int(deviation.sum()), count)
     deviation -= each
     if left:
         deviation[np.argpartition(exact - deviation, left - 1)[:left]] -= 1
     small = np.flatnonzero(deviation < 0)
-    large = np.flatnonzero(deviation > 0)  # a row of just the mean neither takes nor gives
+    large = np.flatnonzero(deviation > 0)  # rows of exactly the mean are in neither
     threshold = np.ones(count)
     alias = np.arange(count, dtype=np.uint32)
     if len(small):
@@ -77,7 +76,7 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
 
 
 def table_probability(table: AliasTable) -> Float64[np.ndarray, " N"]:
-    """The exact probability of every row under a table: what tests and audits compare with.
+    """The exact probability of every row under a table, for tests and audits.
 
     Args:
         table: from `build_alias_table`.
@@ -92,14 +91,14 @@ def table_probability(table: AliasTable) -> Float64[np.ndarray, " N"]:
 def draw_indices(
     key: PRNGKeyArray, table: AliasTable | None, count: int, num_rows: int
 ) -> Int[Array, " {count}"]:
-    """Draw rows with replacement. The key is consumed.
+    """Draw rows with replacement; the key is consumed.
 
-    With the same key, a table of equal probabilities draws what no table draws.
+    With the same key, a table of equal probabilities draws the same rows as no table.
 
     Args:
-        key: of this draw alone.
-        table: which rows count how much; None: all alike.
-        count: how many.
+        key: for this draw alone.
+        table: the rows' probabilities; None: uniform.
+        count: number of draws.
         num_rows: `N`.
     """
     bucket_key, coin_key = jax.random.split(key)

@@ -1,10 +1,10 @@
-"""A seed's folder: what is in it, and how it is read and written.
+"""A seed's folder: its contents, and how they are read and written.
 
 RUN/seed-K/{checkpoint.npz, metrics.csv, returns.npz, policy.npz, progress.json, result.json, lock,
-command.lock}; of a run of density ratios also weights.npz (`weights_path`), of a family's training policies/
+command.lock}; for density ratios also weights.npz (`weights_path`), for a family's training also policies/
 (`reweigh.family.online`), and other arrays by `save_arrays`. A seed is finished when its result.json exists.
-Whatever is killed in between, the folder can be read: every file is replaced in one step, and metrics.csv is
-cut back to its checkpoint.
+If a writer is killed, the folder stays readable: files are replaced in one step, and metrics.csv is cut back
+to its checkpoint.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ from reweigh.system.atomic import parse_json, read_npz, remove_left_over, write_
 from reweigh.system.cache import elsewhere
 
 _LOCK, _COMMAND_LOCK = "lock", "command.lock"
-# A writer that was just killed may take a moment to let go of its folder.
+# A writer that was just killed may take a moment to release its folder.
 _LOCK_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a seed needs to go on, apart from its config."""
+    """Everything that a seed needs to resume, apart from its config."""
 
     update: int
     metrics_bytes: int
-    """Length of metrics.csv that belongs to this checkpoint."""
+    """Length of metrics.csv at this checkpoint."""
     leaves: list[np.ndarray]
     """The training state, in the order of its tree."""
 
@@ -53,19 +53,19 @@ class Returns:
     episode_length: Int64[np.ndarray, "V E"] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def until(self, update: int) -> "Returns":
-        """The evaluations up to an update, itself included.
+        """The evaluations up to and including an update.
 
         Args:
-            update: the last one that is kept.
+            update: the last one to keep.
         """
         kept = self.update <= update
         return Returns(self.update[kept], self.episode_return[kept], self.episode_length[kept])
 
     def with_evaluation(self, update: int, episode_return: np.ndarray, length: np.ndarray) -> "Returns":
-        """One evaluation more.
+        """Append an evaluation.
 
         Args:
-            update: at which the policy was tried.
+            update: at which the policy was evaluated.
             episode_return: undiscounted, (E,).
             length: steps of each episode, (E,).
         """
@@ -78,10 +78,10 @@ class Returns:
         )
 
     def last_score(self, reference: tuple[float, float] | None) -> float | None:
-        """The last evaluation in one number: a score by `reference`, else the mean return.
+        """The last evaluation's score, or its mean return without `reference`; None: there is none.
 
         Args:
-            reference: returns of a random and of an expert policy; None: no score.
+            reference: returns of a random and an expert policy; None: unknown.
         """
         if not len(self.update):
             return None
@@ -98,16 +98,16 @@ class SeedFolder:
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to do."""
+        """Whether nothing is left to do."""
         return os.path.exists(self.path / "result.json")
 
     @property
     def in_use(self) -> bool:
-        """Another process writes here now, or learns elsewhere what this seed needs first."""
+        """Whether a process writes here now, or prepares elsewhere what this seed needs first."""
         return any(_is_held(self.path / name) for name in (_LOCK, _COMMAND_LOCK))
 
     def commanded(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder for a command whose workers will write here, before they do.
+        """Hold the folder for a command whose workers will write here later.
 
         Raises:
             RunError: another command holds it.
@@ -115,13 +115,13 @@ class SeedFolder:
         return self._held(_COMMAND_LOCK, lambda: False)
 
     def locked(self, patient: Callable[[], bool] = lambda: False) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder as its only writer. The lock ends with the process, however that ends.
+        """Hold the folder as its only writer; the lock ends with the process, however that ends.
 
         Args:
-            patient: asked after a few seconds whether to go on waiting for another writer.
+            patient: asked after a few seconds whether to keep waiting for another writer.
 
         Raises:
-            RunError: another process holds it, or the folder cannot be made.
+            RunError: another process holds it, or the folder cannot be written.
         """
         return self._held(_LOCK, patient)
 
@@ -180,7 +180,7 @@ class SeedFolder:
         """Replace the checkpoint, with the metrics so far.
 
         Args:
-            update: that the state stands at.
+            update: of the state.
             leaves: of the state, in the order of its tree.
         """
         metrics = self.path / "metrics.csv"
@@ -194,10 +194,10 @@ class SeedFolder:
         write_npz(self.path / "checkpoint.npz", arrays)
 
     def rewind(self, checkpoint: Checkpoint | None) -> Returns:
-        """Forget what came after a checkpoint (all, without one); return the evaluations before it.
+        """Discard everything after a checkpoint (all without one); return the evaluations up to it.
 
         Args:
-            checkpoint: what stays; None: nothing was saved.
+            checkpoint: what to keep; None: nothing was saved.
         """
         metrics = self.path / "metrics.csv"
         if metrics.exists():
@@ -208,10 +208,10 @@ class SeedFolder:
         return returns
 
     def append_metrics(self, update: int, metrics: dict[str, float]) -> None:
-        """One row more of metrics.csv.
+        """Append a row to metrics.csv.
 
         Args:
-            update: the last one that the means are over.
+            update: the last one that the means include.
             metrics: the same names in every row.
         """
         path = self.path / "metrics.csv"
@@ -222,17 +222,17 @@ class SeedFolder:
             writer.writerow([update, *(f"{value:.9g}" for value in metrics.values())])
 
     def save_progress(self, update: int, updates_per_second: float | None) -> None:
-        """Replace what a training says of itself to whoever asks from outside.
+        """Replace the progress record that other processes read.
 
         Args:
-            update: that it has reached.
-            updates_per_second: since it was started; None: not measured yet.
+            update: reached so far.
+            updates_per_second: since the start; None: not measured yet.
         """
         found = {"update": update, "updates_per_second": updates_per_second}
         write_text(self.path / "progress.json", json.dumps(found) + "\n")
 
     def progress(self) -> tuple[int, float | None]:
-        """The update that a seed has reached, and its updates per second where they are known.
+        """The update that a seed has reached, and its updates per second, if known.
 
         Raises:
             RunError: the record is damaged.
@@ -250,7 +250,7 @@ class SeedFolder:
             raise RunError(f"expected numbers at {path}, but it cannot be read. Remove that file.") from error
 
     def load_returns(self) -> Returns:
-        """All evaluations; none where there is no file.
+        """All evaluations; none if there is no file.
 
         Raises:
             RunError: the file is damaged.
@@ -284,17 +284,17 @@ class SeedFolder:
         save_policy(self.policy_path, policy)
 
     def load_policy(self) -> Policy:
-        """The policy of the last evaluation or of the end."""
+        """The policy of the last evaluation or the last update."""
         return load_policy(self.policy_path)
 
     @property
     def policy_path(self) -> Path:
-        """The policy, of the last evaluation or the last update."""
+        """File of the policy of the last evaluation or the last update."""
         return self.path / "policy.npz"
 
     @property
     def weights_path(self) -> Path:
-        """The weights file that a training of density ratios ends with."""
+        """Weights file written at the end of a training with density ratios."""
         return self.path / "weights.npz"
 
     def last_metrics(self) -> dict[str, float]:
@@ -317,7 +317,7 @@ class SeedFolder:
             ) from error
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Replace NAME.npz: what a training leaves beside its policy."""
+        """Replace NAME.npz, which a training leaves beside its policy."""
         write_npz(self.path / f"{name}.npz", arrays)
 
     def load_arrays(self, name: str) -> dict[str, np.ndarray]:
@@ -335,15 +335,15 @@ class SeedFolder:
             ) from error
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write the result, which ends this seed.
+        """Write the result, which marks this seed as finished.
 
         Args:
-            result: in JSON's types.
+            result: of JSON types.
         """
         write_text(self.path / "result.json", json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any]:
-        """What a finished seed ended with.
+        """The result of a finished seed.
 
         Raises:
             RunError: it is not finished, or damaged.
@@ -360,19 +360,19 @@ class SeedFolder:
         return found
 
     def ended(self) -> str | None:
-        """When the result was written, by the file's own date; None: it is not."""
+        """When the result was written, by the file's date; None: not yet."""
         return file_date(self.path / "result.json")
 
     def check(self, num_updates: int, episodes: int | None) -> None:
-        """Refuse what training would stumble over, before it starts.
+        """Reject what would make training fail, before it starts.
 
         Args:
             num_updates: of the whole training.
             episodes: of each evaluation to come; None: there will be none.
 
         Raises:
-            RunError: the result, the checkpoint or the evaluations are damaged, or evaluations so far have
-                another number of episodes.
+            RunError: the result, the checkpoint or the evaluations are damaged, the checkpoint is beyond
+                `num_updates`, or evaluations so far have another number of episodes.
         """
         if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunError(f"cannot write in {self.path}, which is a file. Choose another --out.")
@@ -394,7 +394,7 @@ class SeedFolder:
 
 
 def file_date(path: Path) -> str | None:
-    """When a file was last written, in UTC; None: it is not there."""
+    """When a file was last written, in UTC; None: there is no file."""
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     except OSError:

@@ -1,6 +1,6 @@
-"""Array in, number and interval out: what may be said about an algorithm from a few runs on a few tasks.
+"""Array in, number and interval out: what can be said about an algorithm from a few runs on a few tasks.
 
-Scores are arrays (runs, tasks) on the scale of `normalized_score`, 0 = random and 100 = expert. The words
+Scores are arrays (runs, tasks) on the scale of `normalized_score`, 0 = random and 100 = expert. The terms
 are those of Agarwal et al., https://arxiv.org/abs/2108.13264, and of their library rliable, where 1 = expert.
 """
 
@@ -15,7 +15,7 @@ from reweigh.errors import ConfigError
 # (resamples, runs, tasks) -> (resamples,)
 BatchStatistic = Callable[[np.ndarray], np.ndarray]
 
-# Scores that one chunk of resamples holds: small enough for the processor's cache.
+# Scores in one chunk of resamples, few enough for the processor's cache.
 _CHUNK = 2**18
 
 
@@ -24,11 +24,11 @@ class Interval:
     """A number with a bootstrap interval."""
 
     estimate: float
-    """Of the scores themselves; may lie outside the interval where the statistic is biased."""
+    """Of the scores themselves; may lie outside the interval if the statistic is biased."""
     low: float
     high: float
     level: float
-    """How often such intervals should hold the true number, in (0, 1)."""
+    """How often such intervals should contain the true number, in (0, 1)."""
 
 
 def mean(scores: np.ndarray) -> float:
@@ -40,24 +40,24 @@ def mean(scores: np.ndarray) -> float:
         scores: `x`, (runs, tasks).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix.
+        ConfigError: the scores are not a finite, non-empty matrix.
     """
     return _of_one(_mean, scores)
 
 
 def standard_deviation(scores: np.ndarray) -> float:
-    r"""How far runs of the same task lie from one another; differences between tasks do not count.
+    r"""How far runs of the same task lie apart; differences between tasks do not count.
 
     .. math:: \sqrt{\frac{1}{T} \sum_t \frac{1}{R-1} \sum_r (x_{r,t} - \bar x_t)^2}
 
-    For one task it is the sample standard deviation (`ddof=1`) of the runs. `interval` does not know it:
-    resamples repeat runs and so vary less, and with few runs the interval would lie below the number itself.
+    For one task it is the sample standard deviation (`ddof=1`) of the runs. `interval` does not
+    offer it: resamples repeat runs and so vary less; with few runs the interval would lie below the number.
 
     Args:
         scores: `x`, (runs, tasks), at least 2 runs.
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or there is only one run.
+        ConfigError: the scores are not a finite, non-empty matrix, or there is only one run.
     """
     scores = _checked(scores)
     if len(scores) < 2:
@@ -77,7 +77,7 @@ def median(scores: np.ndarray) -> float:
         scores: `x`, (runs, tasks).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix.
+        ConfigError: the scores are not a finite, non-empty matrix.
     """
     return _of_one(_median, scores)
 
@@ -94,24 +94,24 @@ def iqm(scores: np.ndarray) -> float:
         scores: `x`, (runs, tasks).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix.
+        ConfigError: the scores are not a finite, non-empty matrix.
     """
     return _of_one(_iqm, scores)
 
 
 def optimality_gap(scores: np.ndarray, *, gamma: float = 100.0) -> float:
-    r"""How far runs fall short of `γ` on average; what exceeds it counts as equal to it. Lower is better.
+    r"""How far runs fall short of `γ` on average (lower is better); scores above it count as equal to it.
 
     .. math:: γ - \frac{1}{R T} \sum_{r,t} \min(x_{r,t}, γ)
 
-    As rliable's `aggregate_optimality_gap`, but for the scale.
+    As rliable's `aggregate_optimality_gap`, except for the scale.
 
     Args:
         scores: `x`, (runs, tasks).
-        gamma: `γ`, the score that is good enough, in the unit of the scores. 100 is D4RL's expert.
+        gamma: `γ`, a score that is good enough, in the unit of the scores. 100 is D4RL's expert.
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or `gamma` is not finite.
+        ConfigError: the scores are not a finite, non-empty matrix, or `gamma` is not finite.
     """
     if not np.isfinite(gamma):
         raise ConfigError(f"expected a finite gamma, but found {gamma}. 100 is the expert's score.")
@@ -124,14 +124,14 @@ def performance_profile(scores: np.ndarray, tau: np.ndarray) -> Float64[np.ndarr
     .. math:: \hat F(τ) = \frac{1}{R T} \sum_{r,t} 1(x_{r,t} > τ)
 
     The run-score distribution of Agarwal et al. The area under it from 0 to `γ` is `γ` minus the optimality
-    gap, where no score is negative.
+    gap, if no score is negative.
 
     Args:
         scores: `x`, (runs, tasks).
         tau: `τ`, (thresholds,), in any order.
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or `tau` is no finite vector.
+        ConfigError: the scores are not a finite, non-empty matrix, or `tau` is not a finite vector.
     """
     scores = _checked(scores)
     tau = np.asarray(tau, np.float64)
@@ -156,7 +156,7 @@ def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
         y: (runs, tasks) of Y, the same tasks in the same order; the number of runs may differ.
 
     Raises:
-        ConfigError: the scores are no finite, filled matrices, or their tasks differ in number.
+        ConfigError: the scores are not finite, non-empty matrices, or their tasks differ in number.
     """
     x, y = _checked_pair(x, y)
     return float(_wins(x, y).mean())
@@ -170,25 +170,25 @@ def stratified_bootstrap(
     num_resamples: int = 50_000,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of any statistic. `interval` knows the common ones by name.
+    """Percentile interval of any statistic; `interval` takes the common ones by name.
 
     A resample draws as many runs as there are, with replacement, independently for each task; tasks are not
-    drawn. So the interval is about other runs of these tasks, not about other tasks.
+    resampled. So the interval is about other runs of these tasks, not about other tasks.
 
-    With few runs it is too narrow: the variance of resampled means is (R-1)/R of what it should be. Over
-    `R = 5` normal runs about 0.92 of the intervals at 0.95 hold the true mean of many tasks, about 0.83 that
-    of one task. With one run nothing is known of the spread, and the interval is the point. Resamples depend
-    on the seed and the shape of the scores alone: algorithms compared with one seed share them.
+    With few runs it is too narrow: the variance of resampled means is (R-1)/R of what it should be. With
+    `R = 5` normal runs, about 0.92 of the intervals at 0.95 contain the true mean of many tasks, about 0.83
+    that of one task. With one run the spread is unknown, and the interval is a point. Resamples depend only
+    on the seed and the shape of the scores: algorithms compared with one seed share them.
 
     Args:
         scores: (runs, tasks).
         statistic: resampled scores (resamples, runs, tasks), float64, -> one number each, (resamples,).
         seed: fixes the resamples, at least 0.
         num_resamples: at least 2.
-        level: share of the resampled statistics inside, in (0, 1); equal shares are cut off on both sides.
+        level: share of the resampled statistics inside, in (0, 1); equal shares are cut off on each side.
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
+        ConfigError: the scores are not a finite, non-empty matrix, or a setting is out of range.
     """
     scores = _checked(scores)
     _check_settings(seed, num_resamples, level)
@@ -216,7 +216,7 @@ def interval(
         level: share of the resampled statistics inside, in (0, 1).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
+        ConfigError: the scores are not a finite, non-empty matrix, or a setting is out of range.
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"expected a statistic among {', '.join(STATISTICS)}, but found {statistic!r}.")
@@ -228,20 +228,20 @@ def interval(
 def intervals(
     scores: np.ndarray, statistic: str, *, seed: int, num_resamples: int = 50_000, level: float = 0.95
 ) -> list[Interval]:
-    """`interval` of many sets of runs of one task each, at little more than the cost of one.
+    """`interval` for many sets of runs of one task each, at little more than the cost of one.
 
-    The sets share their resamples. Resamples that hold the same runs as often are computed once: of five runs
-    there are only 126 different ones.
+    The sets share their resamples. Resamples with the same runs are computed once: of five runs there are
+    only 126 different ones.
 
     Args:
-        scores: (sets, runs): a set a row, with as many runs each.
+        scores: (sets, runs), one set per row, all of the same size.
         statistic: as for `interval`.
-        seed: as for `interval`, with whose results these agree.
+        seed: as for `interval`, whose results these match.
         num_resamples: at least 2.
         level: share of the resampled statistics inside, in (0, 1).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrix, or a setting lies outside its range.
+        ConfigError: the scores are not a finite, non-empty matrix, or a setting is out of range.
     """
     if statistic not in STATISTICS:
         raise ConfigError(f"expected a statistic among {', '.join(STATISTICS)}, but found {statistic!r}.")
@@ -281,8 +281,8 @@ def improvement_interval(
         level: share of the resampled statistics inside, in (0, 1).
 
     Raises:
-        ConfigError: the scores are no finite, filled matrices, their tasks differ in number, or a setting
-            lies outside its range.
+        ConfigError: the scores are not finite, non-empty matrices, their tasks differ in number, or a setting
+            is out of range.
     """
     x, y = _checked_pair(x, y)
     _check_settings(seed, num_resamples, level)
@@ -290,7 +290,7 @@ def improvement_interval(
     rng = np.random.default_rng(seed)
     values = []
     for count in _chunks(num_resamples, x.size + y.size):
-        # A resample matters only through how often it holds each run: exact, and no pairs are gathered.
+        # A resample matters only through its counts of each run, so no pairs need to be gathered.
         drawn_x = _multiplicity(_draw(rng, count, *x.shape), x.shape)
         drawn_y = _multiplicity(_draw(rng, count, *y.shape), y.shape)
         values.append((np.matmul(drawn_x, wins) * drawn_y).sum(axis=(0, 2)) / wins.size)
@@ -308,7 +308,7 @@ def _median(batch: Float64[np.ndarray, "B R T"]) -> Float64[np.ndarray, " B"]:
 def _iqm(batch: Float64[np.ndarray, "B R T"]) -> Float64[np.ndarray, " B"]:
     pooled = batch.reshape(len(batch), -1)
     cut = pooled.shape[1] // 4
-    # A full sort, because NumPy sorts short rows in half the time that it takes to partition them.
+    # A full sort, because NumPy sorts short rows in half the time of partitioning them.
     return np.sort(pooled, axis=1)[:, cut : pooled.shape[1] - cut].mean(axis=1)
 
 
@@ -322,7 +322,7 @@ STATISTICS: dict[str, BatchStatistic] = {
     "iqm": _iqm,
     "optimality_gap": _optimality_gap,
 }
-"""What `interval` knows by name."""
+"""The statistics that `interval` takes by name."""
 
 
 def _of_one(statistic: BatchStatistic, scores: np.ndarray) -> float:
@@ -346,7 +346,7 @@ def _wins(x: Float64[np.ndarray, "Rx T"], y: Float64[np.ndarray, "Ry T"]) -> Flo
 
 
 def _chunks(num_resamples: int, size: int) -> Iterator[int]:
-    """How many resamples to hold at once. A constant, because the stream of indices depends on it."""
+    """Numbers of resamples to hold at once, from a fixed chunk size, because the indices depend on it."""
     step = max(1, _CHUNK // size)
     for start in range(0, num_resamples, step):
         yield min(step, num_resamples - start)
@@ -361,7 +361,7 @@ def _draw(rng: np.random.Generator, count: int, runs: int, tasks: int) -> Int[np
 
 
 def _multiplicity(position: Int[np.ndarray, "B R T"], shape: tuple[int, ...]) -> Float64[np.ndarray, "T B R"]:
-    """How often each resample holds each run of each task."""
+    """How often each resample contains each run of each task."""
     count, size = len(position), shape[0] * shape[1]
     position += np.arange(count)[:, None, None] * size
     held = np.bincount(position.ravel(), minlength=count * size).reshape(count, *shape)

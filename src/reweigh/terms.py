@@ -1,11 +1,11 @@
-"""The terms of an algorithm's losses that weights may act on, and the words for them."""
+"""The loss terms that weights may act on, and the words for them."""
 
 from collections.abc import Collection
 
 from reweigh.errors import ConfigError
 
 TERMS = ("evaluation", "improvement", "constraint")
-"""Fitting values; seeking value; staying near the data."""
+"""Fitting values; maximizing value; staying near the data."""
 _WORDS = {
     frozenset(TERMS): "all",
     frozenset(("improvement", "constraint")): "policy",
@@ -14,7 +14,7 @@ _WORDS = {
 
 
 def terms_word(weighted: Collection[str]) -> str:
-    """`all`, `policy`, or the terms one by one.
+    """`all`, `policy`, or a list of terms.
 
     Args:
         weighted: some of `TERMS`.
@@ -24,13 +24,13 @@ def terms_word(weighted: Collection[str]) -> str:
 
 
 def parse_terms(text: str) -> frozenset[str]:
-    """The terms that `--terms` names, in words or one by one.
+    """The terms that `--terms` names, by word or as a list.
 
     Args:
         text: as typed.
 
     Raises:
-        ConfigError: one of them is none.
+        ConfigError: one of them is unknown.
     """
     words = {word: terms for terms, word in _WORDS.items()}
     terms = words.get(text) or frozenset(text.split(","))

@@ -1,4 +1,4 @@
-"""The dataset as the rest of the library sees it: host NumPy, one row a transition.
+"""The dataset as the rest of the library sees it: host NumPy, one row per transition.
 
 These are plain frozen dataclasses rather than JAX modules, so that inspecting, weighing and mixing a
 dataset never imports JAX.
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
 @dataclass(frozen=True)
 class Episodes:
-    """One row an episode, in the order of the file; only episodes with at least one transition."""
+    """One row per episode with at least one transition, in the order of the file."""
 
     whole_return: Float64[np.ndarray, " K"]
-    """Sum of raw rewards over every recorded row, also rows that are no transitions."""
+    """Sum of raw rewards over every recorded row, including rows that are not transitions."""
     kept_return: Float64[np.ndarray, " K"]
     """Sum of raw rewards over the rows that became transitions."""
     whole_length: Int64[np.ndarray, " K"]
@@ -39,7 +39,7 @@ class DatasetInfo:
     """Where a dataset came from and how its rows were read."""
 
     spec: str
-    """What the user asked for, for example a path."""
+    """The requested dataset, for example a path."""
     row_rule: str
     """How rows became transitions and episodes; part of the digest."""
     digest: str
@@ -49,26 +49,26 @@ class DatasetInfo:
     num_clipped: int
     """Of them, rows whose action lay outside the bounds and was taken at the bound."""
     action_low: Float32[np.ndarray, " A"]
-    """What an action of -1 is in the environment's units."""
+    """An action of -1 in the environment's units."""
     action_high: Float32[np.ndarray, " A"]
-    """What an action of 1 is."""
+    """An action of 1, likewise."""
     env: str | None = None
-    """The environment it was recorded in, when known: a gymnasium ID, one with options, or `d4rl:NAME`."""
+    """Its environment, if known: a gymnasium ID, one with options, or `d4rl:NAME`."""
     reference: tuple[float, float] | None = None
-    """Random and expert return in `env`, where the record itself says them."""
+    """Random and expert return in `env`, if recorded."""
     attributes: dict[str, Any] = field(default_factory=dict)
-    """Everything else that the file says of itself."""
+    """The file's other attributes."""
 
 
 @dataclass(frozen=True, repr=False)
 class Transitions:
-    """`N` transitions `(s, a, r, s', d)` with what weighting and training need beside them."""
+    """`N` transitions `(s, a, r, s', d)`, with what else weighting and training need."""
 
     observation: Float32[np.ndarray, "N S"]
     action: Float32[np.ndarray, "N A"]
     """In [-1, 1]."""
     reward: Float32[np.ndarray, " N"]
-    """What training sees: `raw_reward` after a reward transform."""
+    """`raw_reward` after a reward transform, for training."""
     next_observation: Float32[np.ndarray, "N S"]
     """Meaningless where `terminal`: D4RL files hold the next episode's first observation there."""
     next_action: Float32[np.ndarray, "N A"]
@@ -76,9 +76,9 @@ class Transitions:
     has_next_action: Bool[np.ndarray, " N"]
     """The following row belongs to the same episode."""
     terminal: Bool[np.ndarray, " N"]
-    """The environment ended here, `V(s') = 0`. A timeout is not a terminal."""
+    """The environment ended here, so `V(s') = 0`. A timeout is not a terminal."""
     raw_reward: Float32[np.ndarray, " N"]
-    """As recorded; weights from returns use this one."""
+    """As recorded; used by weights from returns."""
     raw_index: Int64[np.ndarray, " N"]
     """Row of the record."""
     episode: Int64[np.ndarray, " N"]

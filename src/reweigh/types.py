@@ -1,4 +1,4 @@
-"""The nouns of training, with their shapes. Every state and batch has arrays alone as leaves."""
+"""The types of training, with their shapes; all leaves of states and batches are arrays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 Metrics = dict[str, Float[Array, "..."]]
-"""`part/quantity` -> a number, averaged over updates before it is recorded."""
+"""`part/quantity` -> a number, averaged over updates before recording."""
 
 State = Any
 """An algorithm's or a rebalancing method's own module of arrays."""
@@ -17,7 +17,7 @@ Noise = Any
 """Every random number of one update, as a module or tuple of arrays."""
 
 Tables = Any
-"""What drawing needs beside the data: alias tables, weights."""
+"""What drawing needs besides the data: alias tables, weights."""
 
 
 class Batch(eqx.Module):
@@ -27,13 +27,13 @@ class Batch(eqx.Module):
     action: Float[Array, "B A"]
     reward: Float[Array, " B"]
     discount: Float[Array, " B"]
-    """`γ^k (1 - terminal)`, which multiplies the value of `next_observation`: 0 at a terminal."""
+    """`γ^k (1 - terminal)`, the factor of the value of `next_observation`: 0 at a terminal."""
     next_observation: Float[Array, "B S"]
     next_action: Float[Array, "B A"]
 
 
 class TermWeight(eqx.Module):
-    """What multiplies each term of an objective before the mean over the batch."""
+    """Factors of each term of an objective, before the mean over the batch."""
 
     evaluation: Float[Array, " B"]
     improvement: Float[Array, " B"]
@@ -44,13 +44,13 @@ class Minibatch(eqx.Module):
     """What one update sees."""
 
     evaluation: Batch
-    """Policy evaluation learns from this one."""
+    """For policy evaluation."""
     policy: Batch | None
-    """Improvement and constraint learn from this one; None: from `evaluation` too (coupled)."""
+    """For improvement and constraint; None: they use `evaluation` too (coupled)."""
     weight: TermWeight
     """`weight.evaluation` belongs to `evaluation`, the others to the policy batch."""
     index: Int[Array, " B"] | None = None
-    """Rows of `evaluation` in the data, where the rebalancing method wants to know them."""
+    """Rows of `evaluation` in the data, if the rebalancing method needs them."""
 
     @property
     def policy_batch(self) -> Batch:
@@ -59,30 +59,30 @@ class Minibatch(eqx.Module):
 
 
 class Shapes(NamedTuple):
-    """What a network must know of the data."""
+    """The sizes that networks need from the data."""
 
     observation_size: int
     action_size: int
 
 
 class BestOfSamples(NamedTuple):
-    """A policy that picks, of several actions of a normal, the one of highest value."""
+    """Picks the sample with the highest value from a normal policy."""
 
     kind: str
-    """Of the normal: `normal` (samples clipped to [-1, 1]), `truncated` or `squashed`."""
+    """Distribution: `normal` (samples clipped to [-1, 1]), `truncated` or `squashed`."""
     critic: tuple[tuple[Array, Array], ...]
     """Layers of `Q(s, a)`."""
     noise: Float[Array, "n A"]
-    """The standard normal draws behind the actions, at every state the same."""
+    """The standard normal draws behind the actions, the same at every state."""
 
 
 class ActorNetwork(NamedTuple):
-    """A deterministic policy that NumPy can evaluate: an MLP, then `tanh`."""
+    """A deterministic policy that NumPy can evaluate: an MLP, then `tanh` or `best_of`."""
 
     layers: tuple[tuple[Array, Array], ...]
     """Kernel (in, out) and bias (out,) of each layer, ReLU between them."""
     best_of: BestOfSamples | None = None
-    """The layers give mean and deviation (`reweigh.algorithms.bc`), and the best of some samples acts."""
+    """The layers then give mean and deviation (`reweigh.algorithms.bc`), and the best sample acts."""
 
 
 class Algorithm(NamedTuple):
@@ -93,7 +93,7 @@ class Algorithm(NamedTuple):
     noise: Callable[[PRNGKeyArray, int, Shapes], Noise]
     """(key, batch size, shapes) -> the random numbers of one update. The key is consumed."""
     updates: tuple[Callable[[State, Minibatch, Noise], tuple[State, Metrics]], ...]
-    """One period, without randomness of its own: IQL (update,), TD3+BC (critic, critic and actor)."""
+    """One period, with no randomness of its own: IQL (update,), TD3+BC (critic, critic and actor)."""
     act: Callable[[State, Float[Array, "*B S"]], Float[Array, "*B A"]] | None = None
     """(state, observation) -> the deterministic action in [-1, 1]; None: it learns no policy."""
     actor: Callable[[State], ActorNetwork] | None = None
@@ -101,24 +101,24 @@ class Algorithm(NamedTuple):
 
 
 class Rebalance(NamedTuple):
-    """How data come to count unequally."""
+    """How data are made to count unequally."""
 
     init: Callable[[PRNGKeyArray, Shapes], State]
-    """(key, shapes) -> what it learns; static weights learn nothing: an empty tuple."""
+    """(key, shapes) -> its learned state; an empty tuple for static weights."""
     draw: Callable[[PRNGKeyArray, Tables, Batch, Array], Minibatch]
-    """(key, tables, the whole data as one batch, update) -> minibatch. Key consumed, tables passed."""
+    """(key, tables, the whole data as one batch, update) -> minibatch. The key is consumed."""
     learn: Callable[[State, Tables, Minibatch], tuple[State, TermWeight, Metrics]]
-    """(state, tables, minibatch) -> its own step, and the weights from before that step."""
+    """(state, tables, minibatch) -> (state after its own step, weights from before it, metrics)."""
 
 
 class Stage(NamedTuple):
-    """A stretch of training with one objective; an algorithm of several stages is several of these."""
+    """A stretch of training with one objective; some algorithms have several."""
 
     algorithm: Algorithm
     rebalance: Rebalance
     num_updates: int
     start: Callable[[PRNGKeyArray, State], State] | None = None
-    """(key, what the stages before have learned) -> first state; None: `algorithm.init`."""
+    """(key, result of the stages before) -> first state; None: `algorithm.init`."""
 
 
 class TrainState(eqx.Module):
@@ -133,6 +133,6 @@ def rows_of(batch: Batch, index: Array) -> Batch:
 
     Args:
         batch: any number of rows.
-        index: which rows; one may come again.
+        index: the rows, possibly repeated.
     """
     return jax.tree.map(lambda column: column[index], batch)

@@ -1,4 +1,4 @@
-"""What a dataset and this library promise of each other, looked at on the data themselves."""
+"""Checks, on the data themselves, of what a dataset and this library promise each other."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,7 +21,7 @@ from reweigh.types import Shapes, Stage
 NUM_UPDATES = 20
 BATCH_SIZE = 256
 
-# Weights in float64 and thresholds of 64 bits agree to about 1e-15; a sampler in float32 misses this widely.
+# Float64 weights and 64-bit thresholds agree to about 1e-15; a float32 sampler would fail by far.
 _SAMPLER_TOLERANCE = 1e-9
 
 
@@ -35,7 +35,7 @@ class Check:
 
 
 def verify(transitions: Transitions, rows: Rows) -> list[Check]:
-    """Every check, in the order in which data flow.
+    """Run every check, in the order of the data flow.
 
     Args:
         transitions: the dataset.
@@ -73,7 +73,7 @@ def next_observations(transitions: Transitions) -> Check:
 
 
 def episode_lengths(transitions: Transitions) -> Check:
-    """An episode of T rows has T transitions, or T - 1 where its last row is dropped; none inside is lost.
+    """An episode of T rows has T transitions, or T - 1 if its last row is dropped; none inside is lost.
 
     Args:
         transitions: of the dataset.
@@ -104,17 +104,17 @@ def episode_lengths(transitions: Transitions) -> Check:
 
 
 def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
-    """Where the record's own next observation is not the next row's observation, a flag ends the episode.
+    """Wherever the recorded next observation is not the next row's observation, an episode ends.
 
     Args:
         transitions: of the dataset.
-        rows: they come from.
+        rows: the record that they were made from.
     """
     what = "flags and jumps"
     if rows.next_observation is None:
         return Check(what, "skipped", "the record has no next observations of its own to see jumps by")
     jump = np.abs(rows.next_observation[:-1] - rows.observation[1:]).max(axis=1) > DISCONTINUITY
-    # Episodes as they were cut: by flags, and by the episode limit where there are no timeouts.
+    # Ends as applied: by flags, and by the episode limit if there are no timeouts.
     end = np.zeros(len(rows), bool)
     last = np.append(np.diff(transitions.episode) != 0, True)
     first_row = transitions.raw_index[last] - transitions.step[last]
@@ -137,7 +137,7 @@ def flags_and_jumps(transitions: Transitions, rows: Rows) -> Check:
 
 
 def sampler(transitions: Transitions) -> Check:
-    """The alias table holds AW's probabilities, as read back from its own integers.
+    """The alias table holds AW's probabilities, as read back from its integers.
 
     Args:
         transitions: of the dataset.
@@ -156,7 +156,7 @@ def sampler(transitions: Transitions) -> Check:
 
 
 def terminals_next_observations(transitions: Transitions) -> Check:
-    """Garbage in place of terminals' next observations and actions changes no bit of a trained agent.
+    """Garbage in terminals' next observations and actions changes no bit of a trained agent.
 
     Args:
         transitions: of the dataset.
@@ -166,7 +166,7 @@ def terminals_next_observations(transitions: Transitions) -> Check:
     if not count:
         return Check(what, "skipped", "there are no terminals")
     garbage_state, garbage_action = transitions.next_observation.copy(), transitions.next_action.copy()
-    # Not-a-number spreads to whatever is computed from it, a product with zero included.
+    # NaN spreads to everything computed from it, even products with zero.
     garbage_state[transitions.terminal] = np.nan
     garbage_action[transitions.terminal] = np.nan
     other = replace(transitions, next_observation=garbage_state, next_action=garbage_action)
@@ -184,10 +184,10 @@ def terminals_next_observations(transitions: Transitions) -> Check:
 
 
 def _trained(*records: Transitions) -> list[list[np.ndarray]]:
-    """Every array of TD3+BC after a few updates on each record, in which terminals are half of each batch.
+    """Every array of TD3+BC after a few updates on each record, with about half of each batch terminals.
 
     Args:
-        records: equal but for what belongs to no transition.
+        records: equal except for what belongs to no transition.
     """
     terminal = records[0].terminal
     share = terminal / max(1, terminal.sum()) + ~terminal / max(1, (~terminal).sum())

@@ -1,4 +1,4 @@
-"""What every algorithm's file builds on."""
+"""What every algorithm's module builds on."""
 
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from reweigh.types import Algorithm, Shapes
 
 
 class RunDefaults(NamedTuple):
-    """How an algorithm's authors prepare data and train, where the user does not say otherwise."""
+    """How an algorithm's authors prepare data and train; the user may override it."""
 
     num_updates: int = 1_000_000
     batch_size: int = 256
@@ -28,11 +28,11 @@ class AlgorithmConfig(Protocol):
     defaults: ClassVar[RunDefaults]
 
     def make(self, num_updates: int) -> Algorithm:
-        """The algorithm as pure functions, for a run of that many updates: some schedules need to know."""
+        """The algorithm as pure functions; some schedules depend on the run's number of updates."""
         ...
 
 
 def no_noise(key: PRNGKeyArray, batch_size: int, shapes: Shapes) -> tuple[()]:
-    """The random numbers of an update in which nothing is random."""
+    """The noise of an update that uses no random numbers."""
     del key, batch_size, shapes
     return ()

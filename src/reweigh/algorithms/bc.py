@@ -1,6 +1,6 @@
 """Behavior cloning: copy the actions of the data.
 
-The Gaussian form is the one of OPER's study (its Onestep code base). Its only loss counts as constraint.
+The Gaussian form is the one of OPER's study (its Onestep code base). Its only loss counts as the constraint.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from reweigh.optim import Trained, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 0.0
-# An action at the bound has no counterpart before the squashing.
+# `arctanh` is infinite at the bounds.
 SQUASHED_LIMIT = 1 - 1e-4
 
 PolicyKind = Literal["normal", "truncated", "squashed"]
@@ -32,17 +32,17 @@ class BCConfig:
     """Settings of behavior cloning."""
 
     policy: Literal["normal", "truncated", "squashed", "deterministic"] = "normal"
-    """Normal with state-dependent deviation; that truncated to [-1, 1]; `tanh` of it; squared error."""
+    """Normal with state-dependent deviation; truncated to [-1, 1]; its `tanh`; or squared error."""
     hidden: tuple[int, ...] = (1024, 1024)
     """Widths of the hidden layers."""
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Adam's."""
 
     name: ClassVar[str] = "bc"
     defaults: ClassVar[RunDefaults] = RunDefaults(num_updates=500_000, batch_size=512)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "above 0", "learning_rate")
         check_widths(self.hidden)
@@ -59,7 +59,7 @@ class BCState(eqx.Module):
 
 
 class Gaussian(NamedTuple):
-    """A diagonal normal a state, before any truncation or squashing."""
+    """One diagonal normal per state, before any truncation or squashing."""
 
     mean: Float[Array, "B A"]
     log_std: Float[Array, "B A"]
@@ -71,7 +71,7 @@ def gaussian(policy: MLP, observation: Float[Array, "B S"], kind: PolicyKind) ->
     Args:
         policy: gives `m` and `l`, both (B, A).
         observation: `s`, normalized as the policy was trained.
-        kind: of distribution; `normal` and `truncated` have their means in (-1, 1).
+        kind: distribution; `normal` and `truncated` have means in (-1, 1).
     """
     mean, spread = jnp.split(policy(observation), 2, axis=-1)
     log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(spread) + 1)
@@ -81,13 +81,12 @@ def gaussian(policy: MLP, observation: Float[Array, "B S"], kind: PolicyKind) ->
 def log_likelihood(
     kind: PolicyKind, around: Gaussian, action: Float[Array, "B *n A"]
 ) -> Float[Array, "B *n"]:
-    """`log π(a|s)` of one action a state, or of several.
+    """`log π(a|s)` of one or several actions per state.
 
     Args:
-        kind: of distribution.
+        kind: distribution.
         around: mean and `log σ` at each state.
-        action: `a` in [-1, 1]; for `squashed` those at the bounds are taken a little inside, where the
-            density is finite.
+        action: `a` in [-1, 1]; for `squashed`, clipped to just inside, where the density is finite.
     """
     mean, log_std = _like(around, action)
     if kind == "normal":
@@ -101,12 +100,12 @@ def log_likelihood(
 
 
 def sample(kind: PolicyKind, around: Gaussian, noise: Float[Array, "B *n A"]) -> Float[Array, "B *n A"]:
-    """Actions from standard normal draws, gradients pass; those of the plain normal may leave [-1, 1].
+    """Actions from standard normal draws, differentiable; those of the plain normal may leave [-1, 1].
 
     Args:
-        kind: of distribution.
+        kind: distribution.
         around: mean and `log σ` at each state.
-        noise: standard normal, of the shape of the actions that are wanted.
+        noise: standard normal, in the shape of the actions.
     """
     mean, log_std = _like(around, noise)
     std = jnp.exp(log_std)
@@ -121,12 +120,12 @@ def sample(kind: PolicyKind, around: Gaussian, noise: Float[Array, "B *n A"]) ->
 def behavior_loss(
     policy: MLP, batch: Batch, kind: PolicyKind | Literal["deterministic"]
 ) -> Float[Array, " B"]:
-    """`-log π(a|s)`, or `mean_d (π(s) - a)^2` of the deterministic form.
+    """`-log π(a|s)`, or `mean_d (π(s) - a)^2` for a deterministic policy.
 
     Args:
-        policy: gives mean and spread, or the action alone where deterministic.
-        batch: of the policy's terms: `s` and `a`.
-        kind: of distribution, or `deterministic`.
+        policy: gives mean and spread, or only the action if deterministic.
+        batch: the policy's, with `s` and `a`.
+        kind: distribution, or `deterministic`.
     """
     if kind == "deterministic":
         return ((jnp.tanh(policy(batch.observation)) - batch.action) ** 2).mean(axis=-1)
@@ -167,13 +166,13 @@ def make_bc(config: BCConfig) -> Algorithm:
 
 
 def _like(around: Gaussian, action: Float[Array, "B *n A"]) -> Gaussian:
-    """With an axis of samples where the actions have one."""
+    """Add an axis of samples if the actions have one."""
     if action.ndim == around.mean.ndim:
         return around
     return Gaussian(*(jnp.broadcast_to(part[:, None, :], action.shape) for part in around))
 
 
 def _truncation(mean: Float[Array, "*B"], std: Float[Array, "*B"]) -> tuple[Array, Array]:
-    """A normal's mass below -1, and inside [-1, 1]."""
+    """A normal's mass below -1 and inside [-1, 1]."""
     below = norm.cdf((-1 - mean) / std)
     return below, norm.cdf((1 - mean) / std) - below

@@ -80,7 +80,7 @@ class CQLConfig:
     defaults: ClassVar[RunDefaults] = RunDefaults(action_limit=0.999)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_range(self, "of at least 0", "min_q_weight")
         within = 0 <= self.warmup_updates <= LARGEST_COUNT
         require(within, "warmup_updates", f"from 0 to {LARGEST_COUNT}", self.warmup_updates)

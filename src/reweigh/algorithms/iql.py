@@ -1,4 +1,4 @@
-"""Implicit Q-learning: values of the data's best actions, without asking for others.
+"""Implicit Q-learning: values of the data's best actions, without querying others.
 
 Kostrikov, Nair & Levine, arXiv 2110.06169.
 """
@@ -44,9 +44,9 @@ class IQLConfig:
     target_rate: float = 0.005
     """`τ` of the target critic, in (0, 1]."""
     learning_rate: float = 3e-4
-    """Of Adam; the actor's follows a cosine to 0 over the run."""
+    """Adam's; the actor's decays to 0 over the run by a cosine."""
     dropout: float = 0.0
-    """Share of the actor's hidden units that each update of it leaves out, in [0, 1)."""
+    """Share of the actor's hidden units dropped in each actor update, in [0, 1)."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
 
@@ -54,7 +54,7 @@ class IQLConfig:
     defaults: ClassVar[RunDefaults] = RunDefaults(action_limit=1 - 1e-5, locomotion_reward="return-range")
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_range(self, "strictly between 0 and 1", "expectile")
         check_range(self, "of at least 0", "inverse_temperature")
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
@@ -69,7 +69,7 @@ class IQLConfig:
 
 
 class Actor(eqx.Module):
-    """Normal around `tanh(mlp(s))` with one deviation for all states."""
+    """Normal around `tanh(mlp(s))`, with the same deviation in all states."""
 
     mlp: MLP
     log_std: Float[Array, " A"]
@@ -82,7 +82,7 @@ class Actor(eqx.Module):
         Args:
             observation: `s`.
             action: `a` in [-1, 1].
-            masks: of dropout, one a hidden layer; none: no dropout.
+            masks: dropout masks, one per hidden layer; empty: no dropout.
         """
         mean = jnp.tanh(self.mlp(observation, masks))
         log_std = jnp.clip(self.log_std, LOG_STD_MIN, LOG_STD_MAX)
@@ -130,18 +130,17 @@ def actor_objective(
     weight: Float[Array, " B"],
     config: IQLConfig,
 ) -> Float[Array, ""]:
-    """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), with the cap before or after the weight.
+    """Weighted mean of `-exp(β A) log π(a|s)` (Equation 7), capped before or after weighting.
 
     Args:
         log_likelihood: `log π(a|s)` of the data's action.
         advantage: `A = min_k Q'_k(s, a) - V(s)`; no gradient passes.
-        weight: of improvement, each at least 0.
-        config: holds `β` (0 copies every action alike), the cap, and whether it acts before or after the
-            weight.
+        weight: improvement weights, each at least 0.
+        config: holds `β` (0 copies every action equally), the cap, and whether it is applied after weighting.
     """
     if config.cap_after_weighting:
         copied = weight * jnp.exp(config.inverse_temperature * advantage)
-        # 0 times an overflow is no number.
+        # 0 times an overflow is NaN.
         copied = jnp.where(weight > 0, jnp.minimum(copied, config.advantage_limit), 0.0)
         return weighted_mean(copied, -log_likelihood)
     copied = exponential_advantage(
@@ -155,7 +154,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
 
     Args:
         config: its settings.
-        num_updates: over which the actor's learning rate falls to 0.
+        num_updates: updates over which the actor's learning rate falls to 0.
     """
     optimizer = optax.adam(config.learning_rate)
     actor_optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))
@@ -225,10 +224,10 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
         q_evaluation = slow_q(minibatch.evaluation)
         q_policy = q_evaluation if minibatch.policy is None else slow_q(batch)
         value, value_metrics = value_update(state, minibatch, q_evaluation)
-        # V(s) and V(s') in one call of twice the size: on a CPU a whole update gains two percent.
+        # One call of twice the size for V(s) and V(s') makes a whole update 2 % faster on a CPU.
         states = jnp.concatenate([batch.observation, minibatch.evaluation.next_observation])
         v, next_v = jnp.split(value.model(states)[:, 0], 2)
-        # One loss is improvement and constraint at once; a config in which they differ is refused.
+        # One loss is both improvement and constraint; a config in which they differ is rejected.
         actor, actor_metrics = actor_update(state, batch, minibatch.weight.improvement, q_policy - v, noise)
         critic, critic_metrics = critic_update(state, minibatch, next_v)
         target_critic = polyak(state.target_critic, critic.model, rate=config.target_rate)

@@ -64,7 +64,7 @@ class OnestepConfig:
     defaults: ClassVar[RunDefaults] = RunDefaults(num_updates=100_000, batch_size=512)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "of at least 0", "inverse_temperature", "regularization")
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)

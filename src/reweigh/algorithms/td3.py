@@ -18,23 +18,23 @@ from reweigh.types import Algorithm, Metrics, Minibatch
 
 @dataclass(frozen=True)
 class TD3Config:
-    """Settings of TD3: those of the authors' present code (the paper's networks and rates are others)."""
+    """Settings of TD3, as in the authors' current code (the paper's networks and rates differ)."""
 
     policy_noise: float = 0.2
     """Standard deviation of the noise on target actions."""
     noise_clip: float = 0.5
-    """Largest such noise."""
+    """Largest magnitude of that noise."""
     target_rate: float = 0.005
     """`τ` of the target networks, in (0, 1]."""
     learning_rate: float = 3e-4
-    """Of Adam, for actor and critics."""
+    """Adam's, for actor and critics."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
 
     name: ClassVar[str] = "td3"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_range(self, "of at least 0", "policy_noise")
         require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
         check_range(self, "in (0, 1]", "target_rate")
@@ -43,9 +43,9 @@ class TD3Config:
 
 
 def make_td3(config: TD3Config) -> Algorithm:
-    """TD3 as pure functions; the actor and the targets move at every second update.
+    """TD3 as pure functions; the actor and the targets change at every second update.
 
-    Critics, targets and their networks are TD3+BC's; the actor seeks value alone,
+    Critics, targets and their networks are TD3+BC's; the actor maximizes value alone:
 
     .. math:: L(π) = -mean_i w_i Q_1(s_i, π(s_i))
 

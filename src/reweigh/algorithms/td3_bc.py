@@ -1,4 +1,4 @@
-"""TD3+BC: a deterministic policy that seeks value near the data (Fujimoto & Gu, arXiv 2106.06860)."""
+"""TD3+BC: a deterministic policy that maximizes value near the data (Fujimoto & Gu, arXiv 2106.06860)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -16,7 +16,7 @@ from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
-# Where every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
+# If every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
 SMALLEST_Q = 1e-8
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
@@ -26,19 +26,19 @@ class TD3BCConfig:
     """Settings of TD3+BC."""
 
     alpha: float = 2.5
-    """`α`: value against cloning in the actor's loss. 0 is behavior cloning."""
+    """`α`, weight of value against cloning in the actor's loss; 0 is behavior cloning."""
     policy_noise: float = 0.2
     """Standard deviation of the noise on target actions."""
     noise_clip: float = 0.5
-    """Largest such noise."""
+    """Largest magnitude of that noise."""
     target_rate: float = 0.005
     """`τ` of the target networks, in (0, 1]."""
     learning_rate: float = 3e-4
-    """Of Adam, for actor and critics."""
+    """Adam's, for actor and critics."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
     constraint_clip: Literal["none", "hard", "square-root"] = "none"
-    """Constraint weights below 1 become 1 (hard) or their square root: OPER's code has both."""
+    """Raise constraint weights below 1 to 1 (hard) or their square root; OPER's code has both."""
     learned_spread: bool = False
     """The actor's loss sees `tanh(m(s)) + σ z` with one learned `log σ` in [-5, 2] (OPER's bandit)."""
 
@@ -46,7 +46,7 @@ class TD3BCConfig:
     defaults: ClassVar[RunDefaults] = RunDefaults(normalize_observations=True)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "of at least 0", "alpha", "policy_noise")
         require(self.noise_clip >= 0, "noise_clip", "of at least 0", self.noise_clip)
@@ -60,17 +60,17 @@ class TD3BCConfig:
 
 
 class SpreadActor(eqx.Module):
-    """A mean for each state and one deviation for all."""
+    """A mean for each state, and the same deviation in all states."""
 
     mlp: MLP
     log_std: Float[Array, " A"]
 
 
 def mean_network(actor: MLP | SpreadActor) -> MLP:
-    """The network of the mean, which acts.
+    """The mean's network, which acts.
 
     Args:
-        actor: with a learned spread or without.
+        actor: with or without a learned spread.
     """
     return actor.mlp if isinstance(actor, SpreadActor) else actor
 
@@ -78,12 +78,12 @@ def mean_network(actor: MLP | SpreadActor) -> MLP:
 def sampled_action(
     actor: MLP | SpreadActor, observation: Float[Array, "B S"], noise: Float[Array, "B A"]
 ) -> Float[Array, "B A"]:
-    """What the actor's loss sees: the mean, or with a learned spread a draw around it.
+    """The action in the actor's loss: the mean, or with a learned spread a draw around it.
 
     Args:
-        actor: with a learned spread or without.
+        actor: with or without a learned spread.
         observation: `s`.
-        noise: standard normal; without a spread it is not used.
+        noise: standard normal; unused without a spread.
     """
     mean = jnp.tanh(mean_network(actor)(observation))
     if isinstance(actor, MLP):
@@ -108,9 +108,9 @@ def smoothed_target(
 
     Args:
         state: holds the slow copies `π'` and `Q'`.
-        batch: of the evaluation term: rewards, `γ (1-d)` and `s'`.
+        batch: the evaluation batch: rewards, `γ (1-d)` and `s'`.
         noise: standard normal; `ε` is `policy_noise` times it.
-        config: holds `policy_noise` and `c`; 0 smooths nothing.
+        config: holds `policy_noise` and `c`; 0 means no smoothing.
     """
     smoothing = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
     next_action = jnp.clip(
@@ -121,11 +121,11 @@ def smoothed_target(
 
 
 def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Array, " B"]:
-    """Weights below 1 raised, so that no transition loses its constraint.
+    """Raise weights below 1, so that transitions keep their constraint.
 
     Args:
-        weight: of the constraint, each at least 0.
-        kind: `hard` raises to 1, `square-root` to `sqrt(w)`, others leave them.
+        weight: constraint weights, each at least 0.
+        kind: `hard` raises to 1, `square-root` to `sqrt(w)` (0 stays 0); others change nothing.
     """
     if kind == "hard":
         return jnp.maximum(weight, 1)
@@ -135,12 +135,12 @@ def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Ar
 
 
 def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState:
-    """The state after an actor's step, at which both slow copies move.
+    """The state after an actor step, with both slow copies updated.
 
     Args:
-        state: before, with the critic's step taken.
+        state: before it, but after the critic's step.
         actor: after its step.
-        rate: of both slow copies, in (0, 1]: 1 copies at once.
+        rate: of both slow copies, in (0, 1]; 1 copies outright.
     """
     return TD3BCState(
         actor,
@@ -151,7 +151,7 @@ def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState
 
 
 def make_td3_bc(config: TD3BCConfig) -> Algorithm:
-    """TD3+BC as pure functions; the actor and the targets move at every second update.
+    """TD3+BC as pure functions; the actor and the targets change at every second update.
 
     Args:
         config: its settings.

@@ -1,4 +1,4 @@
-"""The value of the policy that recorded the data: what OPER-A's advantages are measured against.
+"""The value of the policy that recorded the data, the baseline of OPER-A's advantages.
 
 One loss serves every target: `Batch` holds its reward, discount and next state (`reweigh.datasets.views`).
 """
@@ -25,16 +25,16 @@ class ValueConfig:
     """Settings of the value networks."""
 
     critic: Literal["v", "doublev", "vq"] = "doublev"
-    """One network; the smaller of two; or one that follows the smaller of two action values."""
+    """One network; the smaller of two; or one fitted to the smaller of two action values."""
     target_rate: float = 0.005
     """`τ` of the slow copies, in (0, 1]."""
     learning_rate: float = 3e-4
-    """Of Adam; follows a cosine to 0 over each stage."""
+    """Adam's; decays to 0 over each stage by a cosine."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "in (0, 1]", "target_rate")
         check_range(self, "above 0", "learning_rate")
@@ -50,7 +50,7 @@ class Value(eqx.Module):
         """Every head's value.
 
         Args:
-            observation: `s`, with or without an axis of states.
+            observation: `s`, with or without a batch axis.
         """
         return tuple(head(observation)[..., 0] for head in self.heads)
 
@@ -72,11 +72,11 @@ class ValueState(eqx.Module):
 
 
 def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
-    """Policy evaluation as pure functions. It has no policy of its own to act with.
+    """Policy evaluation as pure functions; it has no policy to act with.
 
     Args:
         config: its settings.
-        num_updates: over which the learning rate falls to 0.
+        num_updates: updates over which the learning rate falls to 0.
     """
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_updates))
 
@@ -135,7 +135,7 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
 
 
 def next_stage(config: ValueConfig, num_updates: int, previous: ValueState) -> ValueState:
-    """The first state of a stage: the networks go on, optimizer and schedule start again.
+    """The first state of a stage: the networks carry over, optimizer and schedule restart.
 
     Args:
         config: settings of the value networks.

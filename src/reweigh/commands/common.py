@@ -1,4 +1,4 @@
-"""What several commands share: checked paths, datasets brought and loaded, tables printed."""
+"""What several commands share: path checks, dataset downloads, printed tables."""
 
 import argparse
 import math
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
-    """The commands that led to a file, oldest first, a line each, without folders and the last one's --out.
+    """The commands that led to a file, oldest first, one per line, without folders, --out and --json.
 
     Equal commands on equal files give equal bytes, wherever they are written.
     """
@@ -35,8 +35,8 @@ def history(arguments: argparse.Namespace, earlier: list[str]) -> str:
 
 
 def _without_folder(word: str) -> str:
-    """A word of a command line; of a file, perhaps with a share after a colon, the name alone."""
-    if os.path.exists(word):  # unlike pathlib, it takes a name that is too long for an absent one
+    """A command-line word; for an existing file, perhaps followed by `:SHARE`, only its name."""
+    if os.path.exists(word):  # unlike pathlib, returns False for an over-long name instead of raising
         return Path(word).name
     path, colon, share = word.rpartition(":")
     return f"{Path(path).name}:{share}" if colon and os.path.exists(path) else word
@@ -48,13 +48,13 @@ def out_path(
     inputs: Sequence[str] = (),
     replaces: Callable[[Path], bool] = lambda path: True,
 ) -> Path:
-    """A path that a file can be written to, said before anything is computed for it.
+    """Check that a file can be written to a path, before computing anything for it.
 
     Args:
-        text: as it was given.
-        endings: that it may have.
-        inputs: of the command, which it must not write over.
-        replaces: whether a file that is there already may be written over: it is of the kind to be written.
+        text: the path, as typed.
+        endings: allowed file endings.
+        inputs: the command's inputs, which must not be overwritten.
+        replaces: whether an existing file is of the kind to be written, and so may be overwritten.
     """
     out = Path(text)
     if out.suffix not in endings:
@@ -77,15 +77,15 @@ def out_path(
 
 
 def rebuilt(kind: type[T], settings: Any, where: Path | str) -> T:
-    """Settings as they were before they were written down.
+    """Rebuild settings from their JSON form.
 
     Args:
-        kind: of the settings, a dataclass.
-        settings: its fields as JSON's types.
-        where: they were read.
+        kind: the settings' dataclass.
+        settings: its fields as JSON types.
+        where: their source, for messages.
 
     Raises:
-        ReweighError: they are others than this version knows, or have no meaning.
+        ReweighError: this version does not know them, or they are invalid.
     """
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
@@ -97,7 +97,7 @@ def rebuilt(kind: type[T], settings: Any, where: Path | str) -> T:
 
 
 def is_weights_file(path: Path) -> bool:
-    """Weights, which newer weights may replace; a dataset, for one, is also an `.npz`."""
+    """Whether a file holds weights, which new ones may replace; a dataset, too, may be an `.npz`."""
     try:
         read_weights(path)
     except WeightsError:
@@ -106,12 +106,12 @@ def is_weights_file(path: Path) -> bool:
 
 
 def is_policy_file(text: str) -> bool:
-    """A policy of its own, instead of a run's."""
+    """Whether this is a policy file, not a run."""
     return text.endswith(".npz") and os.path.isfile(text)
 
 
 def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
-    """Bring what `d4rl:NAME`, `suite:NAME` and `minari:ID` stand for, saying how far it is."""
+    """Download what `d4rl:NAME`, `suite:NAME` and `minari:ID` stand for, showing progress."""
     for name in dict.fromkeys(name for spec in specs for name in d4rl_names(spec)):
         with _DownloadLine(quiet) as line:
             fetch(name, report=line.show)
@@ -120,14 +120,14 @@ def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
 
 
 def words_of(method: str, settings: dict[str, Any]) -> str:
-    """A method with the settings that its weights were really made with; 0, false and None are left out."""
+    """A method with the settings its weights were made with; omits nested ones, 0, false and None."""
     shown = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     text = ", ".join(f"{name}={_text(value)}" for name, value in shown.items() if value not in (None, False))
     return f"{method} ({text})" if text else method
 
 
 def print_table(found: dict[str, Any]) -> None:
-    """Names and values, one under the other."""
+    """Print names and values, one pair per line."""
     width = max(len(name) for name in found)
     for name, value in found.items():
         text = _text(value).replace("\n", "\n" + " " * (width + 2))
@@ -143,7 +143,7 @@ def _text(value: Any) -> str:
 
 
 class _DownloadLine:
-    """One line on standard error that is written over; where that is no terminal, a line now and then."""
+    """A line on standard error, overwritten in place; if that is not a terminal, a line now and then."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet

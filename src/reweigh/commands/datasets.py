@@ -32,7 +32,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """Check what a dataset's transitions, weights and terminals promise; 1 where something fails."""
+    """Check a dataset's transitions, weights and terminals; return 1 if a check fails."""
     from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported

@@ -29,10 +29,10 @@ def family(arguments: argparse.Namespace) -> int:
 
 
 def family_config(arguments: argparse.Namespace) -> Any:
-    """The family of the flags.
+    """The family that the flags describe.
 
     Raises:
-        ConfigError: they contradict one another or lie outside their range.
+        ConfigError: they contradict one another or are out of range.
     """
     from reweigh.algorithms.td3 import TD3Config
     from reweigh.family.config import FamilyConfig
@@ -59,15 +59,15 @@ def family_config(arguments: argparse.Namespace) -> Any:
         else:
             known = ", ".join(sorted(kinds.keys() - flags.keys() - {"td3"}))
             raise ConfigError(f"expected --set with one of {known}, or td3.FIELD, but found {path!r}.")
-    # Made once, because fields bound one another.
+    # Created in one step, because fields constrain one another.
     return FamilyConfig(**given, td3=replace_fields(TD3Config(), inner))
 
 
 def refuse_family_flags(arguments: argparse.Namespace) -> None:
-    """Refuse what only a family has.
+    """Reject flags that only a family has.
 
     Raises:
-        ConfigError: one of its flags was given.
+        ConfigError: one of them was given.
     """
     given = {
         "--rollout-steps": arguments.rollout_steps is not None,

@@ -50,7 +50,7 @@ def plot(arguments: argparse.Namespace) -> int:
 
 
 def _plot_learned(what: str, weights: WeightsFile, transitions: Transitions, out: Path) -> None:
-    """Iterations of OPER-A, or kinds of advantages of its last value."""
+    """Plot OPER-A's iterations, or the kinds of advantages of its last value."""
     from reweigh.report.stages_figure import plot_advantages, plot_stages
 
     if what == "stages":

@@ -1,4 +1,4 @@
-"""`reweigh train`: learn what the weights need, train every seed, and print what came out."""
+"""`reweigh train`: learn what the weights need, train every seed, and print the results."""
 
 import contextlib
 import json
@@ -32,15 +32,15 @@ def launch(
     as_json: bool,
     domain: str | None = None,
 ) -> int:
-    """Train every seed and print what came out; return the exit code.
+    """Train every seed and print the results; return the exit code.
 
     Args:
         config: the run.
-        seeds: which.
+        seeds: its seeds.
         out: the run's folder.
         quiet: no progress bar.
         as_json: print the results as JSON.
-        domain: whose settings the run was given, to be said.
+        domain: the domain whose settings the run uses, for messages.
 
     Raises:
         ReweighError: data, weights or folder cannot be used, or a training failed.
@@ -76,12 +76,12 @@ def launch(
 
 
 def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> list[str]:
-    """What there is to say of learned density ratios that have collapsed, or that do nothing.
+    """Notes on learned density ratios that have collapsed or have no effect.
 
     Args:
         config: the run.
-        folder: of it.
-        seeds: which.
+        folder: its folder.
+        seeds: its seeds.
 
     Raises:
         RunError: the metrics of a seed are damaged.
@@ -93,17 +93,17 @@ def ratio_notes(config: RunConfig, folder: RunFolder, seeds: Sequence[int]) -> l
 
 
 def learned_methods(weights: Weights) -> list[OperA]:
-    """The weights that must be learned before training can begin."""
+    """The weights that must be learned before training."""
     return [part for part in parts_of(weights) if isinstance(part, OperA)]
 
 
 def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, *, quiet: bool) -> bool:
-    """Learn what the cache lacks of OPER-A's values, one process a seed on a CPU; false when interrupted.
+    """Learn OPER-A's values that the cache lacks, one process per seed on a CPU; false if interrupted.
 
     Args:
         data: the dataset, for other processes.
         transitions: the same, loaded.
-        method: which learning and seeds.
+        method: gives learning settings and seeds.
         quiet: no progress bar.
 
     Raises:
@@ -113,7 +113,7 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
     missing = [seed for seed in method.value_seeds if not is_learned(folder, method.learning, seed)]
     if not missing:
         return True
-    # Those last that another task of a sweep has begun, so that tasks share the work instead of waiting.
+    # Values begun by another task come last, so that tasks share the work instead of waiting.
     missing.sort(key=lambda seed: is_being_learned(folder, method.learning, seed))
     if not quiet:
         total = len(missing) * method.learning.num_updates
@@ -124,7 +124,7 @@ def learn_priorities(data: DataConfig, transitions: Transitions, method: OperA, 
 
 
 def _description(config: RunConfig, transitions: Transitions, domain: str | None) -> str:
-    """What is about to be trained, in two lines, or three where a domain's settings are used."""
+    """What is about to be trained, in two lines, or three if a domain's settings are used."""
     method, weights = config.rebalance, config.rebalance.weights
     how = f"{method.kind} by {weights.method}" if weights.method != "uniform" else "uniform"
     if isinstance(method, DensityRatio):

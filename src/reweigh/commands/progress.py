@@ -17,10 +17,10 @@ from reweigh.system.processes import signals_heard
 
 
 def run_jobs(jobs: Sequence[Job], saved: Path, *, quiet: bool) -> bool:
-    """Run every job that is not finished, with progress bars; true when stopped by a signal, which is said.
+    """Run the jobs with progress bars; if a signal stops them, say so and return true.
 
     Args:
-        jobs: on a CPU each gets a process, as many at a time as there are cores.
+        jobs: one process each on a CPU, as many at a time as there are cores.
         saved: the folder that holds their state.
         quiet: no progress bar.
 
@@ -40,7 +40,7 @@ def run_jobs(jobs: Sequence[Job], saved: Path, *, quiet: bool) -> bool:
 
 
 def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> bool:
-    """Run a job in this process; true when stopped by a signal."""
+    """Run a job in this process; true if stopped by a signal."""
     signals: list[int] = []
     with signals_heard(lambda number, frame: signals.append(number)):
         try:
@@ -52,7 +52,7 @@ def _stopped_here(number: int, job: Job, listen: Callable[[Message], None]) -> b
 
 
 class _Bars:
-    """A bar a job on standard error, where that is a terminal; else a line now and then."""
+    """A bar per job on standard error if that is a terminal; else a line now and then."""
 
     def __init__(self, jobs: Sequence[Job], quiet: bool):
         self.jobs = jobs

@@ -1,4 +1,4 @@
-"""`reweigh quickstart` and `bandit`: run their parts, and print what came out."""
+"""`reweigh quickstart` and `bandit`: run their parts and print the results."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def launch_bandit(
     transitions = load(f"builtin:bandit-{data_seed}")
     make_folder(out)
     compared = bandit.arms(out, data_seed, num_updates)
-    # Its identity needs no weights: another study's are not replaced before they are seen to be another's.
+    # Needs no weights, so another study is recognized before its weights are overwritten.
     original = compared[0]
     folder = RunFolder(original.out)
     folder.refuse_other(to_dict(original.config), identity(original.config, transitions.info))

@@ -1,4 +1,4 @@
-"""How long the rest of a sweep will take one core."""
+"""How long one core would need for the rest of a sweep."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,17 +12,17 @@ _TYPICAL_RATE = {
     "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 20.0, "onestep": 4.0,
     "value": 210.0, "clone": 20.0, "sarsa": 14.0,
 }  # fmt: skip
-"""Updates per second on one core with the networks' usual widths, where nothing has been measured yet
+"""Updates per second on one core with the networks' usual widths, used until some are measured
 (docs/results/speed.md; BC is as large as Onestep's clone)."""
-# Of it, where density ratios are learned as well.
+# Fraction of that rate if density ratios are learned too.
 _WITH_RATIOS = {"cql": 0.88}
 _WITH_RATIOS_ELSE = 0.59
 
 
 def hours_left(standings: Sequence[Standing], configs: Mapping[tuple[str, ...], RunConfig]) -> float:
-    """Core-hours of what is not finished, by rates measured in this sweep or else typical ones.
+    """Core-hours of unfinished tasks, at rates measured in this sweep or else typical ones.
 
-    Evaluations are not counted, nor what several tasks share (`hours_shared`).
+    Neither evaluations nor what several tasks share (`hours_shared`) are counted.
 
     Args:
         standings: of all tasks.
@@ -44,7 +44,7 @@ def hours_left(standings: Sequence[Standing], configs: Mapping[tuple[str, ...], 
 
 
 def hours_shared(planned: Sequence[tuple[RunConfig, int]]) -> float:
-    """Core-hours of what runs with the same data learn once: OPER-A's values, Onestep's first two stages.
+    """Core-hours of what runs on the same data share: OPER-A's values, Onestep's first two stages.
 
     Args:
         planned: runs, each with its seed.
@@ -64,7 +64,7 @@ def hours_shared(planned: Sequence[tuple[RunConfig, int]]) -> float:
 
 def _typical_rate(config: RunConfig) -> float:
     algorithm: Any = config.algorithm
-    # Most of the time goes into products of matrices as wide as the hidden layers.
+    # Matrix products as wide as the hidden layers take most of the time.
     usual, own = (sum(width**2 for width in one.hidden) for one in (type(algorithm)(), algorithm))
     rate = _TYPICAL_RATE[algorithm.name] * usual / own
     if isinstance(config.rebalance, DensityRatio):

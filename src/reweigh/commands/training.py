@@ -1,4 +1,4 @@
-"""Commands that train, and that score what was trained."""
+"""Commands that train and score policies."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ _MOST_EPISODES = 1_000_000
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train seeds; on a CPU each in a process of its own."""
+    """Train seeds; on a CPU each in its own process."""
     from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
@@ -116,7 +116,7 @@ def bandit(arguments: argparse.Namespace) -> int:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Look for what could stand in the way; 1 where something does."""
+    """Check this machine for problems; return 1 if there are any."""
     from reweigh.doctor import examine
 
     findings = examine(Path(arguments.out))
@@ -131,7 +131,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def env_of(config: dict[str, Any]) -> Any:
-    """The environment that a run's config.json names, or else its dataset, if that is still there."""
+    """The environment that a run's config.json names, else that of its dataset, if it still exists."""
     data = config.get("data")
     if not isinstance(data, dict):
         return None

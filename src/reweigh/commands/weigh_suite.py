@@ -1,4 +1,4 @@
-"""`reweigh weigh --suite`: one weights file a dataset; what is there already is left as it is."""
+"""`reweigh weigh --suite`: one weights file per dataset; existing ones are kept."""
 
 import argparse
 import glob
@@ -18,19 +18,19 @@ from reweigh.priorities.file import check_fits, read_weights
 from reweigh.system.processes import INTERRUPTED
 from reweigh.transitions import Transitions
 
-# Weighs the dataset of its flags unless the file is there: `made`, `there`, or None where it was interrupted.
+# Weighs the dataset of its flags unless the file exists: `made`, `there`, or None if interrupted.
 WeighOne = Callable[[argparse.Namespace], str | None]
 
 
 def weigh_suite(arguments: argparse.Namespace, weigh_one: WeighOne) -> int:
-    """Weigh every dataset; 0 all are weighed, 1 some are not, 130 interrupted.
+    """Weigh every dataset; return 0 if all succeed, 1 if some fail, 130 if interrupted.
 
     Args:
         arguments: of `weigh`.
         weigh_one: weighs the dataset of its flags.
 
     Raises:
-        ConfigError: the flags contradict one another, or no dataset has such a name.
+        ConfigError: the flags contradict one another, or no dataset matches.
     """
     if arguments.data is not None:
         raise ConfigError("expected one dataset, or several with --suite, but found both. Leave one out.")
@@ -60,13 +60,13 @@ def weigh_suite(arguments: argparse.Namespace, weigh_one: WeighOne) -> int:
 
 
 def matching(pattern: str) -> Sequence[str]:
-    """The datasets that a name with wildcards stands for; a name without them is one dataset.
+    """The datasets that match a pattern; a name without wildcards is one dataset.
 
     Args:
         pattern: a path, `d4rl:NAME` or `suite:NAME`, each with `*`, `?` and `[...]` as in a shell.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: none matches.
     """
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return [pattern]
@@ -83,12 +83,12 @@ def matching(pattern: str) -> Sequence[str]:
 
 
 def is_there(out: Path, transitions: Transitions, asked: dict[str, Any]) -> bool:
-    """Whether a file holds the weights that are asked for; false where there is no file.
+    """Whether a file holds the requested weights; false if there is no file.
 
     Args:
-        out: of the file.
+        out: the file.
         transitions: the dataset.
-        asked: the method with its settings.
+        asked: the requested method and settings.
 
     Raises:
         WeightsError: it holds something else.

@@ -27,7 +27,7 @@ DOMAIN_OF_FAMILY = {
     "kitchen": "kitchen",
 }
 DOMAINS = ("mujoco", "antmaze", "kitchen", "adroit")
-"""With published settings of their own."""
+"""Domains with published settings."""
 
 
 def _silent(received: Received) -> None:
@@ -35,7 +35,7 @@ def _silent(received: Received) -> None:
 
 
 def entry_of(name: str) -> Entry:
-    """What D4RL says of a dataset.
+    """D4RL's catalog entry of a dataset.
 
     Args:
         name: for example `hopper-medium-v2`.
@@ -54,11 +54,11 @@ def entry_of(name: str) -> Entry:
 
 
 def domain_of(*names: str | None) -> str | None:
-    """The domain whose published settings belong to a run; None: nothing of it is D4RL's, or has one.
+    """The domain whose published settings apply to a run; None: no name has one.
 
     Args:
-        names: of its dataset and its environment, as far as they are known; the first that has a domain
-            counts. `suite:NAME` is D4RL's too.
+        names: of its dataset and environment, if known; the first with a domain counts. `suite:NAME` is
+            D4RL's too.
     """
     for name in names:
         if name and name.startswith((PREFIX, SUITE_PREFIX)):
@@ -69,20 +69,20 @@ def domain_of(*names: str | None) -> str | None:
 
 
 def is_d4rl(spec: str) -> bool:
-    """Whether a dataset is asked for by D4RL's name."""
+    """Whether a dataset is named as one of D4RL's."""
     return spec.startswith(PREFIX)
 
 
 def fetch(name: str, *, report: Report = _silent, patience: Patience | None = None) -> Path:
-    """The file of a dataset, from the folder that `$REWEIGH_D4RL` names, the cache, or the network.
+    """The file of a dataset, from the folder in `$REWEIGH_D4RL`, the cache, or the network.
 
     Args:
         name: for example `hopper-medium-v2`.
-        report: called while the file comes.
-        patience: with the server; None: half a minute without a byte, four tries.
+        report: called during the download.
+        patience: with the server; None: 30 s without a byte, four tries.
 
     Raises:
-        DatasetError: there is no such dataset, or its file cannot be had.
+        DatasetError: there is no such dataset, or its file cannot be obtained.
     """
     entry = entry_of(name)
     place = os.environ.get(VARIABLE) or BASE_URL
@@ -100,9 +100,9 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.held(path.with_name(path.name + ".lock"), wait=True):
-            if not path.is_file():  # else another process brought it while we waited
+            if not path.is_file():  # else another process downloaded it while we waited
                 download(source, path, patience or Patience(), report)
-                if _read_digest(path) is None:  # else the file was removed, and must come back as it was
+                if _read_digest(path) is None:  # else the file was removed, and its replacement must match
                     _write_digest(path, file_digest(path))
     except OSError as error:
         raise DatasetError(
@@ -113,7 +113,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
 
 
 def is_at_hand(name: str) -> bool:
-    """Whether `fetch` would download nothing.
+    """Whether `fetch` needs no download.
 
     Args:
         name: for example `hopper-medium-v2`.
@@ -126,13 +126,13 @@ def is_at_hand(name: str) -> bool:
 
 
 def d4rl_rows(name: str) -> Rows:
-    """The rows of a dataset, decoded once and then mapped from the cache.
+    """The rows of a dataset, decoded once and then memory-mapped from the cache.
 
     Args:
         name: for example `hopper-medium-v2`.
 
     Raises:
-        DatasetError: the file cannot be had, read or trusted.
+        DatasetError: the file cannot be obtained, read or trusted.
     """
     entry = entry_of(name)
     path = fetch(name)
@@ -154,7 +154,7 @@ def d4rl_rows(name: str) -> Rows:
         )
     rows = read_hdf5(path)
     if recorded is None and path.is_relative_to(cache_folder()):
-        with contextlib.suppress(OSError):  # a read-only cache can be used, though not vouched for
+        with contextlib.suppress(OSError):  # a read-only cache is usable, only without a digest
             _write_digest(path, digest)
     write_decoded(folder, kept_as, source, digest, rows)
     return replace(rows, env=entry.env)
@@ -169,7 +169,7 @@ def _cached(entry: Entry) -> Path:
 
 
 def _in_folder(entry: Entry, place: str) -> Path:
-    """A file that somebody put there, by D4RL's path, its last part, or the dataset's name."""
+    """A file in the user's folder, by D4RL's path, its last part, or the dataset's name."""
     folder = Path(place)
     if not os.path.isdir(folder):
         raise DatasetError(

@@ -13,7 +13,7 @@ from reweigh.datasets.rows import Rows
 from reweigh.system.atomic import held, parse_json
 from reweigh.system.digests import json_digest
 
-# Raised whenever decoding changes: what older versions wrote is then no longer found.
+# Increased whenever decoding changes, so that files of older versions are no longer found.
 _FORMAT = 1
 _BLOCK_BYTES = 2**24
 _TYPES = {"terminal": np.dtype(bool), "timeout": np.dtype(bool), "source": np.dtype(np.int8)}
@@ -22,7 +22,7 @@ _COLUMNS = ("observation", "action", "reward", "terminal", "timeout", "next_obse
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file in the state in which it was found."""
+    """A file, with its state when found."""
 
     path: Path
     num_bytes: int
@@ -30,23 +30,23 @@ class SourceFile:
 
     @classmethod
     def of(cls, path: Path) -> "SourceFile":
-        """The state now; raises OSError where there is none."""
+        """The current state; raises OSError if there is no file."""
         found = path.stat()
         return cls(path.resolve(), found.st_size, found.st_mtime_ns)
 
     @property
     def key(self) -> str:
-        """Names the file in this state."""
+        """Identifies the file in this state."""
         return json_digest([_FORMAT, str(self.path), self.num_bytes, self.modified_ns])[:16]
 
 
 def read_decoded(folder: Path, name: str, source: SourceFile) -> tuple[str, Rows] | None:
-    """SHA-256 of the source and its rows; None: they are not there, or not whole.
+    """SHA-256 of the source and its rows; None: they are missing or incomplete.
 
     Args:
         folder: of all decoded files.
         name: of this one.
-        source: the file whose rows are wanted.
+        source: the file to look up.
     """
     place = folder / f"{name}-{source.key}"
     try:
@@ -56,17 +56,17 @@ def read_decoded(folder: Path, name: str, source: SourceFile) -> tuple[str, Rows
         }
         rows = Rows(**columns, attributes=dict(meta["attributes"]))
         return (str(meta["sha256"]), rows) if all(_is_whole(rows, c) for c in columns) else None
-    except Exception:  # on damaged bytes, NumPy raises almost anything; the source is there to be read again
+    except Exception:  # on damaged bytes, NumPy raises almost anything; the source can be read again
         return None
 
 
 def write_decoded(folder: Path, name: str, source: SourceFile, sha256: str, rows: Rows) -> None:
-    """Keep the rows of a file, in place of those of its earlier states; does nothing where it cannot.
+    """Cache the rows of a file, replacing those of its earlier states; failures are ignored.
 
     Args:
-        folder: of all decoded files; made where there is none.
+        folder: of all decoded files; created if missing.
         name: of this one.
-        source: the file in the state in which it was read.
+        source: the file, in the state that was read.
         sha256: of the file.
         rows: checked, with attributes of the file alone.
     """
@@ -80,7 +80,7 @@ def write_decoded(folder: Path, name: str, source: SourceFile, sha256: str, rows
         }
         text = json.dumps(meta)
         if json.loads(text) != meta:
-            return  # attributes that would come back as something else
+            return  # attributes that would be read back differently
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder / f"{name}.lock", wait=False):
             temporary = folder / f".{name}.part"
@@ -93,7 +93,7 @@ def write_decoded(folder: Path, name: str, source: SourceFile, sha256: str, rows
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, TypeError, ValueError):
-        return  # the rows are there without it: a read-only or full disk costs time, nothing else
+        return  # only a cache: a read-only or full disk costs nothing but time
 
 
 def _write(folder: Path, columns: dict[str, np.ndarray], meta: str) -> None:
@@ -110,11 +110,11 @@ def _write(folder: Path, columns: dict[str, np.ndarray], meta: str) -> None:
 
 
 def _is_whole(rows: Rows, column: str) -> bool:
-    """Whether a column can be of a checked record; damage may leave other bits behind."""
+    """Whether a column can be of a checked record; damage may have changed its bits."""
     array, kept = getattr(rows, column), _TYPES.get(column, np.dtype(np.float32))
     if array.dtype != kept or len(array) != len(rows):
         return False
-    # Blocks, so that what is checked does not take its own size in memory once more.
+    # In blocks, so that the check does not double the column's memory.
     blocks = np.array_split(array, max(1, array.nbytes // _BLOCK_BYTES))
     if kept.kind == "b":
         return all((block.view(np.uint8) <= 1).all() for block in blocks)

@@ -9,7 +9,7 @@ from reweigh.transitions import Transitions
 
 
 class EpisodeScores(NamedTuple):
-    """How a dataset's own episodes score: returns, or normalized."""
+    """Scores of a dataset's own episodes: returns, or normalized."""
 
     mean: float
     top_decile: float
@@ -18,7 +18,7 @@ class EpisodeScores(NamedTuple):
 
 
 def episode_scores(transitions: Transitions) -> EpisodeScores:
-    """The returns of the episodes, in three numbers.
+    """Three numbers that summarize the episode returns.
 
     Args:
         transitions: the dataset.

@@ -1,4 +1,4 @@
-"""A URL -> a file, whole or not at all: resumed where it stopped, tried again where that can help."""
+"""A URL -> a file, whole or not at all; downloads are resumed, and retried where that can help."""
 
 import http.client
 import json
@@ -18,30 +18,30 @@ from reweigh.errors import DatasetError
 from reweigh.system import atomic
 
 _BLOCK_BYTES = 2**20
-# Answers that another try may change; every other refusal is final.
+# HTTP statuses worth a retry; every other error status is final.
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a download is waited for."""
+    """How long to wait for a download."""
 
     stall_s: float = 30.0
-    """A connection that brings no byte for so long is given up."""
+    """A connection that delivers no byte for this long is dropped."""
     waits_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    """Before the second and every further try."""
+    """Before each retry."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """Where a download stands."""
+    """Progress of a download."""
 
     file: str
     num_bytes: int
     total: int | None
-    """None: the server does not say."""
+    """None: unknown."""
     trouble: str = ""
-    """Why the download is tried again."""
+    """Why the download is retried."""
 
 
 Report = Callable[[Received], None]
@@ -49,29 +49,29 @@ Report = Callable[[Received], None]
 
 @dataclass(frozen=True)
 class Remote:
-    """Where a file comes from, and what can be said of it."""
+    """Where a file comes from, and how to check it."""
 
     url: str
     check: Callable[[Path], str | None]
-    """What is wrong with a file that came whole, in words; None: nothing."""
+    """Says what is wrong with a complete file; None: nothing."""
     remedy: str
-    """What to do where it cannot be had: a sentence."""
+    """A sentence: what to do if it cannot be obtained."""
 
 
 def download(source: Remote, path: Path, patience: Patience, report: Report) -> None:
-    """Bring a file, which stands at its path only once it is whole and checked.
+    """Download a file, which appears at its path only when complete and checked.
 
-    What came before a failure stays beside it as `.part`, from which the next call goes on if the server
-    still has the same file.
+    After a failure, what was received stays beside it as `.part`; the next call resumes from there if the
+    server still has the same file.
 
     Args:
-        source: where from.
-        path: where to; its folder must exist.
+        source: the file's origin.
+        path: its destination; the folder must exist.
         patience: with the server.
-        report: called after every block, and before each further try.
+        report: called after every block, and before each retry.
 
     Raises:
-        DatasetError: the server cannot be reached, has no such file or sends another, or the disk is full.
+        DatasetError: the server cannot be reached, lacks the file or sends another, or it cannot be written.
     """
     part = _Part(path)
     trouble = ""
@@ -105,7 +105,7 @@ def download(source: Remote, path: Path, patience: Patience, report: Report) -> 
 
 
 class _Part:
-    """The beginning of a file, and what its server says of the file, which must not have changed since."""
+    """The beginning of a file, and the server's facts about it, which must not have changed since."""
 
     def __init__(self, path: Path):
         self.whole = path
@@ -116,7 +116,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def known(self) -> dict[str, Any]:
-        """`validator` and `total` of the file that was begun; empty where nothing can be gone on with."""
+        """`validator` and `total` of the partial file; empty if there is nothing to resume."""
         try:
             known = atomic.parse_json(self.note.read_text(encoding="utf-8"))
             validator = None if known["validator"] is None else str(known["validator"])
@@ -128,7 +128,7 @@ class _Part:
         return self.known().get("total")
 
     def begin(self, response: http.client.HTTPResponse) -> None:
-        """Forget what was there, and remember which file comes now."""
+        """Discard the old part, and record which file comes now."""
         self.remove()
         length = response.headers.get("Content-Length", "")
         if length.isdigit():
@@ -147,7 +147,7 @@ class _Part:
 
 
 def _receive(source: Remote, part: _Part, stall_s: float, report: Report) -> None:
-    """One try, from where the last one stopped."""
+    """One try, resuming where the last one stopped."""
     known = part.known()
     begin = part.size() if known else 0
     if known and begin == known["total"]:
@@ -181,12 +181,12 @@ def _receive(source: Remote, part: _Part, stall_s: float, report: Report) -> Non
 
 
 def _append(response: http.client.HTTPResponse, part: _Part, begin: int, report: Report) -> None:
-    """Everything that a response brings, behind what is there."""
+    """Append the whole response to what is there."""
     length = response.headers.get("Content-Length", "")
     total = begin + int(length) if length.isdigit() else None
     with _writing(part):
         free = shutil.disk_usage(part.path.parent).free
-        file = open(part.path, "ab" if begin else "wb")  # noqa: SIM115 - held by the block that follows
+        file = open(part.path, "ab" if begin else "wb")  # noqa: SIM115 - closed by the block that follows
     with file:
         if total is not None and free < total - begin:
             raise DatasetError(
@@ -206,7 +206,7 @@ def _append(response: http.client.HTTPResponse, part: _Part, begin: int, report:
 
 @contextmanager
 def _writing(part: _Part) -> Iterator[None]:
-    """Errors of the disk, which no further try mends, apart from those of the network."""
+    """Tell disk errors, which no retry fixes, from network errors."""
     try:
         yield
     except OSError as error:
@@ -217,20 +217,20 @@ def _writing(part: _Part) -> Iterator[None]:
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What the server calls this state of the file, as `If-Range` takes it."""
+    """The server's name for this state of the file, in the form for `If-Range`."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _goes_on(response: http.client.HTTPResponse, begin: int, known: dict[str, Any]) -> bool:
-    """A part of the same file, from the byte that was asked for to its end."""
+    """Whether this is the same file, from the requested byte to its end."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
     total = known.get("total")
     return found is not None and list(map(int, found.groups())) == [begin, (total or 0) - 1, total]
 
 
 def _words(error: Exception, stall_s: float) -> str:
-    """An error of the network in a few words."""
+    """A network error in a few words."""
     if isinstance(error, urllib.error.HTTPError):
         text = f"the answer HTTP {error.code} {error.reason}".strip()
     else:

@@ -8,14 +8,14 @@ from reweigh.errors import ConfigError
 
 
 def environment_name(env_id: str, options: Mapping[str, Any]) -> str:
-    """The text that stands for an environment: its ID, and what it is made with as JSON.
+    """The text that names an environment: its ID, and its options as JSON.
 
     Args:
         env_id: gymnasium ID.
-        options: what `gymnasium.make` shall be called with, as JSON's types.
+        options: keyword arguments for `gymnasium.make`, as JSON types.
 
     Raises:
-        TypeError, ValueError: JSON has no word for an option.
+        TypeError, ValueError: JSON cannot express an option.
     """
     return f"{env_id} {json.dumps(options, sort_keys=True, allow_nan=False)}" if options else env_id
 
@@ -27,7 +27,7 @@ def split_environment(env: str) -> tuple[str, dict[str, Any]]:
         env: for example `Hopper-v4`, or `PointMaze_UMaze-v3 {"continuing_task": false}`.
 
     Raises:
-        ConfigError: what follows the ID is no JSON object.
+        ConfigError: what follows the ID is not a JSON object.
     """
     env_id, _, text = env.strip().partition(" ")
     if not text:

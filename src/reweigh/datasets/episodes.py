@@ -1,7 +1,7 @@
 """Which rows are transitions, where episodes end, and the sums along them. All vectorized.
 
-Two row rules exist. `d4rl` reproduces the order and the count of D4RL's `qlearning_dataset`, with which
-published weight files are aligned. `all` keeps every row; it needs next observations in the record.
+Two row rules exist. `d4rl` reproduces the order and count of D4RL's `qlearning_dataset`, with which published
+weight files are aligned. `all` keeps every row; it needs next observations in the record.
 """
 
 from typing import Literal
@@ -22,8 +22,8 @@ DISCONTINUITY = 1e-6
 def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndarray, " M"]:
     """Timeouts of a record without a `timeouts` key, by D4RL's own count of steps.
 
-    The count starts at 0 and a row at `limit - 1` is a timeout, after which it starts at 0 again. After a
-    terminal it starts at 1, not 0: alignment with published files makes that the rule.
+    The count starts at 0; a row at `limit - 1` is a timeout, and the count restarts at 0. After any other
+    terminal it restarts at 1, not 0, as alignment with published files requires.
 
     Args:
         terminal: (M,), the environment ended at this row.
@@ -32,7 +32,7 @@ def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndar
     timeout = np.zeros(len(terminal), bool)
     ends = np.append(np.flatnonzero(terminal) + 1, len(terminal))
     begin, count = 0, 0
-    for end in ends:  # one turn an episode, not a row
+    for end in ends:  # one iteration per episode, not per row
         timeout[begin + limit - 1 - count : end : limit] = True
         length = end - begin
         count = 0 if (length + count) % limit == 0 else 1
@@ -41,7 +41,7 @@ def limit_timeouts(terminal: Bool[np.ndarray, " M"], limit: int) -> Bool[np.ndar
 
 
 def episode_starts(episode_end: Bool[np.ndarray, " M"]) -> Int64[np.ndarray, " K"]:
-    """First row of each episode, given the last rows. The last row of all ends an episode in any case.
+    """First row of each episode, given the last rows; the final row always ends an episode.
 
     Args:
         episode_end: whether a row is the last of its episode, of M >= 1 rows.
@@ -80,7 +80,7 @@ def return_to_go(
         episode_end: `e`, (N,): the row is the last of its episode.
         discount: `γ` in [0, 1]. 0 returns the reward, 1 the undiscounted rest.
     """
-    # All episodes go back one step at a time, side by side: as many turns as the longest has rows.
+    # All episodes step back in parallel: as many iterations as the longest has rows.
     starts = episode_starts(episode_end)
     lengths = np.diff(np.append(starts, len(reward)))
     order = np.argsort(-lengths, kind="stable")
@@ -104,13 +104,13 @@ def transitions_from_rows(
     """Apply a row rule to recorded rows.
 
     Args:
-        rows: checked rows with actions in [-1, 1]; without `timeouts` nothing but a terminal ends an episode.
-        info: of the dataset, the rule's words included.
+        rows: checked rows with actions in [-1, 1]; without `timeouts` only a terminal ends an episode.
+        info: of the dataset, including the rule's name.
         keep_all: the `all` rule; false: D4RL's rule.
         episode_ends: `flags` trusts terminals and timeouts, `discontinuity` compares states.
 
     Raises:
-        DatasetError: nothing is left.
+        DatasetError: no transition is left.
     """
     timeout = np.zeros(len(rows), bool) if rows.timeout is None else rows.timeout
     kept = np.ones(len(rows), bool)
@@ -129,7 +129,7 @@ def transitions_from_rows(
     else:
         following = index + 1
         next_observation = rows.observation[following]
-    # Where every row is kept nothing is copied: the columns may be mapped from a file.
+    # If every row is kept, nothing is copied: the columns may be memory-mapped.
     part = slice(None) if keep_all else index
     observation, terminal = rows.observation[part], rows.terminal[part]
     if episode_ends == "discontinuity":
@@ -192,13 +192,13 @@ def _number_whole(
 def _number_kept(
     end: Bool[np.ndarray, " N"], timeout: Bool[np.ndarray, " M"], rows: Rows, index: Int64[np.ndarray, " N"]
 ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"], Episodes]:
-    """Number episodes that are cut among transitions alone."""
+    """Number episodes that are delimited among transitions alone."""
     starts = episode_starts(end)
     lengths = np.diff(np.append(starts, len(end)))
     episode = np.repeat(np.arange(len(starts)), lengths)
     returns = np.add.reduceat(rows.reward[index].astype(np.float64), starts)
     terminated = rows.terminal[index[starts + lengths - 1]]
-    # A jump of the state is a cut; the record may also stop in the middle of its last episode.
+    # A jump counts as a timeout; the record may also stop in the middle of its last episode.
     timed_out = ~terminated
     timed_out[-1] &= timeout[-1]
     episodes = Episodes(

@@ -1,4 +1,4 @@
-"""Readers and the writer of D4RL-layout HDF5, and the reader of `.npz`. Nothing here unpickles."""
+"""Reader and writer of D4RL-layout HDF5, and reader of `.npz`; nothing here unpickles."""
 
 import math
 from dataclasses import replace
@@ -17,17 +17,17 @@ from reweigh.system import atomic
 
 MIX_LABEL = "source"
 
-# What only some records say, kept where they are written anew.
+# Attributes that only some records have, kept when they are rewritten.
 _BOUNDS, _REFERENCE = ("reweigh_action_low", "reweigh_action_high"), "reweigh_reference"
 
-# Rewards, flags and numbers of rows, episodes and steps of a transition, and what they are counted with.
+# Of a transition: reward, flags, row, episode and step numbers, and temporaries to compute them.
 _ROW_BYTES = 88
-# Of a column of wide numbers, how many bytes are held beside it while they are narrowed.
+# Bytes of a wide column held at a time while it is narrowed.
 _BLOCK_BYTES = 2**24
 
 
 def is_made_here(path: Path) -> bool:
-    """Whether a file is a dataset that `mix` or `collect` has written, which can be made again.
+    """Whether a file is a dataset written by `mix` or `collect`, and so reproducible.
 
     Args:
         path: of the file.
@@ -43,10 +43,10 @@ def read_hdf5(path: Path) -> Rows:
     """Read a D4RL-layout file.
 
     Args:
-        path: of the file; arrays by D4RL's names, other ones are left.
+        path: of the file; arrays that D4RL does not name are ignored.
 
     Raises:
-        DatasetError: it is no readable HDF5 file, or its arrays are no dataset.
+        DatasetError: it is not a readable HDF5 file, or its arrays are not a dataset.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -100,7 +100,7 @@ def _reference(own: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def unlike_d4rl(path: Path) -> str | None:
-    """What keeps a file that has come from being one of D4RL's, in words; None: nothing.
+    """Why a downloaded file is not one of D4RL's; None: it is.
 
     Args:
         path: of the file.
@@ -122,7 +122,7 @@ def read_npz(path: Path) -> Rows:
         path: of the file.
 
     Raises:
-        DatasetError: it is no readable `.npz` file, holds pickled objects, or is no dataset.
+        DatasetError: it is not a readable `.npz` file, holds pickled objects, or is not a dataset.
     """
     try:
         arrays = atomic.read_npz(path, _narrowed)
@@ -142,8 +142,8 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
     Args:
         path: the file; its folder must exist.
         rows: what to write.
-        attributes: text and numbers that say how the rows came to be. The rows' action bounds and reference
-            returns are written beside them.
+        attributes: text and numbers that say how the rows were made. The rows' action bounds and reference
+            returns are added.
 
     Raises:
         DatasetError: the file cannot be written.
@@ -163,7 +163,7 @@ def write_hdf5(path: Path, rows: Rows, attributes: dict[str, Any]) -> None:
         with atomic.atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
             for name, column in columns.items():
                 if column is not None:
-                    # Times in the file's headers would make equal recipes give unequal bytes.
+                    # Timestamps in the headers would make equal recipes give different bytes.
                     file.create_dataset(
                         name, data=column, compression="gzip", compression_opts=1, track_times=False
                     )
@@ -177,7 +177,7 @@ def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     item = file[name]
     if not isinstance(item, h5py.Dataset):
         raise DatasetError(f"expected an array '{name}', but found a group in {path}.")
-    # A damaged header can declare more than any memory holds. Deflate saves a factor of 1032 at most.
+    # A damaged header can declare more than any memory holds; deflate shrinks by at most 1032.
     if item.nbytes > 2**28 and item.nbytes > 2000 * item.id.get_storage_size():
         raise DatasetError(
             f"expected a complete array '{name}', but {path} declares {item.nbytes} bytes for it and stores "
@@ -187,22 +187,22 @@ def _item(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 
 
 def _read(name: str, item: h5py.Dataset) -> np.ndarray:
-    """An array; of floats wider than float32 never the whole, as only float32 is kept of them."""
+    """Read an array; wider floats are narrowed to float32 in blocks, never held whole."""
     if _is_variable(item.dtype):
-        return np.empty(0, object)  # no numbers, which is what will be said of it
+        return np.empty(0, object)  # not numbers, which a later check reports
     if not item.ndim or not item.nbytes or not _is_wide(name, item.dtype):
         return np.asarray(item[()])
     narrow = np.empty(item.shape, np.float32)
     chunk = item.chunks[0] if item.chunks else 1
     rows = max(1, _BLOCK_BYTES * len(item) // item.nbytes // chunk) * chunk
-    with np.errstate(over="ignore"):  # what overflows is infinite and refused
+    with np.errstate(over="ignore"):  # overflows become infinite and are rejected
         for begin in range(0, len(item), rows):
             narrow[begin : begin + rows] = item[begin : begin + rows]
     return narrow
 
 
 def _is_variable(dtype: np.dtype) -> bool:
-    """Whether values lie in a heap of their own, as texts do."""
+    """Whether values are stored in a heap, as text is."""
     return dtype.hasobject
 
 
@@ -216,7 +216,7 @@ def _check_heap(path: Path) -> None:
 
 
 def _narrowed(name: str, array: np.ndarray) -> np.ndarray:
-    """What is kept of an array of a `.npz` while the others are read."""
+    """What is kept of a `.npz`'s array while the others are read."""
     if name != "env" and name not in NAMES:
         return np.empty(0)
     if not _is_wide(name, array.dtype):
@@ -226,20 +226,20 @@ def _narrowed(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _is_wide(name: str, dtype: np.dtype) -> bool:
-    """Whether an array is held as float32 in the end but stored as more; flags and labels are not."""
+    """Whether an array is stored in floats wider than the float32 it is held in; not flags or labels."""
     measured = name in ("observations", "next_observations", "actions", "rewards")
     return measured and dtype.kind == "f" and dtype.itemsize > 4
 
 
 def check_memory(arrays: dict[str, tuple[tuple[int, ...], np.dtype]], where: str) -> None:
-    """Refuse a dataset that cannot be loaded here, before anything of it is read.
+    """Reject a dataset that does not fit in memory, before reading any of it.
 
     Args:
         arrays: D4RL's names -> shape and type.
         where: the dataset's name, for messages.
 
     Raises:
-        DatasetError: it needs more memory than is free.
+        DatasetError: it needs more than is free.
     """
     needed = memory_needed(arrays)
     available = available_memory()
@@ -251,7 +251,7 @@ def check_memory(arrays: dict[str, tuple[tuple[int, ...], np.dtype]], where: str
 
 
 def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
-    """Bytes at the peak of loading: arrays as they are held, and as transitions.
+    """Peak bytes while loading: the arrays, and the transitions made from them.
 
     Args:
         arrays: D4RL's names -> shape and type.
@@ -260,7 +260,7 @@ def memory_needed(arrays: dict[str, tuple[tuple[int, ...], np.dtype]]) -> int:
     for name, (shape, dtype) in arrays.items():
         count = math.prod(shape)
         needed += count * (4 if dtype.kind == "f" else dtype.itemsize)
-        # Transitions hold observations twice (s and s') and actions twice; scaling holds them once more.
+        # Transitions hold observations twice (s and s') and actions twice; scaling copies actions once more.
         needed += count * 4 * {"observations": 2, "actions": 3}.get(name, 0)
         needed += count * _ROW_BYTES if name == "rewards" else 0
     return needed

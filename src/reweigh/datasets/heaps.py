@@ -1,4 +1,4 @@
-"""Damage in HDF5's variable-length text that would keep libhdf5 reading for ever, found before it reads."""
+"""Detect damage in HDF5's variable-length text that would make libhdf5 read forever."""
 
 import struct
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ _BLOCK = 2**20
 
 
 def damaged_heap(path: Path) -> int | None:
-    """Where a global heap begins whose objects do not fill it one after the other; None: nowhere.
+    """Offset of a global heap that its objects do not fill end to end; None: there is none.
 
-    libhdf5 steps from object to object by their own sizes, and never ends where one of them is 0. Only files
-    with lengths of 8 bytes are looked at, as every writer of today makes them.
+    libhdf5 steps from object to object by their own sizes, and loops forever if one is 0. Only 8-byte lengths
+    are supported, which all current writers use.
 
     Args:
         path: of an HDF5 file.
@@ -28,7 +28,7 @@ def damaged_heap(path: Path) -> int | None:
 
 
 def _collections(file: BinaryIO) -> Iterator[int]:
-    """Every place of the signature; the file is never held whole."""
+    """Every offset of the signature; the file is read in blocks."""
     at, tail = 0, b""
     while True:
         file.seek(at)
@@ -54,7 +54,7 @@ def _is_whole(file: BinaryIO, begin: int) -> bool:
         if len(header) < _HEADER:
             return False
         index, _, _, length = struct.unpack("<HHIQ", header)
-        # Object 0 is the free rest, whose size includes its header; others are padded to 8 bytes.
+        # Object 0 is the free space, whose size includes its header; others are padded to 8 bytes.
         step = length if index == 0 else _HEADER + -(-length // 8) * 8
         if step < _HEADER or at + step > size:
             return False

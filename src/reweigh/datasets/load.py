@@ -43,7 +43,7 @@ class DataConfig:
     """Take actions outside the bounds at the bound."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         if not isinstance(self.spec, str):
             raise ConfigError(
                 f"expected a dataset's name or path as text, but found {type(self.spec).__name__}. Write "

@@ -1,4 +1,4 @@
-"""Minari's datasets by ID: here or from its server, HDF5 or Arrow, every transition of every episode."""
+"""Minari's datasets by ID: local or from its server, HDF5 or Arrow, every transition of every episode."""
 
 import contextlib
 import json
@@ -29,26 +29,26 @@ from reweigh.system.cache import cache_folder
 
 MINARI = "minari:"
 
-# Ours in Minari's metadata: an environment that Minari's own entry has no words for.
+# Our key in Minari's metadata, for environments that Minari's own entry cannot express.
 ENV_KEY = "reweigh_env"
 
-# Minari gives up on an absent network after 25 seconds; this asks first.
+# Without a network Minari gives up only after 25 seconds, so check first.
 _PATIENCE_S = 8.0
 
 
 def is_minari(spec: str) -> bool:
-    """Whether a dataset is asked for by Minari's ID."""
+    """Whether a dataset is named by a Minari ID."""
     return spec.startswith(MINARI)
 
 
 def minari_rows(name: str) -> Rows:
-    """The rows of a dataset with the next observation of each, decoded once and then mapped from the cache.
+    """The rows of a dataset, with next observations, decoded once and then memory-mapped from the cache.
 
     Args:
         name: Minari's ID, for example `D4RL/door/human-v2`.
 
     Raises:
-        DatasetError: the dataset cannot be had or read, or is none of boxes.
+        DatasetError: the dataset cannot be obtained or read, or its spaces are not boxes.
     """
     spec = MINARI + name
     folder = fetch_minari(name) / "data"
@@ -85,7 +85,7 @@ def minari_rows(name: str) -> Rows:
 
 
 def is_here(name: str) -> bool:
-    """Whether a dataset has been brought whole.
+    """Whether a dataset is here and complete.
 
     Args:
         name: Minari's ID.
@@ -94,18 +94,18 @@ def is_here(name: str) -> bool:
 
 
 def _begun(name: str) -> Path:
-    """There as long as a download is under way, or was killed: what is there then is a part."""
+    """Exists while a download is running or was killed: the dataset is then partial."""
     return cache_folder() / "minari" / f"{name.replace('/', '-')}.begun"
 
 
 def fetch_minari(name: str) -> Path:
-    """The folder of a dataset, brought from Minari's server where it is not here yet.
+    """The folder of a dataset, downloaded from Minari's server if it is not here yet.
 
     Args:
         name: Minari's ID.
 
     Raises:
-        DatasetError: it is no ID, Minari is not installed, or the dataset cannot be had.
+        DatasetError: the ID is invalid, Minari is not installed, or the dataset cannot be obtained.
     """
     folder = minari_folder(name)
     if is_here(name):
@@ -119,7 +119,7 @@ def fetch_minari(name: str) -> Path:
             if os.path.exists(begun):
                 shutil.rmtree(folder / "data", ignore_errors=True)
                 begun.unlink()
-            if not os.path.isdir(folder / "data"):  # else another process brought it while we waited
+            if not os.path.isdir(folder / "data"):  # else another process downloaded it while we waited
                 begun.touch()
                 try:
                     _download(name, folder)
@@ -135,12 +135,12 @@ def fetch_minari(name: str) -> Path:
 def _download(name: str, folder: Path) -> None:
     library = _library()
     try:
-        # What Minari prints of its progress is no result of ours.
+        # Minari's progress output is not part of our results.
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             library.download_dataset(name)
     except BaseException as error:
-        shutil.rmtree(folder / "data", ignore_errors=True)  # a part would be taken for the whole
+        shutil.rmtree(folder / "data", ignore_errors=True)  # a part would pass for the whole
         if not isinstance(error, Exception):
             raise
         raise DatasetError(
@@ -156,7 +156,7 @@ def minari_folder(name: str) -> Path:
         name: Minari's ID.
 
     Raises:
-        DatasetError: it is no ID, or Minari is not installed.
+        DatasetError: the ID is invalid, or Minari is not installed.
     """
     if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
         raise DatasetError(
@@ -164,7 +164,7 @@ def minari_folder(name: str) -> Path:
             "shows those that are here."
         )
     _library()
-    # As Minari finds it, without making the folder of all datasets on the way.
+    # Minari's own rule, without its side effect of creating the root folder.
     root = os.environ.get("MINARI_DATASETS_PATH")
     return (Path(root) if root is not None else Path.home() / ".minari" / "datasets") / name
 
@@ -181,7 +181,7 @@ def _library() -> Any:
 
 
 def _check_reachable(name: str, folder: Path) -> None:
-    """Ask the server whether it is there, in bounded time."""
+    """Check in bounded time that the server answers."""
     remote = os.environ.get("MINARI_REMOTE", "hf://farama-minari")
     hosts = {
         "hf": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
@@ -198,11 +198,11 @@ def _check_reachable(name: str, folder: Path) -> None:
             urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
             trouble.clear()
         except urllib.error.HTTPError:
-            trouble.clear()  # it refuses this question, but it is there
+            trouble.clear()  # it rejects this request, but it is up
         except Exception as error:
             trouble[:] = [first_line(error)]
 
-    # A thread, because looking up a host's name heeds no time limit.
+    # A thread, because host name lookup ignores timeouts.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE_S)
@@ -215,7 +215,7 @@ def _check_reachable(name: str, folder: Path) -> None:
 
 
 def _decode(dataset: Any, spec: str) -> Rows:
-    """One row a step; episodes hold one observation more than steps, which is the last one's next."""
+    """One row per step; an episode holds one more observation than steps, the last step's next one."""
     columns: dict[str, list[np.ndarray]] = {}
     for number, episode in enumerate(dataset.iterate_episodes()):
         part = _episode(episode, f"episode {number} of {spec}")
@@ -258,7 +258,7 @@ def _episode(episode: Any, where: str) -> dict[str, np.ndarray]:
             f"{found} in {where}. Download or record it again."
         )
     if steps and not terminal[-1]:
-        timeout[-1] = True  # a record that stops is cut, whether or not it says so
+        timeout[-1] = True  # a record that stops is cut, even if it does not say so
     return {
         "observations": observation[:-1],
         "actions": action,
@@ -270,7 +270,7 @@ def _episode(episode: Any, where: str) -> dict[str, np.ndarray]:
 
 
 def _environment(metadata: Mapping[str, Any]) -> str | None:
-    """The environment for evaluation, or else that of the record; None: it cannot be made from a text."""
+    """The evaluation environment, else that of the record; None: text cannot express it."""
     ours = metadata.get(ENV_KEY)
     if isinstance(ours, str):
         return ours
@@ -280,7 +280,7 @@ def _environment(metadata: Mapping[str, Any]) -> str | None:
         if not isinstance(found, dict) or not isinstance(found.get("id"), str):
             return None
         if found.get("additional_wrappers"):
-            return None  # they change what a policy sees or earns, and their settings need not be known
+            return None  # they change observations or rewards, and their settings may be unknown
         options = {k: v for k, v in (found.get("kwargs") or {}).items() if k != "render_mode"}
         if found.get("max_episode_steps") is not None:
             options["max_episode_steps"] = found["max_episode_steps"]

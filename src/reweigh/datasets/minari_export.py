@@ -18,13 +18,13 @@ from reweigh.transitions import Transitions
 
 
 def check_free(name: str) -> Path:
-    """The folder that a new dataset will be in.
+    """The folder for a new dataset.
 
     Args:
         name: Minari's ID.
 
     Raises:
-        DatasetError: it is no ID, Minari is not installed, or the folder is taken or cannot be written.
+        DatasetError: the ID is invalid, Minari is not installed, or the folder is taken or not writable.
     """
     folder = minari_folder(name)
     if os.path.exists(folder):
@@ -46,17 +46,17 @@ def check_free(name: str) -> Path:
 def write_minari(
     name: str, transitions: Transitions, rows: Rows, *, env_spec: str | None, description: str
 ) -> Path:
-    """Write exactly the transitions of a dataset, in order, actions in the units of the record.
+    """Write exactly the transitions of a dataset, in order, with actions in the record's units.
 
-    An episode ends in a truncation where its last transition is no terminal. The observation after a
-    terminal, which nothing reads, is the record's own where it has one, else the terminal's once more.
+    An episode ends in a truncation if its last transition is not a terminal. The observation after a
+    terminal, which nothing reads, is the record's own if it has one, else a repeat of the terminal's.
 
     Args:
-        name: Minari's ID; there must be no such dataset.
+        name: Minari's ID; must be unused.
         transitions: what to write.
         rows: the record that they were made from.
         env_spec: gymnasium's JSON of the environment, for Minari's own tools; None: there is none.
-        description: how the data came to be.
+        description: how the data were made.
 
     Returns:
         The dataset's folder.
@@ -117,7 +117,7 @@ def _write(
 def _box(low: np.ndarray, high: np.ndarray) -> Any:
     from minari.serialization import deserialize_space  # pyright: ignore[reportMissingImports]
 
-    # Minari's own words for gymnasium's space, which only the environments' modules import.
+    # Minari's description of a gymnasium space, because only the environments' modules import gymnasium.
     space = {
         "type": "Box",
         "dtype": "float32",

@@ -21,24 +21,24 @@ SHORTEST_SEGMENT, LONGEST_SEGMENT = 5, 499
 
 @dataclass(frozen=True)
 class MixRecipe:
-    """Settings of a mix; with the sources' digests they fix every byte of it."""
+    """Settings of a mix; with the sources' digests they determine every byte of it."""
 
     ratio: float
     """`P`, the good sources' share, in (0, 1)."""
     size: int
-    """`N`, rows at least, as the last episode is not cut; or episodes, as `unit` says."""
+    """`N`, in `unit`; at least 2. Rows may exceed it, because the last episode is not cut."""
     kind: Kind = "trajectories"
     """Whole episodes, or random segments of them."""
     replacement: bool = True
     """An episode may be drawn again."""
     seed: int = 0
     overshoot: bool = False
-    """Draw one episode more where the target is met exactly, as the authors' loop does."""
+    """Draw one more episode when the target is met exactly, as the authors' loop does."""
     unit: Unit = "transitions"
     """What shares and size are counted in: rows, or drawn episodes (or segments)."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "strictly between 0 and 1", "ratio")
         if not 2 <= self.size <= LARGEST_COUNT:
@@ -49,11 +49,11 @@ class MixRecipe:
 
 @dataclass(frozen=True)
 class Source:
-    """One of the datasets that a mix is made of."""
+    """One of a mix's datasets."""
 
     rows: Rows
     share: float
-    """Of the mix, in (0, 1); those of all sources add up to 1."""
+    """Of the mix, in (0, 1); all sources' shares add up to 1."""
     good: bool
     name: str = ""
 
@@ -70,15 +70,15 @@ class _Pieces:
 
 
 def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
-    """Draw episodes (or segments) of the good source until `P N` rows, then of the bad one until `N`.
+    """Draw episodes (or segments) from the good source up to `P N`, then from the bad one up to `N`.
 
     Args:
         good: rows of the good source.
         bad: rows of the bad one.
-        recipe: how.
+        recipe: the settings.
 
     Returns:
-        The rows, good first, with `source` 1 or 0, and what to record of how they were made.
+        The rows, good first, with `source` 1 or 0, and a record of how they were made.
 
     Raises:
         DatasetError: the sources do not fit together, or a draw without replacement runs out.
@@ -92,17 +92,17 @@ def mix(good: Rows, bad: Rows, recipe: MixRecipe) -> tuple[Rows, dict]:
 
 
 def mix_several(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, dict]:
-    """Draw each source's share of `N` in turn, good ones first; the last one fills what is left.
+    """Draw each source's share of `N` in turn, good ones first; the last one fills the rest.
 
     Args:
         sources: at least one good and one bad; names tell them apart in the record.
-        recipe: how; `ratio` is the good sources' share.
+        recipe: the settings; `ratio` is the good sources' share.
 
     Returns:
-        The rows, with `source` 1 or 0, and what to record of how they were made.
+        The rows, with `source` 1 or 0, and a record of how they were made.
 
     Raises:
-        ConfigError: shares that do not add up to 1, or leave a source without a row.
+        ConfigError: the shares do not add up to 1, or leave a source empty.
         DatasetError: the sources do not fit together, or a draw without replacement runs out.
     """
     sources = sorted(sources, key=lambda source: not source.good)
@@ -122,7 +122,7 @@ def mix_several(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, dic
 
 
 def check_shares(shares: Sequence[float]) -> None:
-    """Refuse shares that are none, or not of one whole.
+    """Reject shares that are not positive, or do not add up to 1.
 
     Args:
         shares: of all sources.
@@ -143,7 +143,7 @@ def _mixed(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, list[_Pi
     rng = np.random.default_rng(recipe.seed)
     drawn: list[_Pieces] = []
     for number, source in enumerate(sources, start=1):
-        # 0.07 * 100 shall be 7, not a little more
+        # so that 0.07 * 100 is 7, not a little more
         target = round(source.share * recipe.size, 6)
         if recipe.unit == "episodes":
             target = float(round(target))
@@ -155,7 +155,7 @@ def _mixed(sources: Sequence[Source], recipe: MixRecipe) -> tuple[Rows, list[_Pi
             )
         if number == len(sources):
             target = float(recipe.size - sum(pieces.count(recipe.unit) for pieces in drawn))
-            # Of two sources, the good one may fill it all: its ratio, which is recorded, then says so.
+            # Of two sources, the good one may fill everything; the recorded ratio shows it.
             if target <= 0 and len(sources) > 2:
                 raise ConfigError(
                     f"expected room for the {_label(source)} source, but whole episodes of the others fill "
@@ -213,7 +213,7 @@ def _check_widths(sources: Sequence[Source]) -> None:
 
 
 def _shared_bounds(sources: Sequence[Source]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The action bounds that all records say; None: none says any."""
+    """The action bounds on which all records agree; None: none has any."""
     said = [source for source in sources if source.rows.bounds is not None]
     for source in sources:
         if said and not _same_bounds(source.rows.bounds, said[0].rows.bounds):
@@ -236,7 +236,7 @@ def _shown_bounds(source: Source) -> str:
 
 
 def _shared_reference(sources: Sequence[Source]) -> tuple[float, float] | None:
-    """The reference returns that all records agree on, of one environment."""
+    """The reference returns on which all records agree, for one environment."""
     said = {(source.rows.env, source.rows.reference) for source in sources}
     return sources[0].rows.reference if len(said) == 1 else None
 
@@ -250,7 +250,7 @@ def _things(recipe: MixRecipe) -> str:
 
 
 def with_timeouts(rows: Rows, limit: int | None) -> Rows:
-    """Rows that say where time limits cut them.
+    """Rows with `timeouts`, computed from the episode limit if missing.
 
     Args:
         rows: as recorded.
@@ -297,7 +297,7 @@ def _draw(source: Source, target: float, recipe: MixRecipe, rng: np.random.Gener
 
 
 def _take(rows: Rows, pieces: _Pieces) -> Rows:
-    """Copy the stretches; a cut end, or the end of an unfinished record, becomes a timeout."""
+    """Copy the pieces; a cut end, or the end of an unfinished record, becomes a timeout."""
     assert rows.timeout is not None
     length = np.array(pieces.length, np.int64)
     end = np.cumsum(length)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-# A dimension that never changes stays finite.
+# Keeps constant dimensions finite.
 _FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """`(s - mean) / scale`, with statistics of `s` that serve `s'` too."""
+    """`(s - mean) / scale`, with statistics of `s` that also serve for `s'`."""
 
     mean: Float32[np.ndarray, " S"]
     scale: Float32[np.ndarray, " S"]
@@ -33,5 +33,5 @@ def fit_normalizer(observation: Float32[np.ndarray, "N S"]) -> Normalizer:
 
 
 def identity_normalizer(size: int) -> Normalizer:
-    """Leave observations of `size` numbers as they are."""
+    """Leave observations of `size` numbers unchanged."""
     return Normalizer(mean=np.zeros(size, np.float32), scale=np.ones(size, np.float32))

@@ -1,4 +1,4 @@
-"""Dictionary observations in one fixed order, for datasets and for the environments that policies meet."""
+"""Dictionary observations in one fixed order, for datasets and environments alike."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,9 +9,9 @@ GOAL_ORDER = ("achieved_goal", "observation", "desired_goal")
 
 
 def key_order(keys: Iterable[str]) -> list[str]:
-    """The order in which the parts of a dictionary observation stand in its flat form.
+    """The order of a dictionary observation's parts in its flat form.
 
-    Goal environments: where the agent is, what else it sees, where it should be. Others: by name.
+    Goal environments: achieved goal, observation, desired goal. Others: by name.
 
     Args:
         keys: of the dictionary.
@@ -21,13 +21,13 @@ def key_order(keys: Iterable[str]) -> list[str]:
 
 
 def flatten(observation: Any) -> np.ndarray:
-    """Join the parts of an observation, or of many, along the last axis; an array stays what it is.
+    """Join the parts of one or many observations along the last axis; an array stays unchanged.
 
     Args:
         observation: an array (..., S), or a dictionary of observations.
 
     Raises:
-        ValueError: a part is neither, or the parts have different numbers of rows.
+        ValueError: a part is neither, or the parts differ in their number of rows.
     """
     if isinstance(observation, Mapping):
         return np.concatenate([flatten(observation[key]) for key in key_order(observation)], axis=-1)

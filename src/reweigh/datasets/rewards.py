@@ -1,4 +1,4 @@
-"""Changes of the reward that training applies; weights never see them."""
+"""Reward transforms for training and value learning; weights from returns never see them."""
 
 from dataclasses import replace
 from typing import Literal
@@ -14,9 +14,9 @@ def transform_reward(transitions: Transitions, transform: RewardTransform) -> Tr
     """Replace `reward`, leaving `raw_reward` as recorded.
 
     `minus-one` is D4RL's convention for AntMaze, `r - 1`. `minus-ten` is OPER's for its bandit: values start
-    above every reward, so that no action is taken for bad before it is known. `return-range` is that of IQL
-    for locomotion, `r * 1000 / (max_k G_k - min_k G_k)`; `kept-return-range` the same with `G` over rows that
-    are transitions alone, as its authors' code sums it.
+    above every reward, so that no action is judged bad before it is known. `return-range` is IQL's for
+    locomotion, `r * 1000 / (max_k G_k - min_k G_k)`; `kept-return-range` sums `G` only over rows that are
+    transitions, as its authors' code does.
 
     Args:
         transitions: the dataset.
@@ -31,7 +31,7 @@ def transform_reward(transitions: Transitions, transform: RewardTransform) -> Tr
         episodes = transitions.episodes
         returns = episodes.whole_return if transform == "return-range" else episodes.kept_return
         span = returns.max() - returns.min()
-        # A dataset of equal returns has no range to scale by.
+        # Equal returns have no range to scale by.
         scale = 1000.0 / span if span > 0 else 1.0
         return replace(transitions, reward=(raw * scale).astype(np.float32))
     return replace(transitions, reward=raw)

@@ -25,14 +25,14 @@ class Rows:
     reward: Float32[np.ndarray, " M"]
     terminal: Bool[np.ndarray, " M"]
     timeout: Bool[np.ndarray, " M"] | None = None
-    """None: the record does not say where time limits cut it."""
+    """None: not recorded."""
     next_observation: Float32[np.ndarray, "M S"] | None = None
     source: Int8[np.ndarray, " M"] | None = None
     env: str | None = None
     bounds: tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]] | None = None
-    """Lowest and highest action, where the record says them."""
+    """Lowest and highest action, if recorded."""
     reference: tuple[float, float] | None = None
-    """Random and expert return in `env`, where the record says them."""
+    """Random and expert return in `env`, if recorded."""
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -42,13 +42,13 @@ class Rows:
 def checked_rows(
     arrays: dict[str, np.ndarray], *, where: str, env: str | None = None, attributes: dict | None = None
 ) -> Rows:
-    """Turn decoded arrays with D4RL's names into `Rows`, or say in one line what is wrong with them.
+    """Turn decoded arrays with D4RL's names into `Rows`, or raise a one-line error.
 
     Args:
         arrays: D4RL's names -> arrays; `timeouts`, `next_observations` and `source` are optional.
         where: the file's name, for messages.
-        env: gymnasium ID, when the file names one.
-        attributes: whatever else the file says of itself.
+        env: gymnasium ID, if the file names one.
+        attributes: the file's other attributes.
 
     Raises:
         DatasetError: a key is missing, a shape, length or type is wrong, or a number is not finite.
@@ -104,20 +104,20 @@ def bounded_actions(
     high: np.ndarray | None = None,
     clip: bool = False,
 ) -> tuple[Rows, tuple[Float32[np.ndarray, " A"], Float32[np.ndarray, " A"]], int]:
-    """Scale actions from `[low, high]` to [-1, 1]; refuse those outside unless `clip`.
+    """Scale actions from `[low, high]` to [-1, 1]; reject those outside unless `clip`.
 
     Args:
         rows: as recorded.
         where: the file's name, for messages.
         low: lower bound of each action dimension, (A,); None: -1.
         high: upper bound, (A,); None: 1.
-        clip: accept actions outside, at the bound.
+        clip: clip actions outside, instead of raising.
 
     Returns:
         The rows, the bounds that -1 and 1 stand for, and how many rows were clipped.
 
     Raises:
-        DatasetError: actions lie outside and `clip` is false.
+        DatasetError: actions lie outside and `clip` is false, or the bounds are unusable.
     """
     action = rows.action
     if low is not None and high is not None:

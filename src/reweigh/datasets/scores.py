@@ -11,21 +11,21 @@ from jaxtyping import Float
 
 from reweigh.datasets.environment_names import split_environment
 
-# Before the name of one of D4RL's datasets, where a dataset is asked for, or the environment of one.
+# Precedes the name of one of D4RL's datasets, as a dataset or as its environment.
 PREFIX = "d4rl:"
-# The same for imbalanced datasets that are mixed of two of them.
+# The same for imbalanced mixes of two of them.
 SUITE_PREFIX = "suite:"
 
-# Families whose environment of today is D4RL's own: same observations, reward and limit.
+# Families whose current environment equals D4RL's: same observations, reward and limit.
 _SAME = ("hopper", "halfcheetah", "walker2d")
-# Families whose references also fit returns in today's environment under its own name. The others' differ in
-# what is rewarded or in the limit (docs/environments.md).
+# Families whose references also fit returns in the current environment. The others differ in reward or limit
+# (docs/environments.md).
 _SCORED_ALIKE = (*_SAME, "ant", "door", "hammer", "relocate")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What D4RL says of one of its datasets."""
+    """D4RL's facts about one of its datasets."""
 
     name: str
     file: str
@@ -36,7 +36,7 @@ class Entry:
     """Mean return of an expert: normalized score 100."""
     max_episode_steps: int
     evaluate_in: str | None
-    """Today's gymnasium environment that comes closest; None: there is none."""
+    """The closest current gymnasium environment; None: there is none."""
 
     @property
     def family(self) -> str:
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def env(self) -> str | None:
-        """What policies are tried in: `evaluate_in` where it is the same, else what is made like D4RL's."""
+        """What policies are scored in: `evaluate_in` if it equals D4RL's, else one made like D4RL's."""
         if self.evaluate_in is None or self.family in _SAME:
             return self.evaluate_in
         return PREFIX + self.name
@@ -73,24 +73,24 @@ def _family(env: str) -> str:
 
 
 def gymnasium_id(env: str) -> str:
-    """The gymnasium ID behind an environment's text; of `d4rl:NAME` that of today's environment.
+    """The gymnasium ID in an environment's text; for `d4rl:NAME`, the current environment's.
 
     Args:
         env: gymnasium ID, one with options, or `d4rl:NAME`.
 
     Raises:
-        ConfigError: what follows the ID is no JSON object.
+        ConfigError: what follows the ID is not a JSON object.
     """
     entry = catalog().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
     return (entry.evaluate_in or env) if entry else split_environment(env)[0]
 
 
 def reference_of_env(env: str) -> tuple[float, float] | None:
-    """Random and expert return of an environment, `None` when D4RL has none or several.
+    """Random and expert return of an environment; None: D4RL has none or several.
 
     Args:
-        env: gymnasium ID; the version after `-v` does not matter, options other than D4RL's own limit do. Or
-            `d4rl:NAME`.
+        env: `d4rl:NAME`, or a gymnasium ID; its version after `-v` does not matter, options other than D4RL's
+            limit do.
     """
     if env.startswith(PREFIX):
         entry = catalog().get(env.removeprefix(PREFIX))
@@ -111,11 +111,11 @@ def reference_of_env(env: str) -> tuple[float, float] | None:
 
 
 def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
-    """Random and expert return that a dataset is scored by: those of its own name, else of its environment.
+    """Random and expert return that score a dataset: by its own name, else by its environment.
 
     Args:
         spec: `d4rl:NAME` or another.
-        env: environment that the dataset is taken for, if known.
+        env: the dataset's environment, if known.
     """
     entry = catalog().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
     if entry and env in (None, entry.evaluate_in, entry.env):
@@ -124,14 +124,14 @@ def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
 
 
 def limit_of(file_name: str, env: str | None) -> int | None:
-    """Episode limit of the D4RL dataset named as environment, else by a file's name, else by environment.
+    """Episode limit of the D4RL dataset that `env` names, else by a file's name, else by environment.
 
     Args:
         file_name: without folders (`hopper_medium-v2.hdf5`); or `d4rl:NAME`.
         env: gymnasium ID, with options or without, or `d4rl:NAME`, if known.
 
     Returns:
-        The limit, in steps; `None` where the names tell none, or several.
+        The limit, in steps; None: the names give none or several.
     """
     stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
     if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in catalog():
@@ -148,16 +148,16 @@ def limit_of(file_name: str, env: str | None) -> int | None:
     own = split_environment(env)[1].get("max_episode_steps") if env and not of_file else None
     if type(own) is int and own > 0:
         return own
-    # Datasets with different limits may share a file; then its name says nothing.
+    # Datasets with different limits may share a file name, which is then ambiguous.
     limits = {entry.max_episode_steps for entry in of_file or of_env}
     return limits.pop() if len(limits) == 1 else None
 
 
 def is_reference(found: Any) -> bool:
-    """Whether what a record holds is None, or a random and a higher expert return.
+    """Whether a recorded value is None, or a random and a higher expert return.
 
     Args:
-        found: JSON's types.
+        found: of JSON types.
     """
     if found is None:
         return True

@@ -1,4 +1,4 @@
-"""Imbalanced datasets by the names of the authors' scripts, of D4RL's (arXiv 2306.13085, 2310.04413)."""
+"""Imbalanced mixes of D4RL's datasets, named as in the papers' scripts (arXiv 2306.13085, 2310.04413)."""
 
 import difflib
 import itertools
@@ -23,7 +23,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Suite:
-    """What a name stands for."""
+    """A named mix."""
 
     name: str
     good: str
@@ -33,7 +33,7 @@ class Suite:
     """`P`, the good source's share of rows."""
     kind: Kind
     size: int | None
-    """`N`, rows; None: as many as the good source has."""
+    """`N`, rows; None: as many as the good source's."""
 
     def recipe(
         self, good: Rows, *, seed: int = 0, replacement: bool = True, overshoot: bool = False
@@ -41,10 +41,10 @@ class Suite:
         """The recipe for a good source.
 
         Args:
-            good: its rows, which say how many there shall be where the name does not.
+            good: its rows, which set the size if the name does not.
             seed: of drawing.
             replacement: an episode may be drawn again.
-            overshoot: draw one episode more where the target is met exactly, as the authors' loop does.
+            overshoot: draw one more episode when the target is met exactly, as the authors' loop does.
         """
         return MixRecipe(
             ratio=self.ratio,
@@ -57,7 +57,7 @@ class Suite:
 
 
 def suite_names() -> list[str]:
-    """The 96 names of the authors' scripts; `suite_of` knows those of other ratios and sizes too."""
+    """The 96 names of the authors' scripts; `suite_of` also accepts other ratios and sizes."""
     ratios = [ratio for ratio in _RATIOS if ratio != "0.25"]
     forms = ("{}-random-{}-{}-v2", "{}-random-{}-partial-{}-v2", "{}-random-{}-{}-50000-v2")
     return [
@@ -67,7 +67,7 @@ def suite_names() -> list[str]:
 
 
 def set_names() -> dict[str, list[str]]:
-    """The datasets of the AW and DW papers' scripts by what they have in common."""
+    """The datasets of the AW and DW papers' scripts, in named sets."""
     suites = [SUITE_PREFIX + name for name in suite_names()]
     third = len(suites) // 3
     qualities = ("random", "medium-expert", "medium-replay", "full-replay", "medium", "expert")
@@ -88,7 +88,7 @@ def set_names() -> dict[str, list[str]]:
 
 
 def suite_of(name: str) -> Suite:
-    """What a name stands for.
+    """The mix that a name stands for.
 
     Args:
         name: `{env}-random-{medium|expert}-{P}-v2` (whole episodes, as many rows as the good source has),
@@ -121,12 +121,12 @@ def suite_of(name: str) -> Suite:
 
 
 def is_suite(spec: str) -> bool:
-    """Whether a dataset is asked for by the name of an imbalanced one."""
+    """Whether a dataset is named as an imbalanced one."""
     return spec.startswith(SUITE_PREFIX)
 
 
 def d4rl_names(spec: str) -> list[str]:
-    """The names of D4RL's datasets that a dataset is made of; none for a file.
+    """The D4RL datasets that a dataset is made of; none for a file.
 
     Args:
         spec: of a dataset.
@@ -148,7 +148,7 @@ def suite_rows(name: str) -> Rows:
 
     Raises:
         ConfigError: there is no such name.
-        DatasetError: a source cannot be had, read or trusted.
+        DatasetError: a source cannot be obtained, read or trusted.
     """
     suite = suite_of(name)
     good, bad = (

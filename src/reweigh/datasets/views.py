@@ -16,14 +16,14 @@ from reweigh.transitions import Transitions
 
 @dataclass(frozen=True)
 class TargetView:
-    """What a target is made of, for every transition."""
+    """The columns of a target, for every transition."""
 
     reward: Float64[np.ndarray, " N"]
-    """Discounted sum of the rewards on the way."""
+    """Discounted sum of rewards."""
     discount: Float64[np.ndarray, " N"]
-    """What multiplies the value at the end of the way: 0 where there is nothing to come."""
+    """Factor of the value of the state reached; 0 where nothing follows."""
     last: Int64[np.ndarray, " N"]
-    """The transition whose next observation is the end of the way."""
+    """The transition whose next observation is the state reached."""
 
 
 def episode_end(transitions: Transitions) -> Bool[np.ndarray, " N"]:
@@ -49,16 +49,15 @@ def n_step_view(
 
     .. math:: y_t = \sum_{j<k} γ^j r_{t+j} + γ^k (1 - D) V(s_{t+k}), \quad k = \min(n, \text{rows left})
 
-    A way ends with its episode. `D = 1` where it ends in a terminal; at a timeout, and where the record
-    stops, the value of the state reached is known and used.
+    Sums stop at their episode's end. `D = 1` at a terminal; at a timeout, and where the record stops, the
+    value of the state reached is used.
 
     Args:
-        transitions: the dataset, with the reward that the target shall hold.
+        transitions: the dataset, with the target's reward.
         n: steps, at least 1.
         discount: `γ` in [0, 1].
-        timeouts_end: for `n > 1`, `D = 1` wherever a way meets its episode's end, as in OPER's code.
-        constant_power: `γ^n` also where fewer rewards are left, as in OPER's code; it matters only where
-            such a way is not ended.
+        timeouts_end: for `n > 1`, `D = 1` wherever a sum reaches its episode's end, as in OPER's code.
+        constant_power: `γ^n` even where fewer rewards are left, as in OPER's code; matters only if `D = 0`.
 
     Raises:
         ConfigError: `n` is below 1.
@@ -83,12 +82,12 @@ def n_step_view(
 
 
 def monte_carlo_view(transitions: Transitions, discount: float) -> TargetView:
-    r"""The discounted rest of the episode, without a value at its end.
+    r"""The discounted rest of the episode's rewards, without a value at its end.
 
     .. math:: y_t = \sum_{j \ge 0} γ^j r_{t+j}
 
     Args:
-        transitions: the dataset, with the reward that the target shall hold.
+        transitions: the dataset, with the target's reward.
         discount: `γ` in [0, 1].
     """
     rest = return_to_go(transitions.reward, episode_end(transitions), discount)
@@ -102,7 +101,7 @@ def generalized_advantage(
     discount: float,
     trace_decay: float,
 ) -> Float64[np.ndarray, " N"]:
-    r"""GAE: temporal differences summed with weights that fade.
+    r"""GAE: temporal differences, summed with decaying weights.
 
     .. math:: A_t = δ_t + γ λ (1 - e_t) A_{t+1}
 
@@ -118,7 +117,7 @@ def generalized_advantage(
 
 
 def next_observation_of(transitions: Transitions, view: TargetView) -> Float32[np.ndarray, "N S"]:
-    """The state at the end of each way; the state itself after a terminal, whose next one is no state.
+    """The state that each target reaches; the transition's own state where `view.discount` is 0.
 
     Args:
         transitions: the dataset.

@@ -1,4 +1,4 @@
-"""Datasets of several qualities in one's own environment: TD3 trained online, its record and its policies.
+"""Datasets of several qualities in any environment: TD3 trained online, its record and its policies.
 
-Online training is here for the sake of these files alone.
+Online training serves only to make these files.
 """

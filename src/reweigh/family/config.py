@@ -1,4 +1,4 @@
-"""Everything that fixes a family of datasets, frozen."""
+"""Everything that determines a family of datasets, frozen."""
 
 from dataclasses import dataclass, field
 
@@ -8,34 +8,34 @@ from reweigh.collection import MOST_NOISE
 from reweigh.config import to_dict
 from reweigh.system.digests import settings_digest
 
-# Settings that change which files are made of a training, not the training.
+# Settings that change the files made from a training, not the training itself.
 _AFTERWARDS = ("num_steps", "checkpoint_interval", "rollout_steps", "rollout_noise", "medium_share")
 
 
 @dataclass(frozen=True)
 class FamilyConfig:
-    """A training and what is made of it; start, noise and batches as in the code of TD3's authors."""
+    """A training and its datasets; start, noise and batches as in the code of TD3's authors."""
 
     env: str
-    """gymnasium ID; `module:ID` imports a module of one's own first."""
+    """gymnasium ID; `module:ID` imports your module first."""
     num_steps: int
     """Environment steps of the training, a multiple of `eval_interval`."""
     seed: int = 0
     """Of networks, actions, episodes and draws."""
     td3: TD3Config = field(default_factory=TD3Config)
-    """What learns."""
+    """The learner."""
     batch_size: int = 256
-    """Rows an update."""
+    """Rows per update."""
     discount: float = 0.99
-    """`γ` in [0, 1]. A time limit is bootstrapped through; a terminal is not."""
+    """`γ` in [0, 1]. Values are bootstrapped through time limits, not terminals."""
     start_steps: int = 25_000
     """Steps with uniform actions, before the first update."""
     exploration_noise: float = 0.1
-    """Standard deviation of the noise on actions while training, where their range is [-1, 1]."""
+    """Standard deviation of the noise on actions while training, for a range of [-1, 1]."""
     steps_at_once: int = 50
-    """Steps with one policy, then as many updates; even. The authors' code alternates after each."""
+    """Steps with one policy, then as many updates; even. The authors' code alternates after each step."""
     eval_interval: int = 5000
-    """Steps from one evaluation, and so from one candidate for `medium` and `expert`, to the next."""
+    """Steps between evaluations, each of which is a candidate for `medium` and `expert`."""
     eval_episodes: int = 10
     """Of each evaluation."""
     checkpoint_interval: int = 25_000
@@ -43,12 +43,12 @@ class FamilyConfig:
     rollout_steps: int = 100_000
     """Rows of `random`, `medium` and `expert`."""
     rollout_noise: float = 0.1
-    """Standard deviation of the noise on actions of `medium` and `expert`, where their range is [-1, 1]."""
+    """Standard deviation of the noise on actions of `medium` and `expert`, for a range of [-1, 1]."""
     medium_share: float = 1 / 3
-    """`medium` is the first policy to come so far from random to expert in its evaluation, in (0, 1]."""
+    """`medium` is the first policy to reach this share, in (0, 1], of the way from random to expert."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         for name in (
             "num_steps",
             "batch_size",
@@ -83,7 +83,7 @@ class FamilyConfig:
 
 
 def identity(config: FamilyConfig) -> str:
-    """What makes two trainings the same, as far as the shorter of them goes.
+    """A digest that two trainings share if they agree as far as the shorter one goes.
 
     Args:
         config: the family.

@@ -1,4 +1,4 @@
-"""A family from the first step to the last file.
+"""Make a family, from the first step to the last file.
 
 DIR/{random, medium-replay, medium, expert, full-replay}.hdf5, DIR/{medium, expert}.npz, DIR/family.json, and
 DIR/training: the checkpoint, the evaluations and the policy of each.
@@ -36,7 +36,7 @@ DATASETS = (RANDOM, "medium-replay", "medium", "expert", "full-replay")
 
 @dataclass(frozen=True)
 class FamilyJob:
-    """The making of a family, for another process."""
+    """A family to be made, for another process."""
 
     config: FamilyConfig
     out: Path
@@ -44,29 +44,29 @@ class FamilyJob:
 
     @property
     def label(self) -> str:
-        """What a progress bar calls it."""
+        """Name in a progress bar."""
         return self.config.env
 
     @property
     def num_updates(self) -> int:
-        """Environment steps: an update each, after the first ones."""
+        """Environment steps: one update each, after the first ones."""
         return self.config.num_steps
 
     def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
-        """Train what is left to train, then write the files."""
+        """Finish training, then write the files."""
         make_family(self.config, self.out, history=self.history, report=report, should_stop=should_stop)
 
 
 def claim_family(config: FamilyConfig, out: Path) -> None:
-    """Make a folder this family's own, once it is known that the environment and the machine will do.
+    """Claim a folder for this family, after checking environment and memory.
 
     Args:
         config: the family.
         out: its folder.
 
     Raises:
-        ConfigError: the environment is none, or its spaces do not fit.
-        RunError: another family lives there, it cannot be written, or memory is short.
+        ConfigError: the environment is invalid, or its spaces are unsupported.
+        RunError: the folder holds another family or cannot be written, or memory is short.
     """
     environment = make_environment(config.env)
     try:
@@ -87,7 +87,7 @@ def claim_family(config: FamilyConfig, out: Path) -> None:
 
 
 def finished_family(config: FamilyConfig, out: Path) -> dict[str, Any] | None:
-    """What `family.json` says, if it is of just these settings and every dataset is there.
+    """The content of `family.json`, if it has exactly these settings and every dataset exists.
 
     Args:
         config: the family.
@@ -109,20 +109,20 @@ def make_family(
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train, going on where an earlier call stopped, then choose the policies and write the datasets.
+    """Train, resuming where an earlier call stopped, then choose the policies and write the datasets.
 
-    Equal settings give equal files where the simulator is deterministic, however often it was stopped.
+    Equal settings give equal files if the simulator is deterministic, even after interruptions.
 
     Args:
         config: the family.
         out: its folder.
         history: the command that makes it, for the files' attributes.
         report: called about once a second.
-        should_stop: asked every few steps; true saves the state and raises `Interrupted`.
+        should_stop: called every few steps; true saves the state and raises `Interrupted`.
 
     Raises:
         ReweighError: the environment or the folder cannot be used, or training has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     claim_family(config, out)
     folder = _training_folder(out).seed(config.seed)
@@ -138,7 +138,7 @@ def make_family(
 def choose(
     mean_return: Float64[np.ndarray, " V"], random_return: float, medium_share: float
 ) -> tuple[int, int]:
-    """Which evaluations are the expert's and the medium policy's: the best, and the first far enough.
+    """Choose the evaluations of the expert and medium policies: the best, and the first good enough.
 
     .. math:: G_{medium} ≥ G_{random} + share (G_{expert} - G_{random})
 
@@ -158,14 +158,14 @@ def choose(
             f"of {len(mean_return)} evaluations has {best:.6g}. The same command with more --num-steps goes "
             "on."
         )
-    # Differences on both sides, so that rounding cannot leave out the expert itself.
+    # Differences on both sides, so that rounding cannot exclude the expert itself.
     far_enough = mean_return - random_return >= medium_share * (best - random_return)
     return expert, int(far_enough.argmax())
 
 
 @dataclass
 class _Writer:
-    """The files, each whole or not at all; family.json comes last and says that the others are there."""
+    """Writes the files, each whole or not at all; family.json comes last, when all others exist."""
 
     config: FamilyConfig
     out: Path
@@ -192,7 +192,7 @@ class _Writer:
 
     def _roll_out(self, name: str, policy: str | Path, noise: float) -> tuple[Rows, dict[str, Any]]:
         config = self.config
-        # Rollouts begin in other states than the training's episodes and than each other's.
+        # Rollouts start in states other than the training's and each other's.
         seed = int(generator(f"family {config.seed} {name}").integers(0, 2**31 - 1))
         return collect(config.env, policy, config.rollout_steps, seed, action_noise=noise)
 

@@ -1,7 +1,7 @@
 """TD3 in an environment, every step recorded, resumable.
 
-Steps are taken with NumPy and updates made in JAX, `steps_at_once` of each by turns. Update `t` uses
-`fold_in(key, t)`, and each turn draws its actions and rows from a generator of its own: resuming is exact.
+NumPy steps and JAX updates alternate, `steps_at_once` of each. Update `t` uses `fold_in(key, t)`, and each
+round draws its actions and rows from its own generator, so resuming is exact.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _REPORT_S = 1.0
 
 
 def policy_path(folder: SeedFolder, step: int) -> Path:
-    """Where the policy that was evaluated at a step is kept.
+    """The file of the policy that was evaluated at a step.
 
     Args:
         folder: of the training.
@@ -45,7 +45,7 @@ def policy_path(folder: SeedFolder, step: int) -> Path:
 
 
 class Training:
-    """One training, from wherever its folder stands."""
+    """One training, resumed from its folder."""
 
     def __init__(self, config: FamilyConfig, folder: SeedFolder, held: contextlib.ExitStack):
         """`held` closes the environments."""
@@ -65,12 +65,12 @@ class Training:
 
         Args:
             report: called about once a second.
-            should_stop: asked every few steps; true saves the state and raises `Interrupted`.
+            should_stop: called every few steps; true saves the state and raises `Interrupted`.
 
         Raises:
             RunError: the folder is damaged, or training has diverged.
-            DatasetError: the environment gave numbers that are not finite.
-            Interrupted: `should_stop` said so.
+            DatasetError: the environment returned non-finite numbers.
+            Interrupted: `should_stop` returned true.
         """
         config, trainer, recorder = self.config, self._trainer(), self.recorder
         init_key, key = run_keys([config.seed], vmapped=False)
@@ -105,7 +105,7 @@ class Training:
         return make_trainer(stage, self.shapes, config.batch_size, jnp.int32(0), data)
 
     def _act(self, state: TrainState, rng: np.random.Generator) -> None:
-        """Take and record steps with the policy as it is."""
+        """Take and record steps with the current policy."""
         config, begin = self.config, self.recorder.count
         actor = None if begin < config.start_steps else self._policy(state)
         noise = config.exploration_noise
@@ -119,7 +119,7 @@ class Training:
                 )
 
     def _draw(self, rng: np.random.Generator) -> Batch:
-        """The minibatches of the next updates, uniform over all that is recorded, one after the other."""
+        """The minibatches of the next updates, end to end, uniform over all recorded rows."""
         config = self.config
         index = rng.integers(0, self.recorder.count, config.steps_at_once * config.batch_size)
         observation, action, reward, terminal, _, following = (
@@ -133,7 +133,7 @@ class Training:
             reward=jnp.asarray(reward),
             discount=discount,
             next_observation=jnp.asarray(following),
-            next_action=action,  # TD3 looks at none
+            next_action=action,  # unused by TD3
         )
 
     def _policy(self, state: TrainState, **meta: Any) -> Policy:
@@ -144,7 +144,7 @@ class Training:
         return Policy(in_numpy(network.layers), normalizer, self.low, self.high, meta)
 
     def _evaluate(self, state: TrainState, sums: MetricSums, returns: Returns) -> Returns:
-        """Try the policy greedily and keep it, whatever it is worth."""
+        """Evaluate the policy greedily and keep it, even if it is worse."""
         count, config = self.recorder.count, self.config
         metrics = averages(sums)
         refuse_divergence(metrics, f"seed {config.seed} before step {count}")
@@ -198,7 +198,7 @@ class _Clock:
 
 
 def _in_turn(batch_size: int) -> Rebalance:
-    """Minibatches drawn before: the data hold one after the other, the tables the first one's update."""
+    """Minibatches drawn before: the data hold them end to end, the tables the first one's update."""
     static = resample(batch_size)
 
     def draw(key: PRNGKeyArray, tables: Tables, data: Batch, update: Array) -> Minibatch:

@@ -41,11 +41,11 @@ ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
 
 
 def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataConfig:
-    """The dataset of the flags, or another one, and how they say to read it.
+    """The dataset of the flags, or another one, with the flags' way of reading it.
 
     Args:
         arguments: parsed flags of a command that reads data.
-        spec: of another one.
+        spec: another dataset; None: the flags' own.
     """
     return DataConfig(
         spec=spec or arguments.data,
@@ -63,20 +63,20 @@ def run_config(arguments: argparse.Namespace) -> "RunConfig":
         arguments: parsed flags of `train`.
 
     Raises:
-        ReweighError: they contradict one another, or the data cannot be read.
+        ReweighError: the flags contradict one another, or the data cannot be read.
     """
     return described_run(arguments, arguments.env or load_record(arguments.data).rows.env)
 
 
 def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig":
-    """The run that the flags of `train` describe, whether or not its data is there.
+    """The run that the flags of `train` describe, whether or not its data exist.
 
     Args:
-        arguments: of `train`.
-        env: that the data is of; None: unknown.
+        arguments: parsed flags of `train`.
+        env: the data's environment; None: unknown.
 
     Raises:
-        ReweighError: they contradict one another.
+        ReweighError: the flags contradict one another.
     """
     from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig, parts_of
     from reweigh.options.dotted_settings import replace_fields
@@ -109,7 +109,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
             config = with_published_terms(config, domain)
     if arguments.paper:
         config = for_paper(config, arguments.paper, env)
-    # What was typed stands above every preset.
+    # What was typed overrides every preset.
     config = replace(
         config,
         num_updates=_given(arguments.num_updates, config.num_updates),
@@ -128,7 +128,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
-    """The domain whose settings are taken: the named one, else that of a `d4rl:` dataset or environment.
+    """The domain whose settings apply: the named one, else that of a `d4rl:` dataset or environment.
 
     Args:
         arguments: parsed flags of `train`.
@@ -139,13 +139,13 @@ def train_domain(arguments: argparse.Namespace) -> str | None:
 
 
 def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | OperAFile, Scaling]:
-    """The method of `weigh` and its scaling, refusing flags that belong to another one.
+    """The method of `weigh` and its scaling; rejects flags of other methods.
 
     Args:
         arguments: parsed flags of `weigh`.
 
     Raises:
-        ConfigError: a flag has no meaning for the method, or a value none at all.
+        ConfigError: a flag does not apply to the method, or a value is invalid.
     """
     kind = ALL_METHODS[arguments.method]
     own = {f.name for f in fields(kind)}
@@ -189,7 +189,7 @@ def weigh_method(arguments: argparse.Namespace) -> tuple[ReturnMethod | OperA | 
 def _oper_a(
     arguments: argparse.Namespace, method: Any, given: dict[str, Any], scaling: dict[str, Any]
 ) -> tuple[OperA | OperAFile, Scaling]:
-    """OPER-A always stretches linearly; another transform takes its place."""
+    """OPER-A stretches linearly unless another transform replaces it."""
     assignments = [(name, str(value)) for name, value in given.items()]
     assignments += map(split_assignment, arguments.fields)
     if scaling["std"] is not None and scaling["target_ess"] is not None:
@@ -218,10 +218,10 @@ def parse_weights(text: str, default: Callable[[Any], Any] = lambda method: meth
 
     Args:
         text: as typed.
-        default: a method as this library sets it -> as it is before `key=value` changes it.
+        default: maps a method with this library's defaults to the one that `key=value` changes.
 
     Raises:
-        ConfigError: it is none of these, or a setting has no meaning.
+        ConfigError: it is none of these, or a setting is invalid.
     """
     from reweigh.config import WeightsPath
 
@@ -282,7 +282,7 @@ def refuse_other_solver(learning: ValueLearning, paths: Iterable[str]) -> None:
 
 
 def _mixture(text: str, default: Callable[[Any], Any]) -> Any:
-    """`0.5*aw+0.3*rw+0.2*uniform` as mixtures of two: the first, and the rest among themselves."""
+    """`0.5*aw+0.3*rw+0.2*uniform` as nested mixtures of two: the first, and the rest."""
     from reweigh.config import Mixture
 
     parts = [part.partition("*") for part in re.split(r"\+(?=[^+*]*\*)", text)]
@@ -344,7 +344,7 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
 
 
 def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
-    """What `--sampler` says, which is everything."""
+    """The rebalancing that `--sampler` describes in full."""
     from reweigh.config import map_weights
     from reweigh.options.sampler_strings import parse_sampler
 
@@ -359,11 +359,11 @@ def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
 
 
 def default_out(arguments: argparse.Namespace, config: "RunConfig") -> str:
-    """The folder of a run whose flags name none.
+    """The default folder of a run whose flags name none.
 
     Args:
         arguments: parsed flags of `train`.
-        config: that they describe.
+        config: the run that they describe.
     """
     from reweigh.options.presets import weights_of_paper
     from reweigh.runs import folder_name

@@ -1,4 +1,4 @@
-"""Settings as text: fields of a config, named by dotted paths, with values as typed."""
+"""Settings as text: fields of a config, named by dotted paths, with typed-in values."""
 
 import dataclasses
 import difflib
@@ -11,15 +11,15 @@ from reweigh.errors import ConfigError
 
 
 def replace_fields(config: Any, assignments: Iterable[tuple[str, str]]) -> Any:
-    """A config with some fields changed, all at once, because fields bound one another.
+    """A config with some fields changed, all at once, because fields constrain one another.
 
     Args:
         config: a frozen dataclass.
-        assignments: dotted paths, for example `algorithm.alpha`, and values as typed; of a path that is named
-            twice the last value counts.
+        assignments: dotted paths, for example `algorithm.alpha`, and values as typed; the last value of a
+            repeated path counts.
 
     Raises:
-        ConfigError: there is no such field, the text is no value of it, or the values do not go together.
+        ConfigError: there is no such field, the text is not a value of it, or the values contradict.
     """
     kinds = typing.get_type_hints(type(config))
     changed: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def _unknown(config: Any, path: str) -> ConfigError:
 
 
 def _field_paths(config: Any) -> Iterator[str]:
-    """Every field of a config and of those inside it, dotted."""
+    """Every field of a config and of its nested configs, dotted."""
     for f in dataclasses.fields(config):
         inner = getattr(config, f.name)
         if dataclasses.is_dataclass(inner):
@@ -59,15 +59,15 @@ def _field_paths(config: Any) -> Iterator[str]:
 
 
 def parse_value(text: str, kind: Any, path: str) -> Any:
-    """Read a typed value.
+    """Parse a value as typed.
 
     Args:
         text: as typed.
-        kind: the field's type: bool, int, float, str, a literal, a tuple of integers, or one of them or None.
+        kind: the field's type: bool, int, float, str, a literal, a tuple of integers, or None beside one.
         path: the field's name, for messages.
 
     Raises:
-        ConfigError: the text is no such value.
+        ConfigError: the text is not such a value.
     """
     options = typing.get_args(kind)
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

@@ -1,4 +1,4 @@
-"""Published settings by domain and by paper, as changes of a run's fields."""
+"""Published settings by domain and by paper, as changes to a run's fields."""
 
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import partial
@@ -22,17 +22,17 @@ from reweigh.errors import ConfigError
 from reweigh.priorities.defaults import PAPERS, published_defaults
 from reweigh.priorities.oper_a import FromAdvantages, OperA
 
-# Environments whose rewards the IQL code scales, by their names without a version.
+# Environments whose rewards the IQL code scales, without their versions.
 _LOCOMOTION = ("Hopper", "HalfCheetah", "Walker2d", "Ant")
 
 
 def with_defaults(config: RunConfig, env: str | None, domain: str | None = None) -> RunConfig:
-    """The run as `reweigh train` would set it: as the authors train that algorithm there.
+    """The run as `reweigh train` would set it up: as the authors train that algorithm there.
 
-    That is its length, how it prepares data, how it is evaluated, and the settings of weights and algorithm
-    that differ between domains; `RunConfig` alone leaves observations, actions and rewards as they are,
-    whatever the algorithm. Whatever is not at its default in `config` stays. A value that equals its default
-    is taken for one that was not set: to keep it, set it in the result with `dataclasses.replace`.
+    This sets its length, data preparation, evaluation, and the settings of weights and algorithm that differ
+    between domains; `RunConfig` alone leaves observations, actions and rewards unchanged for every algorithm.
+    Values in `config` that differ from their defaults are kept. A value that equals its default counts as
+    not set: to keep it, set it in the result with `dataclasses.replace`.
 
     Args:
         config: data, algorithm and weights.
@@ -58,7 +58,7 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
 
 
 def evaluation_of(domain: str | None) -> EvaluationConfig:
-    """How often policies are tried; AntMaze's returns are 0 or 1, so that ten of them say little.
+    """How often policies are evaluated; AntMaze's returns are 0 or 1, so ten of them say little.
 
     Args:
         domain: of D4RL, if known.
@@ -67,7 +67,7 @@ def evaluation_of(domain: str | None) -> EvaluationConfig:
 
 
 def _keeping(given: Any, wanted: Any) -> Any:
-    """`wanted`, but with the fields that `given` has at other values than their defaults."""
+    """`wanted`, but with the fields of `given` that are not at their defaults."""
     kept = {}
     for own in fields(given):
         value, other = getattr(given, own.name), getattr(wanted, own.name)
@@ -80,17 +80,17 @@ def _keeping(given: Any, wanted: Any) -> Any:
 
 
 def _published_iteration(algorithm: str, domain: str | None) -> int:
-    """Which stage of OPER-A's weights its authors train with."""
+    """The stage of OPER-A's weights that its authors train with."""
     if domain == "antmaze" and algorithm == IQLConfig.name:
         return 3
     return 5 if algorithm == TD3BCConfig.name else 4
 
 
 def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -> RunConfig:
-    """The run with its algorithm's lengths and ways of preparing data, as its authors train there.
+    """The run with its algorithm's published length and data preparation.
 
     Args:
-        config: data, algorithm and weights; what the authors set is replaced.
+        config: data, algorithm and weights; settings that the authors chose are replaced.
         env: gymnasium ID, if known.
         domain: of D4RL, if known.
     """
@@ -117,7 +117,7 @@ def algorithm_defaults(config: RunConfig, env: str | None, domain: str | None) -
 
 
 def for_domain(config: RunConfig, domain: str, env: str | None) -> RunConfig:
-    """D4RL's domains: rewards, IQL's and CQL's settings. Those of weights are in `published_defaults`.
+    """Rewards and IQL's and CQL's settings of a D4RL domain; `published_defaults` has those of weights.
 
     Args:
         config: a run with its algorithm's defaults.
@@ -151,7 +151,7 @@ def for_domain(config: RunConfig, domain: str, env: str | None) -> RunConfig:
 
 
 def with_published_terms(config: RunConfig, domain: str) -> RunConfig:
-    """With OPER-A's weights, the run with the terms and the way that its authors let them act in.
+    """For OPER-A's weights, the run with its authors' terms and way of rebalancing.
 
     They resample the policy's terms on MuJoCo and AntMaze (IQL there: reweight them), all terms elsewhere. A
     run that does not resample stays as it is.
@@ -174,7 +174,7 @@ def _has_advantages(config: RunConfig) -> bool:
 
 
 def weights_of_paper(paper: str | None) -> str:
-    """What a paper's preset means where nobody names weights: `aw`, `oper-r`; none under the ratios of DW.
+    """The weights of a paper's preset if none are named: `aw`, `oper-r`; uniform under DW's ratios.
 
     Args:
         paper: the preset's name; None: none was named.
@@ -183,7 +183,7 @@ def weights_of_paper(paper: str | None) -> str:
 
 
 def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
-    """What a paper's own code computes where it differs from this library; of weights `as_paper` says it.
+    """The run as a paper's own code computes it; `as_paper` does the same for weights.
 
     Args:
         config: a run.
@@ -191,7 +191,7 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
         env: gymnasium ID, if known: the IQL code bases leave the rewards of Ant as they are.
 
     Raises:
-        ConfigError: the preset belongs to another algorithm.
+        ConfigError: the preset is for another algorithm.
     """
     study = paper.partition("-")[0]
     wanted = PAPERS[paper] or config.algorithm.name

@@ -1,7 +1,7 @@
-"""The sampler strings of the AW and DW papers' scripts -> the configs that they stand for.
+"""The sampler strings of the AW and DW papers' scripts -> configs.
 
 `uniform`, `Top-0.1`, `AW-0.1`, `RW-0.1`, `RewW-1.0`; and, alone or after `uniform+`, `AW-0.1+` or `RW-0.1+`,
-`DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001`, or `DRW2MaxMinScale-...` of their TD3+BC.
+`DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001`, or `DRW2MaxMinScale-...` for their TD3+BC.
 """
 
 import re
@@ -15,7 +15,7 @@ from reweigh.rebalance.density_ratio import CONVENTIONS
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _STATIC = re.compile(rf"(uniform|Top|AW|RW|RewW)(?:-({_NUMBER}))?")
 _RATIO = re.compile(r"(DRW2?)(MaxMinScale|MaxMin|)-(.*)")
-# The letter of each number, in the order in which the scripts read them.
+# The letter of each number, in the order that the scripts require.
 _FIELDS = {
     "K": "divergence",
     "F": "flow",
@@ -27,14 +27,14 @@ _FIELDS = {
 
 
 def parse_sampler(text: str, algorithm: str) -> RebalanceConfig:
-    """What a published sampler string stands for.
+    """The config that a published sampler string describes.
 
     Args:
         text: as in the authors' scripts.
-        algorithm: the name of ours, whose convention `DRW` follows.
+        algorithm: its name here, whose convention `DRW` follows.
 
     Raises:
-        ConfigError: it is none of their forms.
+        ConfigError: it has none of these forms.
     """
     first, plus, second = text.partition("+DRW")
     if plus:
@@ -84,7 +84,7 @@ def _ratio(part: str, weights: Weights, text: str, algorithm: str) -> DensityRat
 
 
 def convention_of(algorithm: str) -> str:
-    """Which of the published conventions an algorithm of ours follows: its own, else IQL's.
+    """The published convention that an algorithm follows: its own, else IQL's.
 
     Args:
         algorithm: its name here.

@@ -1,1 +1,1 @@
-"""From `Transitions` to how much each of them should count."""
+"""From `Transitions` to how much each one should count."""

@@ -1,4 +1,4 @@
-"""OPER-A's arithmetic: advantages from values, weights from advantages, stage after stage."""
+"""OPER-A's arithmetic: advantages from values, weights from advantages, stage by stage."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -31,7 +31,7 @@ def advantage(
         trace_decay: `λ` of GAE; None: no GAE.
         discount: `γ`, for GAE.
     """
-    # A terminal's next state may have any value, also an infinite one: 0 * inf would be NaN.
+    # A terminal's next state may have any value, even infinite: 0 * inf would be NaN.
     bootstrap = np.where(view.discount > 0, end_value, 0.0) * view.discount
     difference = view.reward + bootstrap - value
     if trace_decay is None:
@@ -44,7 +44,7 @@ def advantage(
 def next_weight(
     weight: Float64[np.ndarray, " N"], advantage: Float[np.ndarray, " N"]
 ) -> Float64[np.ndarray, " N"]:
-    r"""One stage more: multiply by the advantage above the smallest, and restore the mean.
+    r"""One more stage: multiply by the advantage above the smallest, and restore the mean.
 
     .. math:: w^{(j)} = N w^{(j-1)} c / \sum w^{(j-1)} c, \quad c = N (A - \min A) / \sum (A - \min A)
 
@@ -75,13 +75,13 @@ def next_weight(
 
 
 def rescaled(weight: Float64[np.ndarray, " N"], *, std: float, eps: float) -> Float64[np.ndarray, " N"]:
-    r"""Stretch weights that have spread less than wished (OPER's `scale`).
+    r"""Stretch weights that are spread less than requested (OPER's `scale`).
 
     .. math:: w \leftarrow \max(f (w - 1) + 1, ε) / mean, \quad f = std / std(w), \text{ where } f > 1
 
     Args:
         weight: `w`, mean 1.
-        std: wished standard deviation, above 0.
+        std: requested standard deviation, above 0; a smaller one than present changes nothing.
         eps: smallest weight before the last normalization.
     """
     spread = float(weight.std())
@@ -92,13 +92,13 @@ def rescaled(weight: Float64[np.ndarray, " N"], *, std: float, eps: float) -> Fl
 
 
 def iterated_by_reward(reward: Float[np.ndarray, " N"], stages: int) -> Float64[np.ndarray, "stages N"]:
-    r"""OPER-A where there are no states: values are the weighted mean reward, exactly.
+    r"""OPER-A without states: values are exactly the weighted mean reward.
 
     .. math:: V = \sum_i p_i r_i, \quad A_i = r_i - V, \quad w^{(j)} \propto (r - \min r)^j
 
     Args:
         reward: `r`.
-        stages: how many times.
+        stages: number of iterations.
     """
     weight = np.ones(len(reward))
     found = []

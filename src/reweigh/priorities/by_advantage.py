@@ -18,7 +18,7 @@ from reweigh.sampling import AliasTable
 from reweigh.transitions import Transitions
 from reweigh.types import Batch, Stage
 
-# States a call of the value network: large enough to fill the machine, small enough for its memory.
+# States per call of the value network: enough to fill the machine, few enough for its memory.
 _CHUNK = 2**15
 
 
@@ -36,7 +36,7 @@ class ValueProblem:
             self.judged = self._view(monte_carlo=learning.advantage == "monte-carlo", steps=learning.steps)
         self.observation = self.normalizer(transitions.observation)
         if learning.solver == "fast":
-            # Weights do not depend on the unit of advantages; networks learn values of about 1 sooner.
+            # Weights do not depend on the unit of advantages, and networks learn values near 1 faster.
             spread = float(monte_carlo_view(transitions, learning.discount).reward.std()) or 1.0
             self.target = replace(self.target, reward=self.target.reward / spread)
             self.judged = replace(self.judged, reward=self.judged.reward / spread)
@@ -72,7 +72,7 @@ class ValueProblem:
         """`A` of every transition.
 
         Args:
-            value: with parameters after a stage, not their slow copy.
+            value: with the parameters after a stage, not their slow copy.
         """
         learning = self.learning
         following = self.normalizer(next_observation_of(self.transitions, self.judged))
@@ -89,8 +89,8 @@ class ValueProblem:
         """The weights after a stage.
 
         Args:
-            weight: before it.
-            value: learned in it.
+            weight: weights before it.
+            value: value learned in it.
         """
         found = next_weight(weight, self.advantage(value))
         if self.learning.rescale_std is not None:
@@ -103,13 +103,13 @@ def value_stage(learning: ValueLearning, number: int) -> Stage:
 
     Args:
         learning: its settings.
-        number: from 1; later ones go on with the networks of the one before.
+        number: from 1; later stages continue with the previous networks.
     """
     config = value_config(learning)
     num_updates = learning.updates_of(number)
 
     def start(key: jax.Array, previous: ValueState) -> ValueState:
-        del key  # The networks go on.
+        del key  # The networks carry over.
         return next_stage(config, num_updates, previous)
 
     return Stage(
@@ -124,7 +124,7 @@ def value_config(learning: ValueLearning) -> ValueConfig:
     """Settings of the networks.
 
     Args:
-        learning: of OPER-A; its solver says which rates count.
+        learning: OPER-A's; its solver selects the rates.
     """
     fast = learning.solver == "fast"
     return ValueConfig(
@@ -136,13 +136,13 @@ def value_config(learning: ValueLearning) -> ValueConfig:
 
 
 def stage_tables(weight: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
-    """What a stage draws with: the weights of the one before; None in the first: uniform.
+    """The alias table that a stage draws with; None: uniform.
 
     Args:
-        weight: at least 0 each, any sum above 0.
+        weight: of the stage before, at least 0 each, any sum above 0; None in the first stage.
 
     Raises:
-        WeightsError: these are no weights.
+        WeightsError: the weights are invalid.
     """
     return resample_tables(None if weight is None else weight / weight.sum())
 
@@ -163,7 +163,7 @@ def values_of(value: Value, observation: Float[np.ndarray, "N S"]) -> Float64[np
     found = np.empty(count)
     for start in range(0, count, _CHUNK):
         part = observation[start : start + _CHUNK]
-        # Always the same shape, so that the program is compiled once.
+        # Always the same shape, so that it is compiled once.
         padded = np.zeros((min(_CHUNK, count), observation.shape[1]), observation.dtype)
         padded[: len(part)] = part
         found[start : start + len(part)] = np.asarray(_values(value, jnp.asarray(padded)))[: len(part)]

@@ -38,7 +38,7 @@ class FromReturns:
     """Divide returns by episode length: for datasets of cut segments."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         if not abs(self.reward_shift) <= LARGEST:
             raise ConfigError(
                 f"expected reward_shift from {-LARGEST:g} to {LARGEST:g}, but found {self.reward_shift}."
@@ -57,7 +57,7 @@ class OperR(FromReturns):
     method: ClassVar[str] = "oper-r"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         if not 0 <= self.base <= LARGEST:
             raise ConfigError(f"expected base from 0 to {LARGEST:g}, but found {self.base}.")
@@ -73,7 +73,7 @@ class RW(FromReturns):
     method: ClassVar[str] = "rw"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         _check_temperature(self.temperature)
 
@@ -90,7 +90,7 @@ class AW(FromReturns):
     method: ClassVar[str] = "aw"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         _check_temperature(self.temperature)
 
@@ -105,7 +105,7 @@ class Top(FromReturns):
     method: ClassVar[str] = "top"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         check_range(self, "in (0, 1]", "fraction")
 
@@ -120,7 +120,7 @@ class RewardWeights:
     method: ClassVar[str] = "reward"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         _check_temperature(self.temperature)
 
 
@@ -138,7 +138,7 @@ class Shuffled(FromReturns):
     method: ClassVar[str] = "shuffled"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         _check_temperature(self.temperature)
         if self.permutation_seed < 0:

@@ -1,4 +1,4 @@
-"""What a method's settings are before a user changes any: by D4RL domain, by algorithm, by paper."""
+"""A method's settings before a user changes any: by D4RL domain, by algorithm, by paper."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,8 +7,8 @@ from reweigh.priorities.by_return import AW, RW, FromReturns, OperR, Shuffled
 from reweigh.priorities.oper_a import FromAdvantages, OperA, as_published, oper_a_for
 from reweigh.priorities.published import OperAFile
 
-# Its episodes lose their timeout rows, and it weighs after it has transformed the rewards; the scale that it
-# gives locomotion's cancels in the min-max.
+# This code drops timeout rows from episodes, and weighs after transforming the rewards; the scale of
+# locomotion's rewards cancels in the min-max.
 IQL_CODE = ("aw-iql", "dw-iql")
 
 PAPERS = {
@@ -20,7 +20,7 @@ PAPERS = {
     "dw-td3bc": "td3-bc",
     "dw-cql": "cql",
 }
-"""Presets of papers, and the algorithm that each is about; None: several."""
+"""Presets of papers, and the algorithm of each; None: several."""
 
 BY_DOMAIN = (OperR, OperA, OperAFile)
 """Methods whose published settings differ between domains."""
@@ -29,13 +29,13 @@ BY_DOMAIN = (OperR, OperA, OperAFile)
 def published_defaults(
     method: Any, *, domain: str | None = None, algorithm: str | None = None, paper: str | None = None
 ) -> Any:
-    """A method as its authors set it.
+    """A method with its authors' settings.
 
     Args:
-        method: as this library sets it.
+        method: with this library's defaults.
         domain: mujoco, antmaze, kitchen or adroit; None: unknown.
-        algorithm: the one that is trained with the weights; None: unknown.
-        paper: whose arithmetic is wanted; None: ours.
+        algorithm: the one trained with the weights; None: unknown.
+        paper: one of `PAPERS`, for its arithmetic; None: ours.
     """
     if isinstance(method, OperR) and domain == "antmaze":
         method = replace(method, base=0.2)
@@ -47,13 +47,13 @@ def published_defaults(
 
 
 def as_paper(method: Any, paper: str, domain: str | None, algorithm: str | None) -> Any:
-    """The arithmetic of the authors' own code where it differs.
+    """The method with the arithmetic of the authors' own code, where it differs.
 
     Args:
-        method: with other settings, which are kept.
+        method: its other settings are kept.
         paper: one of `PAPERS`.
         domain: of D4RL; None: unknown.
-        algorithm: the one that is trained with the weights; None: unknown.
+        algorithm: the one trained with the weights; None: unknown.
     """
     if isinstance(method, AW | Shuffled):
         method = replace(method, guard=False)

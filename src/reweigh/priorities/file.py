@@ -26,7 +26,7 @@ class WeightsFile:
     raw_index: Int64[np.ndarray, " N"]
     episode: Int64[np.ndarray, " N"]
     priority: Float64[np.ndarray, "seeds stages N"] | None = None
-    """Where a method has them."""
+    """If the method has them."""
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -41,13 +41,13 @@ def weights_of(
     meta: dict[str, Any],
     priority: Float64[np.ndarray, "seeds stages N"] | None = None,
 ) -> WeightsFile:
-    """Weights with what identifies their dataset.
+    """Weights, with metadata that identifies their dataset.
 
     Args:
         probability: `p`, (N,), or anything proportional to it: finite, at least 0, not all 0.
         transitions: the dataset they belong to.
         meta: method, settings, summary; whatever is worth remembering.
-        priority: of every stage and value seed, where the method has them.
+        priority: of every stage and value seed, if the method has them.
 
     Raises:
         WeightsError: it is not one such number for each transition.
@@ -76,14 +76,14 @@ def weights_of(
 
 
 def write_weights(path: Path | str, weights: WeightsFile) -> None:
-    """Write `.npz` or, by its ending, `.parquet` with the same columns but `priority`, whole or not at all.
+    """Write `.npz` or, by its ending, `.parquet` (without `priority`), whole or not at all.
 
     Args:
-        path: where; an older file there is replaced.
-        weights: with what they were made of.
+        path: of the file; an existing one is replaced.
+        weights: with their metadata.
 
     Raises:
-        WeightsError: the ending is another one, the folder is missing, or pyarrow is.
+        WeightsError: the ending is unknown, the path is not writable, or pyarrow is missing.
     """
     path = Path(path)
     columns: dict[str, Any] = {
@@ -119,10 +119,10 @@ def read_weights(path: Path | str) -> WeightsFile:
         path: `.npz`, or `.parquet` with at least `index` and `weight`.
 
     Raises:
-        WeightsError: it is missing, damaged, or holds no weights.
+        WeightsError: it is missing, damaged, or does not hold weights.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
+    if not os.path.isfile(path):  # unlike pathlib, returns False for an over-long name instead of raising
         raise WeightsError(
             f"expected a weights file at {path}, but there is none. Make one with reweigh weigh."
         )
@@ -166,15 +166,15 @@ def _mean_one(weight: Float64[np.ndarray, " N"], where: Path | str) -> Float64[n
 
 
 def check_fits(weights: WeightsFile, transitions: Transitions, path: Path) -> None:
-    """Refuse weights of another dataset.
+    """Reject weights of another dataset.
 
     Args:
         weights: from a file.
-        transitions: what they shall weigh.
+        transitions: the dataset to weigh.
         path: of the file, for messages.
 
     Raises:
-        WeightsError: the number of transitions, the rows that they are or the dataset's digest differ.
+        WeightsError: the number of transitions, their rows or the dataset's digest differ.
     """
     if len(weights.weight) != len(transitions):
         raise WeightsError(

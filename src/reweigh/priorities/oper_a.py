@@ -1,4 +1,4 @@
-"""OPER-A: settings, and what becomes of the weights of several value seeds."""
+"""OPER-A: settings, and how the weights of several value seeds are combined."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -22,26 +22,26 @@ class ValueLearning:
     """How values are learned and advantages taken, `stages` times over."""
 
     solver: Literal["published", "fast"] = "published"
-    """OPER's recipe, or the same in 1/167 of its updates: values in units of the returns' spread, and the
-    `fast_` settings in place of the published ones."""
+    """OPER's recipe, or the same in 1/167 of its updates, with values in units of the returns' spread and the
+    `fast_` settings instead of the published ones."""
     critic: Literal["v", "doublev", "vq"] = "doublev"
     """One value network, the smaller of two, or one beside action values."""
     target: Literal["n-step", "monte-carlo"] = "n-step"
-    """What values are fitted to."""
+    """The target that values are fitted to."""
     advantage: Literal["n-step", "gae", "monte-carlo"] = "n-step"
-    """What is measured against the value."""
+    """The target that is compared with the value."""
     steps: int = 1
     """`n` of n-step targets and advantages."""
     trace_decay: float = 0.95
     """`λ` of GAE."""
     stages: int = 5
-    """`K`: each stage draws by the weights of the one before and multiplies them."""
+    """`K`: each stage draws by the weights of the previous one and multiplies them."""
     first_stage_updates: int = 1_000_000
     stage_updates: int = 1_000_000
-    """Of every later stage."""
+    """In every later stage."""
     batch_size: int = 256
     learning_rate: float = 3e-4
-    """Of Adam; follows a cosine to 0 over each stage."""
+    """Adam's; decays to 0 over each stage by a cosine."""
     target_rate: float = 0.005
     """`τ` of the slow copies."""
     hidden: tuple[int, ...] = (256, 256)
@@ -49,9 +49,9 @@ class ValueLearning:
     discount: float = 0.99
     """`γ`."""
     reward: RewardTransform = "none"
-    """What values see instead of the recorded reward (AntMaze: minus-one)."""
+    """Reward transform for the values (AntMaze: minus-one)."""
     rescale_std: float | None = None
-    """Stretch each stage's weights to this standard deviation where they have less."""
+    """Stretch each stage's weights to this standard deviation if theirs is smaller."""
     rescale_eps: float = 0.1
     """Smallest weight after such a stretch."""
     fast_first_stage_updates: int = 10_000
@@ -61,12 +61,12 @@ class ValueLearning:
     timeouts_end: bool = False
     """n > 1: a timeout ends a target as a terminal does (OPER's code)."""
     constant_power: bool = False
-    """n > 1: `γ^n` also where fewer rewards are left (OPER's code)."""
+    """n > 1: `γ^n` even where fewer rewards are left (OPER's code)."""
     unshifted_sums: bool = False
-    """n > 1 and Monte-Carlo: sums of the recorded reward, not of the transformed one (OPER's code)."""
+    """n > 1 and Monte-Carlo: sum the recorded reward, not the transformed one (OPER's code)."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         lengths = ("first_stage_updates", "stage_updates", "fast_first_stage_updates", "fast_stage_updates")
         for name in ("steps", "stages", "batch_size", *lengths):
@@ -79,14 +79,14 @@ class ValueLearning:
 
     @property
     def num_updates(self) -> int:
-        """Of all stages together."""
+        """Updates in all stages together."""
         return sum(self.updates_of(stage) for stage in range(1, self.stages + 1))
 
     def updates_of(self, stage: int) -> int:
-        """Of one stage, counted from 1.
+        """Updates in one stage.
 
         Args:
-            stage: 1 up to `stages`.
+            stage: from 1 to `stages`.
         """
         if self.solver == "fast":
             return self.fast_first_stage_updates if stage == 1 else self.fast_stage_updates
@@ -95,25 +95,25 @@ class ValueLearning:
 
 @dataclass(frozen=True)
 class FromAdvantages:
-    """What is made of the weights of every stage and value seed, wherever they come from."""
+    """How the weights of all stages and value seeds are combined, wherever they come from."""
 
     iteration: int | None = field(default=None, kw_only=True)
-    """Which stage's weights, from 1; None: the last one. (`reweigh train`
-    fills in the one that the authors train the algorithm with.)"""
+    """The stage whose weights are used, from 1; None: the last one. (`reweigh train`
+    fills in the one with which the authors train the algorithm.)"""
     average: Literal["mean", "median"] = field(default="mean", kw_only=True)
     """Over value seeds, or files."""
     std: float | None = field(default=2.0, kw_only=True)
-    """Deviation that the weights are stretched to before clipping; None leaves them as they are."""
+    """Deviation to which the weights are stretched before clipping; None: not stretched."""
     eps: float | None = field(default=0.1, kw_only=True)
     """Smallest weight before the last normalization."""
     eps_max: float | None = field(default=None, kw_only=True)
     """Largest weight before the last normalization."""
     clip_without_std: bool = field(default=True, kw_only=True)
-    """`eps` and `eps_max` act whenever they are given; False: only together with `std` (OPER's TD3+BC and
+    """`eps` and `eps_max` act whenever given; False: only together with `std` (OPER's TD3+BC and
     Onestep code)."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         if self.iteration is not None and self.iteration < 1:
             raise ConfigError(f"expected iteration of at least 1, but found {self.iteration}.")
         check_choices(self)
@@ -124,7 +124,7 @@ class FromAdvantages:
         """The stage whose weights are used, from 1.
 
         Args:
-            stages: how many there are.
+            stages: number of stages.
 
         Raises:
             ConfigError: there is no such stage.
@@ -141,20 +141,20 @@ class OperA(FromAdvantages):
     """Priorities from iterated advantages (OPER, arXiv 2306.05412)."""
 
     value_seeds: tuple[int, ...] = (0, 1, 2)
-    """Value learnings whose weights are averaged."""
+    """Seeds of the value learnings whose weights are averaged."""
     learning: ValueLearning = field(default_factory=ValueLearning)
 
     method: ClassVar[str] = "oper-a"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         self.stage_of(self.learning.stages)
         super().__post_init__()
         check_seeds("value_seeds", self.value_seeds)
 
 
 def oper_a_for(method: Any, domain: str) -> Any:
-    """The published settings of a D4RL domain.
+    """The method with the published settings of a D4RL domain.
 
     Args:
         method: `OperA`, or published weights; settings that do not depend on the domain are kept.
@@ -173,10 +173,10 @@ def oper_a_for(method: Any, domain: str) -> Any:
 
 
 def as_published(method: OperA) -> OperA:
-    """The arithmetic of OPER's own code where it differs.
+    """The method with the arithmetic of OPER's own code, where it differs.
 
     Args:
-        method: with other settings, which are kept.
+        method: its other settings are kept.
     """
     learning = replace(method.learning, timeouts_end=True, constant_power=True, unshifted_sums=True)
     return replace(method, learning=learning)
@@ -189,7 +189,7 @@ def probability_by_advantage(
 
     Args:
         priority: weights of every stage and seed, mean 1 each.
-        method: which stage, how averaged, how stretched.
+        method: selects stage, averaging and stretching.
     """
     weight = average_over_seeds(priority[:, stage_index(priority, method)], method.average)
     return linear_probability(
@@ -204,11 +204,11 @@ def probability_by_advantage(
 def weighting_by_advantage(
     priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages
 ) -> Weighting:
-    """Probabilities, with a warning where value seeds disagree.
+    """Probabilities, with a warning if value seeds disagree.
 
     Args:
         priority: weights of every stage and seed, mean 1 each.
-        method: which stage, how averaged and stretched.
+        method: selects stage, averaging and stretching.
     """
     return Weighting(probability_by_advantage(priority, method), agreement_notes(priority, method))
 
@@ -216,11 +216,11 @@ def weighting_by_advantage(
 def agreement_notes(
     priority: Float64[np.ndarray, "seeds stages N"], method: FromAdvantages
 ) -> tuple[str, ...]:
-    """A warning where value seeds disagree on the stage that a method uses.
+    """A warning if value seeds disagree on the stage that a method uses.
 
     Args:
         priority: weights of every stage and seed.
-        method: which stage.
+        method: selects the stage.
     """
     agreement = seed_agreement(priority[:, stage_index(priority, method)])
     if agreement is None or agreement >= LEAST_AGREEMENT:
@@ -236,7 +236,7 @@ def stage_index(priority: Float64[np.ndarray, "seeds stages N"], method: FromAdv
 
     Args:
         priority: weights of every stage and seed.
-        method: names the iteration.
+        method: selects the stage.
 
     Raises:
         ConfigError: there is no such stage.
@@ -247,20 +247,20 @@ def stage_index(priority: Float64[np.ndarray, "seeds stages N"], method: FromAdv
 def average_over_seeds(
     weight: Float64[np.ndarray, "seeds N"], how: Literal["mean", "median"]
 ) -> Float64[np.ndarray, " N"]:
-    """Mean or median of each transition's weight, mean 1 over the data.
+    """Mean or median over seeds of each transition's weight, rescaled to mean 1 over the data.
 
     Args:
         weight: of each value seed.
-        how: the mean, or the median, which a seed that went astray does not move.
+        how: `mean`, or `median`, which is robust to an outlying seed.
     """
     found = weight.mean(axis=0) if how == "mean" else np.median(weight, axis=0)
     return found / found.mean()
 
 
 def seed_agreement(weight: Float64[np.ndarray, "seeds N"]) -> float | None:
-    """Mean Spearman correlation between the weights of two value seeds; None where there is none.
+    """Mean Spearman correlation between the weights of two value seeds.
 
-    That is with a single seed, or with one whose weights are all equal.
+    None with a single seed, or if a seed's weights are all equal.
 
     Args:
         weight: of each value seed, in one stage.
@@ -272,7 +272,7 @@ def seed_agreement(weight: Float64[np.ndarray, "seeds N"]) -> float | None:
 
 
 def summarize_stages(priority: Float64[np.ndarray, "seeds stages N"]) -> dict[str, object]:
-    """How far each stage's weights spread, and how far value seeds agree on them.
+    """The spread of each stage's weights, and how far value seeds agree on them.
 
     Args:
         priority: weights of every stage and seed.

@@ -1,7 +1,7 @@
-"""The weight files that OPER's authors publish: read without trusting them, and written.
+"""The weight files that OPER's authors publish: an untrusting reader, and a writer.
 
 A file is a pickled dict in `.npy`: {iter, first_eval_steps, eval_steps, 1..K -> weights (N, 1)}. A pickle is
-a program; this reader knows only the few words that arrays, numbers, text and dicts are made of.
+a program; this reader allows only what arrays, numbers, text and dicts need.
 """
 
 import os
@@ -25,14 +25,14 @@ class OperAFile(FromAdvantages):
     """Published OPER-A weights (`.npy`), instead of learning them."""
 
     path: str = ""
-    """With `%s` in place of the seed where there are several files."""
+    """With `%s` in place of the seed if there are several files."""
     file_seeds: tuple[int, ...] = (1, 2, 3)
-    """What `%s` stands for."""
+    """Values of `%s`."""
 
     method: ClassVar[str] = "oper-a-file"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         super().__post_init__()
         if not self.file_seeds:
             raise ConfigError("expected at least one of file_seeds, but found none.")
@@ -51,11 +51,11 @@ def read_published(paths: Sequence[Path], num_transitions: int) -> Float64[np.nd
     """The weights of every stage in every file, mean 1 each.
 
     Args:
-        paths: one file a value seed.
-        num_transitions: `N` of the dataset that they shall belong to.
+        paths: one file per value seed.
+        num_transitions: `N` of their dataset.
 
     Raises:
-        WeightsError: a file is missing, damaged, hostile, or of another dataset.
+        WeightsError: a file is missing, damaged, hostile, or of another size than the dataset.
     """
     found = [_stages(path, num_transitions) for path in paths]
     if len({len(stages) for stages in found}) > 1:
@@ -120,7 +120,7 @@ def _stages(path: Path, num_transitions: int) -> Float64[np.ndarray, "stages N"]
 
 
 def _read_dict(path: Path) -> dict[Any, Any]:
-    if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long for an absent one
+    if not os.path.isfile(path):  # unlike pathlib, returns False for an over-long name instead of raising
         raise WeightsError(
             f"expected published weights at {path}, but there is no such file. %s stands for file_seeds: "
             'name others than 1 2 3 with --set "file_seeds=0 1 2".'
@@ -145,7 +145,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
         raise WeightsError(
             f"expected published weights that can be read, but {path} cannot ({text}). Download it again."
         ) from error
-    # The pickle is of an array that holds one object: the dict.
+    # The pickled array holds one object: the dict.
     if isinstance(content, np.ndarray) and content.shape == () and content.dtype == object:
         content = content.item()
     if not isinstance(content, dict):
@@ -154,7 +154,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
 
 
 def _check_memo(file: BinaryIO) -> None:
-    """Refuse a number in a pickle's memo that would have memory taken for all numbers before it."""
+    """Reject a memo index so large that the pickle's memo would exhaust memory."""
     begin = file.tell()
     for code, argument, _ in pickletools.genops(file):
         if code.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > _MOST_MEMO:
@@ -163,7 +163,7 @@ def _check_memo(file: BinaryIO) -> None:
 
 
 def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
-    """What NumPy calls `_reconstruct`: an empty array, filled afterwards. Nothing else is made here."""
+    """NumPy's `_reconstruct`: an empty array, filled afterwards; creates nothing else."""
     if kind is not np.ndarray or shape != (0,):
         raise pickle.UnpicklingError("an array that is not plain")
     return np.empty(0, np.int8)
@@ -176,25 +176,25 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """How the newest pickles spell arrays."""
+    """How the newest pickles encode arrays."""
     if not isinstance(dtype, np.dtype) or dtype.hasobject:
         raise pickle.UnpicklingError("an array that is not plain")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _bytes(text: Any, encoding: Any) -> bytes:
-    """How old pickles spell bytes."""
+    """How old pickles encode bytes."""
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError("text in an unusual encoding")
     return text.encode("latin1")
 
 
-# Weights need a few numbers a stage.
+# Weights need a few per stage.
 _MOST_MEMO = 100_000
 
 
 class _Unpickler(pickle.Unpickler):
-    """Arrays, numbers, text, dicts. Every other name is refused before anything of it runs."""
+    """Arrays, numbers, text and dicts; every other name is rejected before any of its code runs."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         name = f"{module_name.replace('numpy._core', 'numpy.core')}.{global_name}"

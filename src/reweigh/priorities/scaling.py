@@ -1,4 +1,4 @@
-"""From weights to probabilities: how uneven the priorities may become. One pure function a transform."""
+"""From weights to probabilities: how uneven priorities may become; one pure function per transform."""
 
 from collections.abc import Callable
 
@@ -22,15 +22,15 @@ def linear_probability(
 
     .. math:: N p = \min(\max(1 + std z, eps), eps_{max}) / mean, \quad z \text{ the standardized } w
 
-    OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation stays what the shift gives.
+    OPER's `replace_weights` (its TD3+BC code). Without `std` the deviation after the shift is kept.
 
     Args:
         weight: `w`, any real numbers.
-        std: standard deviation of `N p` before clipping; the realized one is smaller.
+        std: standard deviation of `N p` before clipping, which may reduce it.
         eps: smallest `N p` before the last normalization.
         eps_max: largest `N p` before the last normalization.
-        clip_without_std: `eps` and `eps_max` act whenever they are given, as in OPER's IQL code; False: only
-            together with `std`, as in its TD3+BC and Onestep code.
+        clip_without_std: `eps` and `eps_max` act whenever given, as in OPER's IQL code; False: only together
+            with `std`, as in its TD3+BC and Onestep code.
 
     Raises:
         ConfigError: the result would be negative, because `std` is given without `eps`.
@@ -58,7 +58,7 @@ def linear_probability(
 
 
 def check_bounds(eps: float | None, eps_max: float | None) -> None:
-    """Refuse bounds that leave no weight, or none but one.
+    """Reject bounds that leave no weight, or a single one.
 
     Args:
         eps: smallest weight.
@@ -81,7 +81,7 @@ def exponential_probability(
         inverse_temperature: `λ`; 0 is uniform.
     """
     scale = np.abs(weight).mean()
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # rejected below
         exponent = inverse_temperature * (weight / scale if scale > 0 else weight)
         exponential = np.exp(exponent - exponent.max())
     return _normalized(exponential, f"strength={inverse_temperature}")
@@ -92,7 +92,7 @@ def power_probability(weight: Float64[np.ndarray, " N"], *, power: float) -> Flo
 
     Args:
         weight: `w >= 0`.
-        power: `λ >= 0`; 0 is uniform over positive weights, 1 leaves them.
+        power: `λ >= 0`; 0 is uniform over positive weights, 1 leaves them unchanged.
 
     Raises:
         ConfigError: a weight is negative, or all are 0.
@@ -118,7 +118,7 @@ def mixture(
 
 
 def ess_fraction(probability: Float64[np.ndarray, " N"]) -> float:
-    """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 uniform, 1/N a single transition.
+    """Effective sample size over N, `(Σw)^2 / (N Σw^2)`: 1 if uniform, 1/N for a single transition.
 
     Args:
         probability: at least 0 each, any sum above 0.
@@ -143,15 +143,15 @@ def find_setting(
 
     Args:
         probability_at: setting -> `p`.
-        target_ess: wanted ESS/N, in (0, 1).
-        rising: ESS/N rises with the setting (a temperature) or falls (a standard deviation).
+        target_ess: target ESS/N, in (0, 1).
+        rising: whether ESS/N rises with the setting (a temperature) or falls (a standard deviation).
 
     Raises:
         ConfigError: no setting gives it.
     """
     if not 0 < target_ess < 1:
         raise ConfigError(f"expected target_ess strictly between 0 and 1, but found {target_ess}.")
-    # From the most even setting on: bounds on weights can make ESS rise again; the first crossing is meant.
+    # From the most even setting on: bounds can make ESS rise again, and the first crossing is the one wanted.
     exponents = np.linspace(-6.0, 6.0, _SETTINGS_TRIED)[:: -1 if rising else 1]
     reached = np.array([ess_fraction(probability_at(10.0**exponent)) for exponent in exponents])
     if not reached.min() <= target_ess <= reached.max():

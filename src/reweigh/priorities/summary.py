@@ -1,4 +1,4 @@
-"""What weights do to a dataset, in a few numbers."""
+"""The effect of weights on a dataset, in a few numbers."""
 
 import numpy as np
 from jaxtyping import Float64, Int8
@@ -8,13 +8,13 @@ from reweigh.transitions import Transitions
 
 
 def summarize(probability: Float64[np.ndarray, " N"], transitions: Transitions) -> dict[str, float]:
-    """Numbers to read before training with weights.
+    """Numbers to check before training with weights.
 
-    `ess_fraction` is ESS/N; `std` and `largest` are of the mean-1 weights; `share_at_zero` counts
-    transitions that never count, `share_at_floor` those of the smallest weight; `weighted_return` is the mean
-    whole return of a drawn transition's episode. Where the sources of a mix are known: `good_mass`, the
-    probability on the good source, and `auc`, the chance that a good transition outweighs a bad one. An AUC
-    of 1 with much of the mass on bad rows is possible: read both.
+    `ess_fraction` is ESS/N; `std` and `largest` are of the mean-1 weights; `share_at_zero` and
+    `share_at_floor` are the shares of transitions with weight 0 and with the smallest weight;
+    `weighted_return` is the mean whole return of a drawn transition's episode. If the sources of a mix are
+    known: `good_mass` is the probability of the good source, and `auc` the chance that a good transition
+    outweighs a bad one. An AUC of 1 with most of the mass on bad rows is possible: read both.
 
     Args:
         probability: `p`, sums to 1.
@@ -45,18 +45,18 @@ def auc(weight: Float64[np.ndarray, " N"], source: Int8[np.ndarray, " N"]) -> fl
 
     Args:
         weight: any numbers.
-        source: 1 good, 0 bad, -1 left out.
+        source: 1 good, 0 bad, -1 unknown and ignored.
     """
     known = source >= 0
     good = source[known] == 1
     good_count, bad_count = int(good.sum()), int((~good).sum())
-    # Ranks of the good among themselves count no pair.
+    # Excludes pairs of two good transitions.
     pairs = ranks(weight[known])[good].sum() - good_count * (good_count - 1) / 2
     return float(pairs / (good_count * bad_count))
 
 
 def ranks(values: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-    """Ranks from 0, ties sharing their mean rank.
+    """Ranks from 0; ties share their mean rank.
 
     Args:
         values: any numbers.

@@ -1,4 +1,4 @@
-"""A method, then the scaling that was asked for: what `reweigh weigh` computes."""
+"""A method, then the requested scaling: what `reweigh weigh` computes."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -35,15 +35,15 @@ from reweigh.priorities.scaling import (
 from reweigh.transitions import Transitions
 
 Tempered = RW | AW | RewardWeights | Shuffled
-"""Methods with a temperature, which a target can be reached by."""
+"""Methods with a temperature, which can be tuned to a target."""
 
-# The smallest weight where a standard deviation is sought and the user names none (OPER's setting).
+# The smallest weight when searching for a standard deviation, unless the user sets one (OPER's setting).
 _DEFAULT_EPS = 0.1
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How weights are reshaped; everything None leaves them as the method gives them."""
+    """How weights are reshaped; all None leaves them as the method gives them."""
 
     transform: Literal["linear", "exp", "power"] | None = None
     std: float | None = None
@@ -55,10 +55,10 @@ class Scaling:
     strength: float | None = None
     """exp, power: `λ`; None: 1."""
     target_ess: float | None = None
-    """Find the method's temperature, or else the linear std, with this ESS/N."""
+    """Find the method's temperature, else the linear std, that gives this ESS/N."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         linear = self.transform == "linear" or (self.transform is None and self.target_ess is not None)
         for name in ("std", "eps", "eps_max"):
@@ -88,16 +88,16 @@ def weigh(
     scaling: Scaling | None = None,
     priority: Float64[ndarray, "seeds stages N"] | None = None,
 ) -> tuple[Weighting, dict[str, Any]]:
-    """Probabilities of a method after scaling, and every setting that gave them.
+    """Probabilities of a method after scaling, and all settings behind them.
 
     Args:
         transitions: the dataset.
-        method: which, with its settings.
-        scaling: how the weights are reshaped; for OPER-A in place of its own std and eps.
+        method: the method and its settings.
+        scaling: how the weights are reshaped; for OPER-A, instead of its own std and eps.
         priority: of OPER-A's stages and value seeds.
 
     Raises:
-        ConfigError: no setting reaches the target.
+        ConfigError: no setting reaches the target, or OPER-A's priorities are missing.
         WeightsError: no transition would count.
     """
     scaling = scaling or Scaling()
@@ -124,7 +124,7 @@ def weigh(
 
 
 def _with_own_bounds(scaling: Scaling, method: FromAdvantages) -> Scaling:
-    """OPER-A's own bounds where a target is asked for without any."""
+    """Fill in OPER-A's own bounds if a target is given without any."""
     if scaling.target_ess is None:
         return scaling
     eps = method.eps if scaling.eps is None else scaling.eps
@@ -135,7 +135,7 @@ def _with_own_bounds(scaling: Scaling, method: FromAdvantages) -> Scaling:
 def _at_target_temperature(
     transitions: Transitions, method: Tempered, scaling: Scaling
 ) -> tuple[Float64[ndarray, " N"], dict[str, Any]]:
-    """The method at the temperature that gives the wanted ESS/N, and that temperature."""
+    """The method at the temperature that gives the target ESS/N, and that temperature."""
     if scaling.eps is not None or scaling.eps_max is not None:
         raise ConfigError(
             f"target_ess finds the temperature of {method.method}; eps and eps_max belong to the linear "
@@ -157,10 +157,10 @@ def reshaped(
 
     Args:
         probability: `p`, sums to 1.
-        scaling: the transform; linear where none is named.
+        scaling: the transform; linear if none is named.
 
     Raises:
-        ConfigError: no setting reaches the target, or the result would be no probability.
+        ConfigError: no setting reaches the target, or the result would not be a probability.
     """
     weight = probability * len(probability)
     strength = 1.0 if scaling.strength is None else scaling.strength

@@ -1,1 +1,1 @@
-"""How data come to count unequally: what differs between OPER, AW and DW."""
+"""How data are made to count unequally: what differs between OPER, AW and DW."""

@@ -1,8 +1,8 @@
-"""DW: weights learned with the agent, a density ratio of states and actions.
+"""DW: weights learned with the agent, as a density ratio of states and actions.
 
 Hong et al., "Beyond Uniform Sampling", arXiv 2310.04413. Two networks, `g(s, a)` and `f(s)`, give the weights
-of a batch; they learn to prefer reward, to obey the flow of the data, and not to concentrate. The three code
-bases of the authors differ in small ways (`docs/density_ratio.md`), which are the fields of `RatioSettings`.
+of a batch; they learn to prefer reward, to obey the data's flow, and not to concentrate. The authors' three
+code bases differ in small ways (`docs/density_ratio.md`), covered by the fields of `RatioSettings`.
 """
 
 from dataclasses import dataclass, replace
@@ -28,30 +28,30 @@ class RatioSettings:
     """Settings of DW."""
 
     divergence: float = 0.2
-    """`K >= 0`: how much weights are held together; 0 lets them concentrate."""
+    """`K >= 0`: how strongly weights are kept even; 0 lets them concentrate."""
     flow: float = 1.0
-    """`F >= 0`: how much weights obey the flow from state to next state; 0 is reward alone."""
+    """`F >= 0`: how strongly weights obey the flow from state to next state; 0 ignores it."""
     flow_discount: float = 1.0
     """`G` in [0, 1] of the flow."""
     temperature: float = 1.0
-    """`T > 0` divides the logits; towards infinity all weights are 1."""
+    """`T > 0`, divides the logits; towards infinity all weights are 1."""
     clip: float = 0.2
     """`C >= 0`: logits are clipped to `±(1 + C)`."""
     learning_rate: float = 1e-4
-    """`L` of Adam."""
+    """`L`, Adam's."""
     clipping: Literal["apart", "together", "scaled"] = "apart"
     """`(clip(g) + clip(f)) / T`, `clip(g + f) / T`, or `clip(g/T) + clip(f/T)`."""
     by_state: bool = False
-    """The divergence, and the improvement term's weight, are of `p_s = softmax(clip(f) / T)`, else of `p`."""
+    """Divergence and improvement term use `p_s = softmax(clip(f) / T)` instead of `p`."""
     reward: Literal["deviation", "min-max"] = "deviation"
     """What weights prefer: `r / std(r)`, or `(r - min r) / (max r - min r)`, of raw rewards."""
     start: Literal["orthogonal", "fan-in", "lecun"] = "orthogonal"
-    """How the networks start, as each code base starts its critics: IQL's, TD3+BC's, CQL's."""
+    """Initialization of the networks, as of the critics in each code base: IQL's, TD3+BC's, CQL's."""
     ignore_terminals: bool = False
-    """Let the flow run on through terminals, as the authors' code does."""
+    """Let the flow continue through terminals, as the authors' code does."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject invalid settings."""
         check_choices(self)
         check_range(self, "of at least 0", "divergence", "flow", "clip")
         check_range(self, "above 0", "temperature", "learning_rate")
@@ -63,9 +63,9 @@ CONVENTIONS: dict[str, RatioSettings] = {
     "td3-bc": RatioSettings(clipping="together", by_state=True, reward="min-max", start="fan-in"),
     "cql": RatioSettings(divergence=0.0, flow=0.1, clipping="scaled", reward="min-max", start="lecun"),
 }
-"""How each of the authors' code bases computes, with one of the settings of its grid."""
+"""The arithmetic of each of the authors' code bases, with one setting from its grid."""
 
-# Of all layers, and of the last one.
+# For all layers, and for the last one if it differs.
 _STARTS = {
     "orthogonal": (orthogonal(2**0.5), None),
     "fan-in": (fan_in_uniform, None),
@@ -83,7 +83,7 @@ class Ratio(eqx.Module):
 
 
 class DensityRatioTables(eqx.Module):
-    """What batches are drawn with, and what weights prefer."""
+    """The table that batches are drawn with, and the reward that weights prefer."""
 
     prioritized: AliasTable | None
     reward: Float[Array, " N"]
@@ -113,13 +113,13 @@ class BatchWeights(NamedTuple):
 def clipped_logit(
     state_action: Float[Array, " B"], state: Float[Array, " B"], settings: RatioSettings
 ) -> Float[Array, " B"]:
-    """`l(s, a) / T`: the logarithm of the ratio, up to a constant.
+    """The logit of `(s, a)`, divided by `T`: the logarithm of the ratio, up to a constant.
 
     Args:
-        state_action: of the network of `(s, a)`.
-        state: of the network of `s`.
-        settings: hold `T` (towards infinity all weights are alike), the bound `1 + clip`, and what is
-            clipped.
+        state_action: `g(s, a)`.
+        state: `f(s)`.
+        settings: hold `T` (towards infinity all weights are equal), the bound `1 + clip`, and what it
+            clips.
     """
     limit, temperature = 1 + settings.clip, settings.temperature
     if settings.clipping == "scaled":
@@ -130,7 +130,7 @@ def clipped_logit(
 
 
 def batch_weights(logits: Logits, settings: RatioSettings) -> BatchWeights:
-    """`p = softmax over the batch of l / T`, and `p_s` of the state's logit alone.
+    """`p`, the softmax of `clipped_logit` over the batch, and `p_s`, that of the state's logit alone.
 
     Args:
         logits: of both networks, on the batch.
@@ -149,11 +149,11 @@ def _state_logit(state: Float[Array, " B"], settings: RatioSettings) -> Float[Ar
 def ratio_loss(
     logits: Logits, reward: Float[Array, " B"], alive: Float[Array, " B"], settings: RatioSettings
 ) -> tuple[Float[Array, ""], Metrics]:
-    r"""The networks' loss, and its parts.
+    r"""The networks' loss and its parts.
 
     .. math:: -\sum p r_n + F \frac{1}{B} \sum_i (1 - d_i) [G e^{(g + f)/T} - e^{f(s')/T}]^2 + K \sum q \log q
 
-    `q` is `p`, or `p_s` where `by_state`.
+    `q` is `p`, or `p_s` if `by_state`. With `ignore_terminals`, `1 - d_i` is replaced by 1.
 
     Args:
         logits: of the batch.
@@ -174,7 +174,7 @@ def ratio_loss(
     parts = {
         "ratio/reward_loss": -(weights.state_action * reward).sum(),
         "ratio/flow_loss": (difference**2).mean(),
-        # By logarithms, because a weight may round to 0.
+        # From logarithms, because a weight may round to 0.
         "ratio/divergence": (jnp.exp(log_held) * log_held).sum(),
     }
     loss = (
@@ -186,7 +186,7 @@ def ratio_loss(
 
 
 def logits_of(ratio: Ratio, batch: Batch) -> Logits:
-    """Both networks on a batch; the states and next states in one call.
+    """Both networks on a batch, with states and next states in one call.
 
     Args:
         ratio: both networks.
@@ -211,7 +211,7 @@ def ratio_step(
     """
     alive = (batch.discount > 0).astype(reward.dtype)
     if not settings.ignore_terminals:
-        # Masking the loss alone would let an infinity there into the gradient.
+        # Masking only the loss would let an infinity there into the gradient.
         following = jnp.where(alive[:, None] > 0, batch.next_observation, batch.observation)
         batch = replace(batch, next_observation=following)
 
@@ -230,7 +230,7 @@ def ratio_step(
 
 
 def make_ratio(key: PRNGKeyArray, shapes: Shapes, hidden: tuple[int, ...], settings: RatioSettings) -> Ratio:
-    """Networks shaped like the critics, started as `settings.start` says. The key is consumed."""
+    """Networks initialized as `settings.start` says; the key is consumed."""
     pair_key, state_key = jax.random.split(key)
     observation_size, action_size = shapes
     init, last_init = _STARTS[settings.start]
@@ -258,7 +258,7 @@ def density_ratio(
         settings: DW's.
         hidden: widths of both networks.
         evaluation: weigh the losses of critics and values.
-        improvement: weigh the term that seeks value.
+        improvement: weigh the term that maximizes value.
         constraint: weigh the term that stays near the data.
     """
 
@@ -291,12 +291,12 @@ def density_ratio(
 def density_ratio_tables(
     probability: Float64[np.ndarray, " N"] | None, raw_reward: np.ndarray, settings: RatioSettings
 ) -> DensityRatioTables:
-    """What `density_ratio` draws and learns with.
+    """The tables that `density_ratio` draws and learns with.
 
     Args:
         probability: `p` of the weights underneath; None: uniform.
         raw_reward: as recorded, (N,).
-        settings: how rewards are scaled; rewards that are all equal become 0.
+        settings: how rewards are scaled; if all are equal they become 0.
     """
     reward = raw_reward.astype(np.float64)
     deviation, span = reward.std(), np.ptp(reward)
@@ -310,7 +310,7 @@ def density_ratio_tables(
 
 
 def _diagnostics(logits: Logits, weights: BatchWeights, settings: RatioSettings) -> Metrics:
-    """What says whether the weights have collapsed, or do nothing."""
+    """Metrics that show whether the weights have collapsed or have no effect."""
     count, p, limit = len(weights.state_action), weights.state_action, 1 + settings.clip
     if settings.clipping == "together":
         clipped = jnp.abs(logits.state_action + logits.state) > limit

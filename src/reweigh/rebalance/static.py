@@ -1,4 +1,4 @@
-"""Weights that are known before training: draw by them, or multiply losses by them. Never both.
+"""Weights that are known before training: draw by them or multiply losses by them, never both.
 
 Resampling leaves every loss weight at 1; reweighting leaves every draw uniform. `docs/rebalancing.md`
 says which term is which in each algorithm.
@@ -16,7 +16,7 @@ from reweigh.sampling import AliasTable, build_alias_table, draw_indices
 from reweigh.types import Batch, Metrics, Minibatch, Rebalance, Shapes, State, Tables, TermWeight, rows_of
 
 ResampleTerms = Literal["all", "policy", "evaluation"]
-"""Which terms see the prioritized batch: all of one batch, or one side of two batches."""
+"""Which terms see the prioritized batch: all (one batch), or one side (two batches)."""
 
 
 class ReweightTables(eqx.Module):
@@ -26,19 +26,19 @@ class ReweightTables(eqx.Module):
 
 
 def resample_tables(probability: Float64[np.ndarray, " N"] | None) -> AliasTable | None:
-    """What `resample` draws with; None: uniform.
+    """The table that `resample` draws with; None: uniform.
 
     Args:
-        probability: `p`, at least 0 each, any positive sum; 0 is never drawn.
+        probability: `p`, at least 0 each, any positive sum; 0 is never drawn. None: uniform.
 
     Raises:
-        WeightsError: these are no probabilities.
+        WeightsError: the probabilities are invalid.
     """
     return None if probability is None else build_alias_table(probability)
 
 
 def reweight_tables(probability: Float64[np.ndarray, " N"]) -> ReweightTables:
-    """What `reweight` multiplies with, `w = N p`.
+    """The weights that `reweight` multiplies by, `w = N p`.
 
     Args:
         probability: `p`, at least 0 each, any positive sum; a row of 0 drops out of the losses.
@@ -54,9 +54,9 @@ def resample(
     Args:
         batch_size: `B`, of each batch.
         terms: `all` (coupled), `policy` (improvement and constraint see the prioritized batch, evaluation a
-            uniform one: OPER's decoupled form) or `evaluation` (the other way round).
+            uniform one: OPER's decoupled form) or `evaluation` (the reverse).
         progressive_updates: `M`; at update `t` each row of the prioritized batch comes from `p` with
-            probability `min(t / M, 1)`, else from all rows alike. None: always from `p`.
+            probability `min(t / M, 1)`, else uniformly from all rows. None: always from `p`.
     """
 
     def draw_prioritized(key: PRNGKeyArray, table: AliasTable | None, num_rows: int, update: Array) -> Array:
@@ -64,7 +64,7 @@ def resample(
             return draw_indices(key, table, batch_size, num_rows)
         weighted_key, uniform_key, coin_key = jax.random.split(key, 3)
         index = draw_indices(weighted_key, table, batch_size, num_rows)
-        # A coin a row, instead of a table rebuilt at every update.
+        # One coin per row, instead of rebuilding the table at every update.
         weighted = jax.random.uniform(coin_key, (batch_size,)) * progressive_updates < update
         return jnp.where(weighted, index, draw_indices(uniform_key, None, batch_size, num_rows))
 
@@ -98,7 +98,7 @@ def reweight(
     Args:
         batch_size: `B`.
         evaluation: weigh the losses of critics and values.
-        improvement: weigh the term that seeks value.
+        improvement: weigh the term that maximizes value.
         constraint: weigh the term that stays near the data.
         progressive_updates: `M`; at update `t` the weight is `1 + min(t / M, 1) (w - 1)`. None: `w`.
     """

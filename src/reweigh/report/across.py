@@ -1,4 +1,4 @@
-"""Several datasets together: a column a choice of weights, a row a dataset, below what all of them say."""
+"""Several datasets together: one column per choice of weights, one row per dataset, and summaries below."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ class Column:
     label: str
     """Without the algorithm."""
     groups: tuple[Group, ...]
-    """One a dataset."""
+    """One per dataset."""
     scores: Float64[np.ndarray, "R T"] | None
-    """None: the datasets differ in their number of seeds."""
+    """None: the datasets differ in number of seeds."""
     iqm: Interval | None
     """Of these scores."""
     over_uniform: Interval | None
-    """Probability that a seed beats one of uniform weights; None: nothing is comparable."""
+    """Probability that a seed beats one with uniform weights; None: nothing is comparable."""
 
     @property
     def is_uniform(self) -> bool:
-        """Weighs nothing."""
+        """Weights are uniform."""
         return self.groups[0].is_uniform
 
     @property
@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Across:
-    """One algorithm on several datasets, with the weights that all of them have."""
+    """One algorithm on several datasets, with the choices of weights that all of them have."""
 
     algorithm: str
     datasets: tuple[Dataset, ...]
@@ -54,16 +54,16 @@ class Across:
 def compare_across(groups: Sequence[Group]) -> list[Across]:
     """Each algorithm's weights on the datasets whose scores are normalized; returns have no common scale.
 
-    Weights that not every dataset has are compared apart, on the datasets that have them, with all others
-    that these have: no comparison has a gap.
+    Weights that only some datasets have are compared separately on those, with all other weights that these
+    have, so that no comparison has gaps.
 
     Args:
-        groups: of any datasets, in the order of `group_runs`. Weights from files are alike if nothing but
-            their paths differ, since every dataset needs a file of its own.
+        groups: of any datasets, in the order of `group_runs`. Weights from files count as the same if only
+            their paths differ, because every dataset needs its own file.
 
     Returns:
-        By algorithm, those of the most datasets first; without those that have the same weights on no two
-        datasets.
+        By algorithm, those with the most datasets first; algorithms that have the same weights on no two
+        datasets are omitted.
     """
     scored = [group for group in groups if group.scored and group.dataset.reference]
     found = []
@@ -73,7 +73,7 @@ def compare_across(groups: Sequence[Group]) -> list[Across]:
 
 
 def _alike(groups: Sequence[Group]) -> list[list[Group]]:
-    """Groups by their settings, no dataset twice in one list."""
+    """Groups by their settings, with no dataset twice in a list."""
     found = []
     for same in _by_settings(groups, paths=False):
         once = len({id(group.dataset) for group in same}) == len(same)
@@ -104,7 +104,7 @@ def _across(algorithm: str, alike: Sequence[Sequence[Group]]) -> list[Across]:
             for name, same, own in zip(names, alike, having, strict=True)
             if own >= places
         }
-        # A column alone is worth showing where there is nothing else to show.
+        # A single column is shown only if there is nothing else to show.
         if len(inside) > 1 or len(alike) == 1:
             datasets = tuple(group.dataset for group in next(iter(inside.values())))
             found.append(Across(algorithm, datasets, _columns(inside)))
@@ -112,7 +112,7 @@ def _across(algorithm: str, alike: Sequence[Sequence[Group]]) -> list[Across]:
 
 
 def _shared(groups: Sequence[Group]) -> Settings:
-    """What all of them are set to."""
+    """The settings that all of them share."""
     return groups[0].settings if len(_by_settings(groups, paths=True)) == 1 else _pathless(groups[0].settings)
 
 
@@ -144,7 +144,7 @@ def _scores(groups: Sequence[Group]) -> Float64[np.ndarray, "R T"] | None:
 
 
 def across_table(across: Across) -> Table:
-    """A row a dataset, and below what they say together.
+    """One row per dataset, and summaries below.
 
     Args:
         across: of one algorithm.
@@ -186,7 +186,7 @@ def _score(value: float) -> str:
 
 
 def _said(column: Column, found: Interval | None, digits: int) -> str:
-    """An estimate with its interval, which one seed has not."""
+    """An estimate with its interval, omitted for a single seed."""
     if found is None or column.scores is None:
         return _NONE
     span = f" [{found.low:.{digits}f} to {found.high:.{digits}f}]" if len(column.scores) > 1 else ""

@@ -1,4 +1,4 @@
-"""The bandit's pictures: the data as each iteration draws them, and where policies act."""
+"""The bandit's figure: the data as each iteration draws them, and where policies act."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +28,8 @@ def plot_bandit(
     Args:
         transitions: the bandit.
         weight: of every iteration, from the first.
-        compared: trained.
-        seeds: of each.
+        compared: trained arms.
+        seeds: of each arm.
         path: of the figure.
 
     Raises:
@@ -51,7 +51,7 @@ def plot_bandit(
         axis.set_title(f"TD3+BC, {arm.label}")
     for axis in axes[1, len(compared) :]:
         axis.axis("off")
-    # The columns below have no picture of their own: they hold the legend.
+    # The unused columns below hold the legend.
     axes[1, -2].text(
         *(0.5, 0.5, "dots: transitions, by reward\ncrosses: what a trained\npolicy does, one a seed"),
         transform=axes[1, -2].transAxes,

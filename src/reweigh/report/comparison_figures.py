@@ -1,4 +1,4 @@
-"""Runs in pictures: learning curves, profiles, intervals of final scores."""
+"""Figures of runs: learning curves, profiles, intervals of final scores."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _UNIFORM, _OTHERS = COLORS[6], COLORS[:6]
 
 
 def plot_curves(groups: Sequence[Group], path: Path) -> None:
-    """A panel a choice of weights, with the curve of uniform weights behind it; algorithms below one another.
+    """A panel per choice of weights, with the curve of uniform weights behind it; one algorithm per row.
 
     Args:
         groups: with scores, of one dataset.
@@ -36,7 +36,7 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     rows, scores = _rows(groups), _score_range(groups)
     spans = {id(group): spans_over_seeds(group.curve[1]) for group in groups}
     across = max(map(len, rows))
-    # As wide as the title and the legend at least.
+    # At least as wide as the title and the legend.
     width, height = 0.9 + max(2.2 * across, 6.2), 0.9 + 1.9 * len(rows)
     figure, axes = plt.subplots(len(rows), 1, figsize=(width, height), squeeze=False, layout="none")
     figure.subplots_adjust(0.8 / width, 0.7 / height, 1, 1 - 0.6 / height, hspace=0.4)
@@ -63,7 +63,7 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
 
 
 def _divide(axis: Any, panels: int, across: int, last: float) -> None:
-    """Make one axis look like several beside one another, of updates up to the last (real ones are slow)."""
+    """Make one axis look like several side by side, each up to update `last` (real ones are slow)."""
     from matplotlib.ticker import EngFormatter
 
     shown, shares = EngFormatter(sep=""), (0.0, 0.5, 1.0)
@@ -78,7 +78,7 @@ def _divide(axis: Any, panels: int, across: int, last: float) -> None:
 
 
 def _score_range(groups: Sequence[Group]) -> tuple[float, float]:
-    """What every seed's scores and the dataset's own lie within, with a margin."""
+    """The range of every seed's scores and the dataset's own, with a margin."""
     curves = [group.curve[1] for group in groups]
     dataset = groups[0].dataset
     if dataset.own:
@@ -89,7 +89,7 @@ def _score_range(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def _rows(groups: Sequence[Group]) -> list[list[tuple[Group, Group | None]]]:
-    """Groups with the uniform weights that each compares with, an algorithm a row or several."""
+    """Groups with the uniform group that each is compared with; at least one row per algorithm."""
     rows = []
     for algorithm in dict.fromkeys(group.algorithm for group in groups):
         own = [group for group in groups if group.algorithm == algorithm]
@@ -102,20 +102,20 @@ def _rows(groups: Sequence[Group]) -> list[list[tuple[Group, Group | None]]]:
 
 
 def legend_below(figure: Any, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """A legend under the axes, in as many columns as the figure is wide.
+    """A legend under the axes, in as many columns as fit.
 
     Args:
         figure: with constrained layout.
         handles: of lines.
-        names: what they are called.
+        names: their labels.
     """
-    # A character and a line's sample take about these inches: no name may lie outside the figure.
+    # Approximate inches of a character and of a line sample, so that names stay inside the figure.
     beside = int(figure.get_figwidth() / (0.09 * max(map(len, names)) + 0.6))
     figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(6, beside, len(names))))
 
 
 def _handles(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
-    """Every line of a legend once."""
+    """Every legend entry once."""
     found: dict[str, Any] = {}
     for axis in axes:
         lines, names = axis.get_legend_handles_labels()
@@ -124,7 +124,7 @@ def _handles(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
 
 
 def plot_profiles(groups: Sequence[Group], path: Path) -> None:
-    """The share of seeds above each score; a panel an algorithm.
+    """The share of seeds above each score, one panel per algorithm.
 
     Args:
         groups: with scores, of one dataset.
@@ -149,7 +149,7 @@ def plot_profiles(groups: Sequence[Group], path: Path) -> None:
 
 
 def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summary]], path: Path) -> None:
-    """A row a group: IQM with its interval, and a dot a seed.
+    """One row per group: IQM with its interval, and one dot per seed.
 
     Args:
         groups: with scores, of one dataset.
@@ -169,7 +169,7 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
     counts = [len(group.finished) for group in groups]
     for axis, kind in zip(axes, HONEST, strict=True):
         own = [found[kind] for found in summaries]
-        # A point where there is no interval: nothing of it shows behind the mark.
+        # Without an interval it is a point, hidden behind the mark.
         low = [one.interval.low if one.interval else one.iqm for one in own]
         high = [one.interval.high if one.interval else one.iqm for one in own]
         axis.hlines(rows, low, high, colors=colors, linewidth=5, alpha=0.35)
@@ -186,10 +186,10 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
 
 
 def plot_across(across: Across, path: Path) -> None:
-    """An algorithm on the datasets that all of its weights have: IQM with its interval, and profiles.
+    """An algorithm on several datasets: IQM of each choice of weights with its interval, and profiles.
 
     Args:
-        across: with a column that has as many seeds on every dataset.
+        across: with at least one column that has equally many seeds on every dataset.
         path: of the figure.
 
     Raises:
@@ -218,7 +218,7 @@ def plot_across(across: Across, path: Path) -> None:
 
 
 def _styles(uniform: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
-    """A color and a line for each name, by whether it weighs nothing; the same under every algorithm."""
+    """A color and line style per name, by whether its weights are uniform; the same for every algorithm."""
     styles: dict[str, dict[str, Any]] = {}
     used = 0
     for name, weighs_nothing in uniform.items():
@@ -242,7 +242,7 @@ def _draw_profiles(
 
 
 def _draw_dataset(line: Any, dataset: Dataset) -> None:
-    """The dataset's own mean and best episode, where they are known."""
+    """The dataset's own mean and best episode, if known."""
     if dataset.own:
         for value, style, name in (
             (dataset.own.returns.mean, ":", "dataset: mean episode"),

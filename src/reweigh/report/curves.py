@@ -1,4 +1,4 @@
-"""Learning curves: one line a run, with the interval over its seeds."""
+"""Learning curves: one line per run, with the interval over its seeds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from reweigh.statistics import Interval, intervals
 def learning_curve(
     folder: RunFolder, only: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Scores of a run's seeds at the updates that every one of them has reached.
+    """Scores of a run's seeds at the updates at which all of them were evaluated.
 
     Args:
         folder: of the run.
@@ -28,7 +28,7 @@ def learning_curve(
         Updates (V,), mean scores of each seed (V, seeds), and whether scores are normalized.
 
     Raises:
-        RunError: no seed has been evaluated.
+        RunError: a seed has no evaluations, no update is common to all, or returns are not finite.
     """
     seeds = [seed for seed in folder.seeds() if only is None or seed.seed in only]
     returns = [seed.load_returns() for seed in seeds]
@@ -67,7 +67,7 @@ def draw_curve(
         axis: to draw on.
         update: of each evaluation.
         scores: of each seed.
-        style: of the line: `color`, and what else `axis.plot` takes.
+        style: of the line: `color`, and other arguments of `axis.plot`.
     """
     draw_spans(axis, update, spans_over_seeds(scores), **style)
 
@@ -88,8 +88,8 @@ def draw_spans(
 
     Args:
         axis: to draw on.
-        x: where each evaluation stands.
-        found: at each.
+        x: position of each evaluation.
+        found: its interval.
         style: as for `draw_curve`.
     """
     mark = "." if len(x) == 1 else ""
@@ -112,11 +112,11 @@ def plot_runs(folders: Sequence[RunFolder], path: Path) -> None:
         path: of the figure.
 
     Raises:
-        RunError: a folder is no run or has no evaluations, or the figure cannot be written.
+        RunError: a folder is not a run or has no evaluations, or the figure cannot be written.
     """
     plt = pyplot()
     for folder in folders:
-        folder.config()  # what is no run is said to be none
+        folder.config()  # fails early if this is not a run
     curves = [learning_curve(folder) for folder in folders]
     if len({normalized for *_, normalized in curves}) > 1:
         raise RunError("expected runs that are all normalized or all not. Plot them apart.")

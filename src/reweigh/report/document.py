@@ -1,4 +1,4 @@
-"""A page as a list of blocks, and what Markdown, LaTeX, CSV and HTML make of it."""
+"""A page as a list of blocks, and its Markdown, LaTeX, CSV and HTML forms."""
 
 import base64
 import csv
@@ -27,21 +27,21 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under a header; the first column names the row."""
+    """Text cells under a header; the first column names the row."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = (0,)
-    """Columns of words, set to the left; numbers go to the right."""
+    """Columns of words, aligned left; numbers are aligned right."""
     notes: tuple[str, ...] = ()
     folded: bool = False
-    """Long, and shown on request."""
+    """Collapsed until opened, because it is long."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure beside the page."""
+    """A figure, stored as a file beside the page."""
 
     path: Path
     alternative: str
@@ -72,16 +72,16 @@ td.long { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
 img { max-width: 100%; background: #fff; border-radius: 4px; }
 """
 
-# Longer cells of words may break their lines.
+# Longer word cells may wrap.
 _LONG = 40
 
 
 def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
-    """Markdown, with figures by their path from a folder.
+    """Markdown, with figure paths relative to a folder.
 
     Args:
         blocks: of the page.
-        folder: that the page will stand in.
+        folder: the page's folder.
     """
     parts = []
     for block in blocks:
@@ -128,7 +128,7 @@ def to_latex(tables: Sequence[Table]) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    # A bracket after \\ would be taken for its optional argument.
+    # A bracket after \\ would be read as its optional argument.
     return f"{' & '.join('{}' + c if c.startswith('[') else c for c in map(_latex, cells))} \\\\"
 
 
@@ -156,7 +156,7 @@ def to_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """One page that needs nothing beside itself.
+    """One self-contained page.
 
     Args:
         title: of the window.

@@ -1,4 +1,4 @@
-"""One verb: run folders -> tables, figures and a page."""
+"""Run folders -> tables, figures and a page."""
 
 import datetime
 import os
@@ -65,15 +65,15 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     """Write `report.{html,md}`, `tables.{md,tex,csv}`, `improvement.csv`, `curves.csv` and `figures/`.
 
     Args:
-        roots: run folders, or folders that hold some.
+        roots: run folders, or folders that contain some.
         out: folder to write in.
-        allow_unfinished: report the finished seeds of groups that have others too, marked.
+        allow_unfinished: report the finished seeds of unfinished groups, marked as such.
 
     Returns:
         The groups.
 
     Raises:
-        RunError: a run is damaged, not finished, or asked for by a sweep and never started; or the report
+        RunError: a run is damaged, unfinished, or requested by a sweep but never started; or the report
             cannot be written.
     """
     requested = requested_below(roots)
@@ -120,7 +120,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
 
 
 def _pictures_of(page: Path) -> set[str]:
-    """The figures that a report shows, by name; none where there is no report."""
+    """The names of a report's figures; none if there is no report."""
     try:
         text = page.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -157,7 +157,7 @@ def _parts(groups: Sequence[Group]) -> list[_Part]:
 
 
 def _together(found: Sequence[Across], folder: Path) -> list[Block]:
-    """What datasets say together, before each alone; nothing where every dataset has weights of its own."""
+    """The section on all datasets together; empty if no weights occur on two of them."""
     blocks: list[Block] = [Heading("All datasets together")] if found else []
     for number, across in enumerate(found, 1):
         if any(column.iqm for column in across.columns):
@@ -173,7 +173,7 @@ def _file_name(label: str) -> str:
 
 
 def _pictures(part: _Part, folder: Path, number: int, *, profiles: bool) -> list[Block]:
-    """A dataset's figures; none where nothing was evaluated."""
+    """A dataset's figures; none if nothing was evaluated."""
     scored = [i for i, group in enumerate(part.groups) if group.scored]
     if not scored:
         return []

@@ -1,4 +1,4 @@
-"""What people call a run: its algorithm and weights, and what else tells it from the others."""
+"""Labels of runs: algorithm and weights, and what else distinguishes them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 from reweigh.terms import TERMS, terms_word
 
 Settings = Mapping[str, Any]
-"""A run's config by dotted names, without what changes no number and without fields that are None.
+"""A run's config by dotted names, without fields that are None or that change no result.
 
-With the identity where nothing else tells two groups apart.
+Includes the identity if nothing else tells two groups apart.
 """
 
 _ALGORITHMS = {"bc": "BC", "td3-bc": "TD3+BC", "iql": "IQL", "cql": "CQL", "onestep": "Onestep"}
@@ -32,7 +32,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     plain = {name: value for name, value in config.items() if name not in _CHANGE_NOTHING}
     rebalance = dict(plain["rebalance"])
-    if "terms" not in rebalance:  # said as --terms says it
+    if "terms" not in rebalance:  # in the words of --terms
         rebalance["terms"] = terms_word([term for term in TERMS if rebalance.pop(term, False)])
     return _flat({**plain, "rebalance": rebalance}, "")
 
@@ -48,13 +48,13 @@ def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def algorithm_name(settings: Settings) -> str:
-    """As papers write it."""
+    """The algorithm's name, as papers write it."""
     name = str(settings["algorithm.type"])
     return _ALGORITHMS.get(name, name)
 
 
 def weights_name(settings: Settings) -> str:
-    """As papers write it; learned ratios by what they are laid over."""
+    """The weights' name, as papers write it; learned ratios name the weights underneath."""
     name = _one_name(settings, "rebalance.weights.")
     if settings["rebalance.type"] != "density-ratio":
         return name
@@ -64,7 +64,7 @@ def weights_name(settings: Settings) -> str:
 def _one_name(settings: Settings, prefix: str) -> str:
     kind = str(settings[f"{prefix}type"])
     if kind == "file":
-        path = settings.get(f"{prefix}path")  # of several datasets' files there is no one path
+        path = settings.get(f"{prefix}path")  # files of several datasets share no path
         return f"file {Path(str(path)).stem}" if path else "file"
     if kind == "mixture":
         return " + ".join(f"{share:.3g} {name}" for share, name in _shares(settings, prefix, 1.0))
@@ -82,7 +82,7 @@ def _shares(settings: Settings, prefix: str, whole: float) -> list[tuple[float, 
 
 
 def labels(all_settings: Sequence[Settings]) -> list[str]:
-    """A label each, different for different settings.
+    """One label per settings, all different.
 
     Args:
         all_settings: settings, all different.
@@ -99,7 +99,7 @@ def labels(all_settings: Sequence[Settings]) -> list[str]:
 
 
 def telling_fields(all_settings: Sequence[Settings]) -> list[str]:
-    """Enough fields to tell settings apart; how weights act first, the algorithm next.
+    """Enough fields to tell settings apart; rebalancing first, then the algorithm.
 
     Args:
         all_settings: settings, all different.
@@ -115,7 +115,7 @@ def telling_fields(all_settings: Sequence[Settings]) -> list[str]:
 
 
 def differing(all_settings: Sequence[Settings]) -> list[str]:
-    """Fields that are not the same in all settings, in the order in which they matter.
+    """Fields that differ between settings, most important first.
 
     Args:
         all_settings: settings.
@@ -127,7 +127,7 @@ def differing(all_settings: Sequence[Settings]) -> list[str]:
 
 
 def shown_value(value: Any) -> str:
-    """A setting's value; fields that are None, or unknown to the version that trained, are not set."""
+    """A setting's value as text; None, also for fields unknown to the run's version, is `unset`."""
     if value is None:
         return "unset"
     if isinstance(value, tuple):
@@ -145,14 +145,14 @@ def _said(field: str, settings: Settings, fields: Sequence[str]) -> str:
 
 
 def nearest(settings: Settings, candidates: Sequence[Settings]) -> int | None:
-    """The candidate that differs in its weights alone, by its position; None: there is none, or several.
+    """Position of the candidate that differs only in its weights; None: there is none, or several.
 
-    A field that one of two versions of this library did not know is taken to be alike, unless another
-    candidate is alike in full. Of several, one whose weights act alike is preferred.
+    A field unknown to one side's version of this library counts as equal, unless another candidate is equal
+    in full. Of several, one whose weights act in the same way is preferred.
 
     Args:
-        settings: of what is compared.
-        candidates: what it might be compared with.
+        settings: of the run to compare.
+        candidates: settings that it might be compared with.
     """
 
     def agrees(other: Settings, *, in_full: bool) -> bool:

@@ -1,4 +1,4 @@
-"""How the episodes of a dataset score themselves, where its file can still be read."""
+"""Scores of a dataset's own episodes, if its file can still be read."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from reweigh.errors import ReweighError
 
 @dataclass(frozen=True)
 class OwnScores:
-    """How a dataset's own episodes score, and how much it holds."""
+    """Scores of a dataset's own episodes, and its size."""
 
     returns: EpisodeScores
     episodes: int
@@ -22,16 +22,16 @@ class OwnScores:
 def read_own_scores(
     used: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> tuple[dict[str, OwnScores | str], list[str]]:
-    """What each dataset's own episodes score, and which dataset each run was trained on.
+    """Scores of each dataset's own episodes, and the dataset that each run was trained on.
 
-    A run that recorded the digest of its dataset is known by that; an older one by the digest of the file
-    as it is now, or where it cannot be read by its name (`spec ...`).
+    A dataset is identified by the digest that the run recorded; for older runs by the current file's digest,
+    or, if that cannot be read, by its name (`spec ...`).
 
     Args:
-        used: a run's data settings and its environment record, each.
+        used: each run's data settings and environment record.
 
     Returns:
-        By digest the scores, or why there are none; and the digest of each run's dataset.
+        The scores by digest, or why there are none; and the digest of each run's dataset.
     """
     files: dict[tuple[Any, ...], tuple[str, OwnScores] | str] = {}
     digests: list[str] = []

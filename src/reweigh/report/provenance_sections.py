@@ -1,4 +1,4 @@
-"""What a report says of cost, settings and where every run came from, in blocks."""
+"""A report's blocks on cost, settings and every run's provenance."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _SHORT = 12
 
 
 def cost_section(groups: Sequence[Group]) -> list[Block]:
-    """Updates, their rate, the seconds that they take at it, and what weights cost.
+    """Updates, their rate and duration, and the cost of the weights.
 
     Args:
         groups: of any datasets.
@@ -24,7 +24,7 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
         results = [seed.result for seed in group.finished]
         rates = [r["updates_per_second"] for r in results if r.get("updates_per_second")]
         several = group.settings["algorithm.type"] == "onestep"
-        # What was done: a last stage without training is one update, whatever was asked for.
+        # As done, not as requested: a last stage without training is one update.
         updates = max((r.get("num_updates", 0) for r in results), default=0) or group.settings["num_updates"]
         rows.append(
             (
@@ -59,7 +59,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _seconds(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The median over seeds of what they recorded of earlier trainings."""
+    """Median over seeds of a recorded duration."""
     found = [result[name] for result in results if result.get(name) is not None]
     return f"{median(found):.0f}" if found else "not recorded"
 
@@ -70,7 +70,7 @@ def _with_seconds(cost: str, results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def weights_cost(settings: Settings) -> str:
-    """What is known of the work that weights took beside training.
+    """What is known about the cost of weights besides training.
 
     Args:
         settings: of a run.
@@ -103,7 +103,7 @@ def _method_cost(settings: Settings, prefix: str) -> str:
 
 
 def settings_section(groups: Sequence[Group]) -> list[Block]:
-    """What all runs share, and what each group has of its own.
+    """Settings shared by all runs, and each group's own.
 
     Args:
         groups: of any datasets.
@@ -125,7 +125,7 @@ def _listed(settings: Settings) -> str:
 
 
 def provenance_section(groups: Sequence[Group]) -> list[Block]:
-    """Every run with its identity, dataset, dates and the environment that trained it.
+    """Every run with its identity, dataset, dates and training environment.
 
     Args:
         groups: of any datasets.
@@ -188,5 +188,5 @@ def _run_row(group: Group, run: Run, environment: str) -> tuple[str, ...]:
 
 
 def _minute(date: str | None) -> str:
-    """An ISO date without its seconds."""
+    """An ISO date, to the minute."""
     return f"{date[:16].replace('T', ' ')} UTC" if date else _NONE

@@ -1,4 +1,4 @@
-"""What quickstart shows: how episodes spread, whom the weights favor, what training made of it."""
+"""Quickstart's figure: the spread of episodes, which ones the weights favor, and the training result."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def plot_quickstart(
     plt = pyplot()
     figure, (data, weights, curves) = plt.subplots(1, 3, figsize=(12, 3.6))
     episodes = transitions.episodes
-    # An episode is of one source: that of its first kept transition.
+    # An episode's source is that of its first kept transition.
     first = np.unique(transitions.episode, return_index=True)[1]
     good = transitions.source[first] == 1
     share = [

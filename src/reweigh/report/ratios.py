@@ -1,4 +1,4 @@
-"""What a report says of learned density ratios: how uneven they are, and whether they tell sources apart."""
+"""A report's blocks on learned density ratios: how uneven they are, and whether they separate sources."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -6,23 +6,23 @@ from statistics import median
 from reweigh.report.collect import Group
 from reweigh.report.document import Block, Table, Text
 
-# Fewer effective rows in a batch than this, and a handful of transitions trains the agent.
+# With fewer effective rows in a batch, a handful of transitions trains the agent.
 _FEWEST_ROWS = 4.0
-# Published settings end at 0.56 to 0.76; when nearly all logits are cut off, the limit alone is the weight.
+# Published settings end at 0.56 to 0.76; if nearly all logits are clipped, the limit alone sets the weight.
 _MOST_CLIPPED = 0.95
-# The largest weight of a batch this close to 1 moves no loss that anybody could measure.
+# A largest weight this close to 1 changes no loss measurably.
 _UNIFORM = 1e-3
 
 
 def ratio_note(seed: int, metrics: Mapping[str, float], batch_size: int) -> str | None:
-    """What there is to say of density ratios that have collapsed, or that do nothing.
+    """A note on density ratios that have collapsed or have no effect; None: neither.
 
     Args:
-        seed: whose.
+        seed: its number.
         metrics: its last row of metrics.csv.
         batch_size: `B`.
     """
-    if "ratio/ess" not in metrics:  # somebody took metrics.csv away
+    if "ratio/ess" not in metrics:  # metrics.csv was removed
         return None
     count = metrics["ratio/ess"] * batch_size
     if count < _FEWEST_ROWS:
@@ -45,7 +45,7 @@ def ratio_note(seed: int, metrics: Mapping[str, float], batch_size: int) -> str 
 
 
 def ratio_blocks(groups: Sequence[Group]) -> list[Block]:
-    """The learned ratios of a dataset's groups at the end of training; empty where none were learned.
+    """The learned ratios of a dataset's groups at the end of training; empty if none were learned.
 
     Args:
         groups: of one dataset.

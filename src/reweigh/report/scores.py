@@ -1,4 +1,4 @@
-"""Scores of groups in numbers: three kinds kept apart, intervals, improvement over uniform weights."""
+"""Scores of groups: three separate kinds, with intervals, and improvement over uniform weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ KINDS = {
     "last": "last evaluation",
     "best": "best evaluation, optimistic: chosen on what it reports",
 }
-"""The kinds of score, and what they are called."""
+"""The kinds of score, and their names."""
 
 HONEST = ("last_ten", "last")
-"""Those that are not chosen on what they report."""
+"""Those not selected on the episodes that they report."""
 
 SCORE_RESAMPLES = 50_000
 IMPROVEMENT_RESAMPLES = 10_000
@@ -28,12 +28,12 @@ CURVE_RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Summary:
-    """A kind of score of a group's finished seeds."""
+    """One kind of score of a group's finished seeds."""
 
     scores: Float64[np.ndarray, " seeds"]
     iqm: float
     interval: Interval | None
-    """Of the IQM; None: one seed, of whose spread nothing is known."""
+    """Of the IQM; None: one seed, whose spread is unknown."""
     mean: float
     deviation: float | None
     """Of the sample; None: one seed."""
@@ -46,16 +46,16 @@ class Improvement:
     over: Group
     estimate: float
     interval: Interval | None
-    """None: a group has one seed only."""
+    """None: a group has only one seed."""
 
 
 @dataclass(frozen=True)
 class Help:
-    """What weights did, beside no weights and beside weights that know nothing."""
+    """The effect of weights, compared with no weights and with uninformed weights."""
 
     group: Group
     over_uniform: dict[str, Improvement]
-    """By kind of score; empty: no run of uniform weights is comparable."""
+    """By kind of score; empty: no run with uniform weights is comparable."""
     over_shuffled: Improvement | None
     """By the mean of the last ten evaluations; None: no such run is comparable."""
 
@@ -102,7 +102,7 @@ def seed_scores(group: Group) -> dict[str, Float64[np.ndarray, " seeds"]]:
 
 
 def did_it_help(groups: Sequence[Group]) -> list[Help]:
-    """Every group of other than uniform weights, compared on its own dataset with its own algorithm.
+    """Compare every group with non-uniform weights, on its own dataset and algorithm.
 
     Args:
         groups: of any datasets.
@@ -132,11 +132,11 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
 
 
 def comparable(group: Group, others: Sequence[Group]) -> Group | None:
-    """The group that differs in its weights alone; None: there is none, or several.
+    """The group that differs only in its weights; None: there is none, or several.
 
     Args:
-        group: whose weights are compared.
-        others: of the same dataset and algorithm.
+        group: the group to compare.
+        others: groups of the same dataset and algorithm.
     """
     place = nearest(group.settings, [other.settings for other in others])
     return None if place is None else others[place]

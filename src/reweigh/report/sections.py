@@ -1,4 +1,4 @@
-"""What a report says of scores, in blocks and in rows."""
+"""A report's blocks and rows on scores."""
 
 import math
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ def own_scores(dataset: Dataset) -> tuple[float, ...] | None:
 
 
 def about_dataset(dataset: Dataset, groups: Sequence[Group]) -> list[Block]:
-    """Where scores were measured and what stands in their way.
+    """Where scores were measured, and what limits them.
 
     Args:
         dataset: of the groups.
-        groups: all of it.
+        groups: all its groups.
     """
     where = f"Evaluated in {dataset.env}." if dataset.env else "Never evaluated: no environment is known."
     if dataset.recorded:
@@ -67,11 +67,11 @@ def about_dataset(dataset: Dataset, groups: Sequence[Group]) -> list[Block]:
 def score_tables(
     dataset: Dataset, groups: Sequence[Group], summaries: Sequence[dict[str, Summary]]
 ) -> list[Table]:
-    """A table a kind of score, a row a group, the dataset's own episodes below.
+    """A table per kind of score, a row per group, and the dataset's own episodes below.
 
     Args:
         dataset: of the groups.
-        groups: all of it.
+        groups: all its groups.
         summaries: of their scores.
     """
     header = ("group", "seeds", "IQM", "95 % interval", "mean ± std", "every seed")
@@ -124,7 +124,7 @@ def help_table(dataset: Dataset, helped: Sequence[Help]) -> Table | None:
 
     Args:
         dataset: of the groups.
-        helped: on it.
+        helped: their comparisons.
     """
     if not helped:
         return None
@@ -168,7 +168,7 @@ def _span(span: Interval | None, digits: int) -> str:
 
 
 def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
-    """How easily 1.00 comes about by luck, for the numbers of seeds in the table."""
+    """Notes, with the chance of 1.00 by luck for the numbers of seeds in the table."""
     sizes = {(len(h.group.finished), len(i.over.finished)) for h in helped for i in h.over_uniform.values()}
     chances = [f"1 in {math.comb(x + y, x)} for {x} and {y}" for x, y in sorted(sizes)]
     notes = [
@@ -189,11 +189,11 @@ def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
 
 
 def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
-    """A row a kind of score, in the columns of `CSV_HEADER`; numbers in full.
+    """A row per kind of score, in the columns of `CSV_HEADER`, with all digits.
 
     Args:
-        group: whose.
-        found: its scores; empty: a row without numbers.
+        group: the group.
+        found: its scores; empty: rows without numbers.
     """
     dataset, settings = group.dataset, group.settings
     own = own_scores(dataset)
@@ -223,7 +223,7 @@ def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
 
 
 def help_rows(helped: Sequence[Help]) -> list[tuple[str, ...]]:
-    """A row a comparison, in the columns of `HELP_HEADER`.
+    """A row per comparison, in the columns of `HELP_HEADER`.
 
     Args:
         helped: of any datasets.
@@ -241,10 +241,10 @@ def help_rows(helped: Sequence[Help]) -> list[tuple[str, ...]]:
 
 
 def curve_rows(group: Group) -> list[tuple[str, ...]]:
-    """A row an evaluation of every finished seed, in the columns of `CURVES_HEADER`.
+    """A row per evaluation of every finished seed, in the columns of `CURVES_HEADER`.
 
     Args:
-        group: whose.
+        group: the group.
     """
     return [
         (group.dataset.label, group.label, str(seed.number), str(update), _full(mean), _full(score))
@@ -260,7 +260,7 @@ def _full(value: float | None) -> str:
 
 
 def how_to_read() -> Text:
-    """What the numbers are."""
+    """What the numbers mean."""
     return Text(
         "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
         f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "

@@ -1,4 +1,4 @@
-"""What OPER-A's iterations do to weights, and what other advantages of the same value would have said."""
+"""Figures of how OPER-A's iterations change weights, and of other advantages from the same value."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from reweigh.transitions import Transitions
 
 
 def plot_stages(weights: WeightsFile, transitions: Transitions, path: Path) -> None:
-    """Three panels: deviation by iteration with OPER-R's dashed, histograms, agreement of value seeds.
+    """Three panels: deviation by iteration (OPER-R's dashed), histograms, agreement of value seeds.
 
     Args:
         weights: with the priority of every stage and value seed.
@@ -73,10 +73,10 @@ def plot_stages(weights: WeightsFile, transitions: Transitions, path: Path) -> N
 
 
 def plot_advantages(named: Sequence[tuple[str, Float64[np.ndarray, " N"]]], path: Path) -> None:
-    """A histogram each, side by side, with its rank correlation to the first.
+    """One histogram per kind, side by side, with its rank correlation to the first.
 
     Args:
-        named: a label and advantages, each, of one value and dataset.
+        named: labels and advantages, all of the same value and dataset.
         path: of the figure.
 
     Raises:

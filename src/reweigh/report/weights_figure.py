@@ -1,4 +1,4 @@
-"""What weights look like: how they spread, and which episodes they favor."""
+"""Figures of weights: how they are spread, and which episodes they favor."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from reweigh.priorities.summary import summarize
 from reweigh.report.style import COLORS, pyplot, save
 from reweigh.transitions import Transitions
 
-# More points than this are sampled: a picture of a million dots shows no more and takes minutes.
+# Beyond this, points are sampled: a million dots show no more and take minutes.
 _MOST_POINTS = 5000
 
 
@@ -20,7 +20,7 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
     """Four panels: histograms (linear and logarithmic), weight against return, weight along an episode.
 
     Args:
-        named: a label, weights and their dataset, each.
+        named: labels, weights and their datasets.
         path: of the figure.
 
     Raises:
@@ -69,7 +69,7 @@ def draw_against_return(
     color: str,
     label: str | None = None,
 ) -> None:
-    """A dot an episode: its mean weight over its return.
+    """One dot per episode: its mean weight against its return.
 
     Args:
         axis: to draw on.

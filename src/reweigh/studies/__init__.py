@@ -1,1 +1,1 @@
-"""Small studies that are shipped with the library, each a config, its jobs and its table."""
+"""Small studies shipped with the library."""

@@ -1,4 +1,4 @@
-"""OPER's bandit: iterated priorities, and TD3+BC on data as they are, resampled, reweighted."""
+"""OPER's bandit: iterated priorities, and TD3+BC on original, resampled and reweighted data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from reweigh.runs import RunFolder
 from reweigh.transitions import Transitions
 
 ITERATION = 5
-"""Whose weights the policies are trained with."""
+"""The one whose weights train the policies."""
 STAGES = 10
 
 
@@ -38,7 +38,7 @@ def iterate(transitions: Transitions, out: Path) -> Float64[np.ndarray, "stages 
 
 
 def arms(out: Path, data_seed: int, num_updates: int) -> list[ComparedRun]:
-    """What the study compares.
+    """The arms that the study compares.
 
     Args:
         out: folder of the study, with the weights.
@@ -70,15 +70,15 @@ def policy_actions(arm: ComparedRun, seeds: Sequence[int]) -> Float64[np.ndarray
     """Where each seed's policy acts.
 
     Args:
-        arm: trained.
-        seeds: which.
+        arm: a trained arm.
+        seeds: its seeds.
     """
     state = np.zeros(1, np.float32)
     return np.stack([np.float64(RunFolder(arm.out).seed(seed).load_policy()(state)) for seed in seeds])
 
 
 def expected_reward(action: Float64[np.ndarray, " 2"]) -> float | None:
-    """Mean reward of the arm that an action pulls; None beyond six deviations of all of them.
+    """Mean reward of the arm that an action pulls; None if it is six deviations or more from all of them.
 
     Args:
         action: in [-1, 1].

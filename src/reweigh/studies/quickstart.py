@@ -33,22 +33,22 @@ Next, on your own data (D4RL's HDF5 layout, or .npz with the same names):
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What came of an arm."""
+    """Result of an arm."""
 
     label: str
     scores: list[float]
-    """Normalized, of the last evaluation, one a seed."""
+    """Normalized, of the last evaluation, one per seed."""
     iqm: float
     low: float
     """Ends of the 95 % bootstrap interval over seeds."""
     high: float
     good_mass: float | None
-    """Share of the drawn transitions that come from the good policy, where sources are known."""
+    """Share of the drawn transitions that come from the good policy, if sources are known."""
     ess_fraction: float
 
 
 def arms(out: Path, data: str = DATA) -> list[ComparedRun]:
-    """What quickstart compares: behavior cloning small enough for a few seconds a seed.
+    """The arms that quickstart compares: behavior cloning, small enough for a few seconds per seed.
 
     Args:
         out: folder of the runs.
@@ -70,10 +70,10 @@ def arms(out: Path, data: str = DATA) -> list[ComparedRun]:
 
 
 def data_scores(transitions: Transitions) -> EpisodeScores:
-    """How the dataset's own episodes score, normalized.
+    """Normalized scores of the dataset's own episodes.
 
     Args:
-        transitions: the dataset, of an environment that D4RL knows.
+        transitions: the dataset, of an environment with D4RL's references.
     """
     reference = reference_of_env(transitions.info.env or "")
     assert reference is not None
@@ -86,7 +86,7 @@ def introduction(transitions: Transitions, data: EpisodeScores, num_jobs: int) -
     Args:
         transitions: the dataset.
         data: its scores.
-        num_jobs: trainings.
+        num_jobs: number of trainings.
     """
     share = float((transitions.source == 1).mean())
     return (
@@ -130,12 +130,12 @@ def results(
 
 
 def as_json(data: EpisodeScores, rows: Sequence[ArmResult]) -> dict:
-    """The table for machines."""
+    """The table as JSON."""
     return {"data": data._asdict(), "arms": [asdict(row) for row in rows]}
 
 
 def as_text(data: EpisodeScores, rows: Sequence[ArmResult]) -> str:
-    """The table for people."""
+    """The table as text."""
     lines = [
         f"{'normalized score':<17} {'IQM':>6}    {'95 % interval':<17} {'seeds':<35} good share of batches",
     ]

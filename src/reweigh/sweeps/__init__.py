@@ -1,1 +1,1 @@
-"""A grid of runs, started here, on a cluster, or as commands."""
+"""Grids of runs, started here, on a cluster, or as commands."""

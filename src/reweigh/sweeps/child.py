@@ -1,7 +1,6 @@
 """`python -m reweigh.sweeps.child PARENT COMMAND...`: a task that ends with the process that started it.
 
-A program of its own, because what it asks of the system cannot be asked between fork and exec of a process
-with threads.
+A separate program, because its system calls are not safe between fork and exec in a process with threads.
 """
 
 import os
@@ -12,14 +11,14 @@ from reweigh.system.processes import end_with_parent
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Bind this process to its parent's life, and become `reweigh COMMAND`.
+    """Bind this process to its parent's lifetime, and become `reweigh COMMAND`.
 
     Args:
         parent: its process ID.
         command: arguments of `reweigh`.
     """
     end_with_parent(signal.SIGTERM)
-    # A parent that died before the request above leaves nobody to send the signal.
+    # If the parent died before the request above, no signal will come.
     if os.name == "posix" and os.getppid() != parent:
         sys.exit(128 + signal.SIGTERM)
     os.execv(sys.executable, [sys.executable, "-m", "reweigh", *command])

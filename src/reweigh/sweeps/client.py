@@ -1,4 +1,4 @@
-"""Clients of schedulers: one question, one answer."""
+"""Calls of schedulers' command-line clients."""
 
 import shutil
 import subprocess
@@ -9,13 +9,13 @@ _TIMEOUT_S = 60
 
 
 def ask(command: list[str]) -> str:
-    """What a scheduler's client says to a command.
+    """Run a scheduler's client; return what it prints.
 
     Args:
         command: its name and arguments.
 
     Raises:
-        RunError: it is missing, hangs or refuses.
+        RunError: it is missing, hangs or fails.
     """
     if shutil.which(command[0]) is None:
         raise RunError(f"expected {command[0]} on the PATH, but there is none. Use another --launch.")

@@ -1,4 +1,4 @@
-"""A sweep file -> the trainings that it asks for.
+"""A sweep file -> the trainings that it describes.
 
     seeds = [0, 1, 2]
 
@@ -8,9 +8,9 @@
     weights = ["uniform", "aw"]
     num-updates = 100000
 
-Every key is a flag of `reweigh train` without its dashes. A list is a choice, and a run is made of every
-combination of choices; a list in a list is one choice of several words. Several `[[runs]]` are joined. As
-data, `set:mujoco` stands for the datasets of that name in the papers' scripts.
+Every key is a flag of `reweigh train` without its dashes. A list is a choice, and every combination of
+choices is a run; a list in a list is one choice of several words. Several `[[runs]]` are joined. As data,
+`set:mujoco` stands for the datasets of that set in the papers' scripts.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from reweigh.errors import ConfigError
 from reweigh.runs import folder_name
 
 NAMED = Path(__file__).parent / "named"
-# They say how long a run is and how it is looked at, not which run it is.
+# These set a run's length and evaluation, not its identity.
 _NOT_IN_NAMES = {"num-updates", "eval-interval", "eval-episodes", "checkpoint-interval", "env", "no-evaluate"}
 _SET_PREFIX = "set:"
 _OF_THE_SWEEP = {"seeds", "out", "quiet", "json"}
@@ -39,24 +39,24 @@ class Task:
     """One seed of one run."""
 
     words: tuple[str, ...]
-    """Of `reweigh train`, without seed and folder."""
+    """Arguments of `reweigh train`, without seed and folder."""
     run: Path
     """The run's folder."""
     seed: int
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Name in messages."""
         return f"{self.run.parent.name}/{self.run.name} seed {self.seed}"
 
     @property
     def slug(self) -> str:
-        """The same as a file's name."""
+        """The label as a file name."""
         return f"{self.run.parent.name}--{self.run.name}--seed-{self.seed}"
 
     @property
     def command(self) -> tuple[str, ...]:
-        """Arguments of `reweigh` that train it."""
+        """Arguments with which `reweigh` trains it."""
         return ("train", *self.words, "--seeds", str(self.seed), "--out", str(self.run), "--quiet")
 
 
@@ -65,12 +65,12 @@ class Sweep:
     """Every task of a sweep file, in the order of starting."""
 
     folder: Path
-    """Of runs, logs and what starts them elsewhere."""
+    """Of runs, logs and job scripts."""
     tasks: tuple[Task, ...]
 
 
 def read_sweep(source: str, out: Path | str | None = None, data: Sequence[str] = ()) -> Sweep:
-    """The tasks of a sweep's file.
+    """The tasks of a sweep file.
 
     Args:
         source: a `.toml` file, or the name of a shipped sweep.
@@ -102,11 +102,11 @@ def make_sweep(
     """The tasks of a grid, such as `[{"data": "mix.hdf5", "algorithm": ["iql", "bc"]}]`.
 
     Args:
-        runs: the `[[runs]]` of a sweep's file, as dictionaries.
-        seeds: of each.
+        runs: the `[[runs]]` of a sweep file, as dictionaries.
+        seeds: of each run.
         folder: of the runs.
         data: datasets in place of the grid's own.
-        where: what messages call it.
+        where: the sweep's name in messages.
 
     Raises:
         ConfigError: the grid is malformed.
@@ -134,7 +134,7 @@ def make_sweep(
 
 
 def named_sweeps() -> dict[str, str]:
-    """Shipped sweeps with the first line of what they say of themselves."""
+    """Shipped sweeps, each with the first line of its description."""
     return {
         path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         for path in sorted(NAMED.glob("*.toml"))
@@ -142,14 +142,14 @@ def named_sweeps() -> dict[str, str]:
 
 
 def choose(count: int, wanted: str | None) -> range:
-    """The numbers of the tasks `A:B` (from 0, B not included), or of all.
+    """The numbers of the tasks `A:B` (from 0, B excluded), or of all.
 
     Args:
-        count: of all tasks.
+        count: number of tasks.
         wanted: as typed; None: all.
 
     Raises:
-        ConfigError: it is no range, or holds no task.
+        ConfigError: it is not a range, or contains no task.
     """
     match = re.fullmatch(r"(\d*):(\d*)", wanted or ":")
     if match is None:
@@ -241,8 +241,8 @@ def _words(flag: str, value: Any, where: str) -> list[str]:
 
 
 def _name(chosen: dict[str, Any], name: str | None) -> str:
-    """A run's folder, made of its own settings alone: a sweep that grows renames nothing."""
-    # A paper's preset says which weights, where nothing else does.
+    """A run's folder name, from its own settings alone, so that extending a sweep renames nothing."""
+    # A paper's preset sets the weights if nothing else does.
     weights = chosen.get("sampler") or chosen.get("weights") or ("" if "paper" in chosen else "uniform")
     parts = [word for word in (str(chosen["algorithm"]), name or str(weights)) if word]
     for flag, value in chosen.items():

@@ -1,4 +1,4 @@
-"""Commands for what else starts them: a line a task, plain or in a container."""
+"""Commands for other launchers: one line per task, plain or in a container."""
 
 import os
 import re
@@ -14,27 +14,27 @@ from reweigh.system.processes import CORES
 
 
 def as_commands(tasks: Sequence[Task]) -> list[str]:
-    """A line a task, for a shell, GNU parallel or another scheduler."""
+    """One line per task, for a shell, GNU parallel or another scheduler."""
     return [shlex.join(["reweigh", *task.command]) for task in tasks]
 
 
 def as_docker(tasks: Sequence[Task], image: str) -> list[str]:
-    """`docker run` lines, one core each, that mount this folder, the cache, and what else a task names.
+    """`docker run` lines, one core each, that mount this folder, the cache, and what a task names.
 
     Args:
-        tasks: which.
+        tasks: the tasks.
         image: made from the shipped Dockerfile.
     """
     here, cache = Path.cwd(), cache_folder().absolute()
     lines = []
     for task in tasks:
-        # Relative paths mean in the container what they mean here: they start from the same folder.
+        # Relative paths mean the same in the container, because it starts in the same folder.
         folders = [folder.absolute() for word in task.words for folder in _folders_named(word)]
         places = {"REWEIGH_CACHE": str(cache), **_places_named(task)}
         folders += [Path(place).absolute() for place in places.values() if os.path.isdir(place)]
         mounted = [here, *(Path(os.path.normpath(f)) for f in (cache, task.run.absolute().parent, *folders))]
         own = [f for i, f in enumerate(mounted) if not any(f.is_relative_to(other) for other in mounted[:i])]
-        # Docker would make what is not there, and make it root's.
+        # Docker would create missing folders as root.
         made = shlex.join(["mkdir", "-p", *map(str, own)])
         volumes = " ".join(f"--volume {shlex.quote(f'{folder}:{folder}')}" for folder in own)
         variables = [
@@ -48,19 +48,19 @@ def as_docker(tasks: Sequence[Task], image: str) -> list[str]:
 
 
 def _folders_named(word: str) -> list[Path]:
-    """The folders of the files that a word of a command names: whole, or as a part of weights."""
+    """The folders of the files that a command's word names, as a whole or in a part of it."""
     found = []
     for part in (word, *re.split(r"[=*+:]", word)):
         path = Path(part)
         if os.path.exists(part):
             found.append(path if path.is_dir() else path.parent)
-        elif "%s" in path.name and path.parent.is_dir():  # a file a value seed
+        elif "%s" in path.name and path.parent.is_dir():  # one file per value seed
             found.append(path.parent)
     return found
 
 
 def _places_named(task: Task) -> dict[str, str]:
-    """The variables that say where datasets are, as they are set here."""
+    """The variables that locate datasets, with their values here."""
     found = {name: os.environ[name] for name in PLACES[1:] if name in os.environ}
     if any(map(is_minari, task.words)):
         found.setdefault("MINARI_DATASETS_PATH", str(Path.home() / ".minari" / "datasets"))

@@ -1,4 +1,4 @@
-"""How far a sweep is, read from its run folders and logs."""
+"""A sweep's progress, read from its run folders and logs."""
 
 import json
 from dataclasses import dataclass
@@ -17,37 +17,37 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one task stands."""
+    """Progress of one task."""
 
     task: Task
     state: State
     update: int = 0
-    """That it has reached, as far as it has told."""
+    """Last reported update."""
     score: float | None = None
-    """Mean of the last ten evaluations, the last one before it is finished; normalized where possible."""
+    """Mean of the last ten evaluations (until finished: the last one); normalized if possible."""
     updates_per_second: float | None = None
     error: str | None = None
-    """Of a failed one: its last line."""
+    """Why it failed."""
 
 
 def log_path(sweep: Sweep, task: Task) -> Path:
-    """What a task printed."""
+    """Where a task's output is kept."""
     return sweep.folder / "logs" / f"{task.slug}.log"
 
 
 def failure_path(sweep: Sweep, task: Task) -> Path:
-    """Where a failure is remembered until the task is tried again."""
+    """Where a failure is recorded until the task is retried."""
     return sweep.folder / "logs" / f"{task.slug}.failed.json"
 
 
 def remember_failure(sweep: Sweep, task: Task, code: int, why: str | None = None) -> str:
-    """Write down that a task failed; return why.
+    """Record that a task failed; return why.
 
     Args:
         sweep: of the task.
-        task: which.
-        code: that its process ended with.
-        why: it failed; None: the last line that it printed.
+        task: the failed task.
+        code: exit code of its process; negative: killed by that signal.
+        why: the reason; None: the last line that it printed.
     """
     log = log_path(sweep, task)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
@@ -60,16 +60,16 @@ def remember_failure(sweep: Sweep, task: Task, code: int, why: str | None = None
 
 
 def forget_failure(sweep: Sweep, task: Task) -> None:
-    """A task that is tried again has not failed."""
+    """Remove the record of a failure, because the task is retried."""
     failure_path(sweep, task).unlink(missing_ok=True)
 
 
 def state_of(sweep: Sweep, task: Task) -> State:
-    """Whether a task is finished, in somebody's hands, failed, or none of these; reads no run's files.
+    """Whether a task is finished, running, failed or waiting, without reading the run's results.
 
     Args:
         sweep: of the task.
-        task: which.
+        task: the task.
     """
     seed = RunFolder(task.run).seed(task.seed)
     if seed.finished:
@@ -80,14 +80,14 @@ def state_of(sweep: Sweep, task: Task) -> State:
 
 
 def standing_of(sweep: Sweep, task: Task) -> Standing:
-    """Where a task stands.
+    """Progress of a task.
 
     Args:
         sweep: of the task.
-        task: which.
+        task: the task.
 
     Raises:
-        RunError: a run's result is damaged.
+        RunError: the task's result, progress, evaluations, policy or failure record is damaged.
     """
     seed, state = RunFolder(task.run).seed(task.seed), state_of(sweep, task)
     if state == "finished":
@@ -107,7 +107,7 @@ def standing_of(sweep: Sweep, task: Task) -> Standing:
 
 
 def _last_score(seed: SeedFolder) -> float | None:
-    """The last evaluation of a seed that is not finished, if it has been evaluated."""
+    """The last evaluation of an unfinished seed, if there is one."""
     returns = seed.load_returns()
     if not len(returns.update):
         return None

@@ -30,15 +30,15 @@ def run_on_ray(
 ) -> bool:
     """Train on a Ray cluster; return whether it was interrupted.
 
-    The tasks of a lost node go on elsewhere from their checkpoints. Every node must see the run folders, and
+    Tasks of a lost node resume elsewhere from their checkpoints. Every node must see the run folders, and
     the cache if `$REWEIGH_CACHE` names it, under the same path.
 
     Args:
         sweep: of the tasks.
-        tasks: which.
+        tasks: tasks to run.
         listen: called with every event.
-        address: of an existing cluster; None: one of this machine alone.
-        jobs_per_gpu: tasks that share a GPU; None: a core each.
+        address: of an existing cluster; None: one on this machine alone.
+        jobs_per_gpu: tasks that share a GPU; None: one core each, no GPU.
 
     Raises:
         RunError: Ray is not installed, or there is no cluster.
@@ -64,7 +64,7 @@ def run_on_ray(
             task = waiting.pop(ended)
             try:
                 code = ray.get(ended)
-            except Exception as error:  # what a node lacks: this package, a folder, memory
+            except Exception as error:  # the node lacks this package, a folder or memory
                 why = f"could not start on its node: {_last_line(error)}"
                 listen(Event("failed", task, remember_failure(sweep, task, 1, why)))
                 continue
@@ -75,7 +75,7 @@ def run_on_ray(
                 listen(Event("stopped", task))
             else:
                 listen(Event("failed", task, remember_failure(sweep, task, code)))
-    except KeyboardInterrupt:  # the trainings hear of it when their workers end with this process
+    except KeyboardInterrupt:  # trainings stop when their workers end with this process
         return True
     return stopped
 
@@ -86,7 +86,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _connected(address: str | None) -> Any:
-    """Ray itself, once it is connected."""
+    """The ray module, connected."""
     try:
         import ray  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as error:
@@ -104,7 +104,7 @@ def _connected(address: str | None) -> Any:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Refuse the address of a machine that does not answer, for which Ray would wait for minutes."""
+    """Reject an address that does not answer; Ray would wait for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return
@@ -120,7 +120,7 @@ def _check_reachable(address: str | None) -> None:
 def _train_on_a_node(
     command: list[str], run: str, seed: int, log: str, here: str, own: dict[str, str]
 ) -> int:
-    # Of a lost node's task: its training may still be saving the state that this one goes on from.
+    # The training of a lost node may still be saving the state from which this one resumes.
     while RunFolder(Path(run)).seed(seed).in_use:
         time.sleep(0.2)
     child = [sys.executable, "-m", "reweigh.sweeps.child", str(os.getpid()), *command]

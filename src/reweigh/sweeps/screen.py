@@ -14,13 +14,13 @@ _PATIENCE_S = 10
 
 
 def start_screens(sweep: Sweep, tasks: range, again: Sequence[str], *, screens: int) -> list[str]:
-    """Detached `screen` sessions, each with its share of the tasks and of the cores.
+    """Start detached `screen` sessions, each with its share of the tasks and cores.
 
     Args:
-        sweep: whose folder names them.
-        tasks: their numbers.
-        again: the `reweigh sweep` that runs them here.
-        screens: how many.
+        sweep: its folder names the sessions.
+        tasks: numbers of the tasks.
+        again: the `reweigh sweep` command that runs them here.
+        screens: number of sessions.
 
     Returns:
         The names of the sessions.
@@ -39,7 +39,7 @@ def start_screens(sweep: Sweep, tasks: range, again: Sequence[str], *, screens: 
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         ask(["screen", "-dmS", name, "-L", "-Logfile", str(log), *command])
-        # The log outlives a session that could not start its command, or whose work is done already.
+        # The log remains if a session fails to start its command or is already done.
         deadline = time.monotonic() + _PATIENCE_S
         while not log.exists():
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A sweep as a job array of Slurm's: each job runs `reweigh sweep` on a range of tasks."""
+"""A sweep as a Slurm job array: each job runs `reweigh sweep` on a range of tasks."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from reweigh.sweeps.client import ask
 from reweigh.sweeps.grid import Sweep
 from reweigh.system.atomic import write_text
 
-_COMMON_ARRAY_LIMIT = 1000  # Slurm's MaxArraySize, where nobody has raised it
+_COMMON_ARRAY_LIMIT = 1000  # Slurm's default MaxArraySize, less one
 
 SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --job-name={name}
@@ -51,18 +51,18 @@ exit $code
 def slurm_script(
     sweep: Sweep, tasks: range, again: Sequence[str], *, chunk: int, jobs: int, template: str = SLURM_TEMPLATE
 ) -> str:
-    """The script of a job array, a job for every few tasks.
+    """The script of a job array.
 
     Args:
-        sweep: whose folder gets the logs.
-        tasks: their numbers.
-        again: the `reweigh sweep` that runs them here.
-        chunk: tasks a job.
-        jobs: tasks at a time in a job, one a core.
+        sweep: its folder gets the logs.
+        tasks: numbers of the tasks.
+        again: the `reweigh sweep` command that runs them here.
+        chunk: tasks per job.
+        jobs: tasks at a time in a job, one per core.
         template: with names in braces.
 
     Raises:
-        ConfigError: the template names something else.
+        ConfigError: the template uses other names.
     """
     names = {
         "name": re.sub(r"\s+", "-", sweep.folder.name),
@@ -85,11 +85,11 @@ def slurm_script(
 
 
 def slurm_template(sweep: Sweep, given: Path | None) -> str:
-    """A template of one's own, else that of an earlier submission, else the shipped one.
+    """The user's template, else that of an earlier submission, else the shipped one.
 
     Args:
-        sweep: whose folder keeps it.
-        given: a file in place of both.
+        sweep: its folder keeps the template of the last submission.
+        given: the user's template; None: none.
 
     Raises:
         ConfigError: it cannot be read.
@@ -107,16 +107,16 @@ def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[
     """Queue a job array.
 
     Args:
-        sweep: whose folder gets the script, and its template, to be edited.
+        sweep: its folder gets the script, and its template for editing.
         script: from `slurm_script`.
-        template: that it was made of.
-        options: of `sbatch`, which stand above the script's own.
+        template: of the script.
+        options: of `sbatch`, which override the script's own.
 
     Returns:
-        What sbatch said.
+        The output of sbatch.
 
     Raises:
-        RunError: there is no sbatch, or it refused.
+        RunError: sbatch is missing, hangs or fails.
     """
     path = _template_path(sweep).with_name("sweep.sbatch")
     path.parent.mkdir(parents=True, exist_ok=True)

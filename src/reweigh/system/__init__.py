@@ -1,1 +1,1 @@
-"""What this library asks of the machine: whole files, locks, the cache, processes, JAX's environment."""
+"""The library's use of the machine: atomic files, locks, the cache, processes, JAX's environment."""

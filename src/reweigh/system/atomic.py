@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read whole or not at all; locks between processes."""
+"""Files that are written and read whole or not at all; locks between processes."""
 
 import fcntl
 import json
@@ -19,9 +19,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it to disk and move it there.
 
     Args:
-        path: where the file shall stand; an existing file is replaced in one step.
+        path: of the file; an existing one is replaced atomically.
     """
-    # Not by the process's number: in containers that share a folder every one may be number 1.
+    # Not named by process ID: in containers that share a folder, each may have ID 1.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         yield temporary
@@ -36,10 +36,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove temporary files of writers that were killed.
+    """Remove temporary files of killed writers.
 
     Args:
-        folder: that nobody else writes in now.
+        folder: must have no other writer now.
     """
     for temporary in folder.glob(".*.part"):
         temporary.unlink(missing_ok=True)
@@ -47,11 +47,11 @@ def remove_left_over(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock, which ends with the process however that ends.
+    """Hold a lock, which ends with the process, however that ends.
 
     Args:
-        path: of the lock's file, which stays.
-        wait: for another holder; false raises BlockingIOError.
+        path: of the lock file, which is not removed.
+        wait: wait for another holder; false: raise BlockingIOError.
     """
     with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -65,15 +65,15 @@ def read_npz(
 
     Args:
         path: of the file.
-        convert: name, array -> what is kept of it before the next one is read.
+        convert: (name, array) -> what to keep of it before the next one is read.
 
     Raises:
         ValueError: it is missing or damaged.
     """
     try:
-        # A stream of our own, because NumPy leaves a damaged file open.
+        # Our own stream, because NumPy leaves a damaged file open.
         with open(path, "rb") as stream:
-            if stream.read(2) != b"PK":  # other bytes NumPy takes for a pickle, and says so
+            if stream.read(2) != b"PK":  # NumPy would report other bytes as a pickle
                 raise ValueError("it is no .npz file")
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
@@ -94,10 +94,10 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a text in JSON holds.
+    """Parse JSON.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than anything that was written here.
+        ValueError: the text is not JSON, or is nested too deep.
     """
     try:
         return json.loads(text)

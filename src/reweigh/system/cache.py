@@ -1,17 +1,17 @@
-"""Where results that several runs share are kept."""
+"""Where results shared by several runs are kept."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$REWEIGH_CACHE`, or else `~/.cache/reweigh`; it may be removed at any time."""
+    """`$REWEIGH_CACHE`, else `~/.cache/reweigh`; it may be removed at any time."""
     given = os.environ.get("REWEIGH_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "reweigh"
 
 
 def elsewhere(path: Path) -> str:
-    """What to do where a run's folder cannot be written: some of them are kept in the cache.
+    """What to do if a run's folder, which may be in the cache, cannot be written.
 
     Args:
         path: of the folder.

@@ -1,4 +1,4 @@
-"""Hashes that name things, and random numbers that a name fixes."""
+"""Hashes that identify things, and random numbers determined by a text."""
 
 import hashlib
 import json
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-# Raise it when the same settings give other numbers than before: then no run that was begun with the old ones
-# goes on, and nothing that they left in a cache is used.
+# Increase it when the same settings give different numbers than before: then runs begun with the old ones are
+# not resumed, and their cached results are not used.
 ARITHMETIC = 1
 
 
 def settings_digest(plain: Any) -> str:
-    """SHA-256 of settings as JSON's types, and of the arithmetic of this version."""
+    """SHA-256 of settings as JSON types, and of this version's arithmetic."""
     return json_digest({"arithmetic": ARITHMETIC, "settings": plain})
 
 
 def json_digest(plain: Any) -> str:
-    """SHA-256 of JSON's types, whatever the order of their keys."""
+    """SHA-256 of JSON types, independent of the order of their keys."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -29,10 +29,10 @@ def file_digest(path: Path) -> str:
 
 
 def generator(text: str) -> np.random.Generator:
-    """Random numbers fixed by a text, in every version and on every machine.
+    """Random numbers determined by a text, in every version and on every machine.
 
     Args:
-        text: the same text, the same numbers.
+        text: the same text gives the same numbers.
     """
     digest = hashlib.sha256(text.encode()).digest()
     # NumPy's generator, not Python's: its stream is fixed across versions.

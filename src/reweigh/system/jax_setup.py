@@ -1,4 +1,4 @@
-"""What a JAX that is imported later finds in the environment, as do the processes started from here."""
+"""Environment variables for a later import of JAX, here and in child processes."""
 
 import os
 import platform
@@ -8,18 +8,18 @@ from reweigh.system.cache import cache_folder
 from reweigh.system.digests import json_digest
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-# Programs that compile faster than this are not worth a file.
+# Programs that compile faster are not worth a file.
 _KEPT_ABOVE_S = "0.2"
 
 
 def set_up_jax() -> None:
-    """Compute with one thread on the CPU, and keep compiled programs for the next process that needs them.
+    """Use one thread on the CPU, and cache compiled programs for other processes.
 
-    Every seed of a run is a process of its own, with the same programs; compiling them takes longer than a
-    thousand updates. What the user has set for JAX stays as it is, but for the number of threads.
+    Every seed of a run is its own process with the same programs, and compiling them takes longer than a
+    thousand updates. The user's own JAX settings are kept, except for the number of threads.
     """
-    # XLA compiles for as many threads as it would start, one a core unless this says otherwise, and sums that
-    # are split otherwise are rounded otherwise: a run would depend on how many cores it may use.
+    # XLA compiles for as many threads as it would start, by default one per core, and sums that are split
+    # differently round differently: results would depend on the number of usable cores.
     os.environ["NPROC"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
     if _ONE_THREAD not in flags:
@@ -27,11 +27,11 @@ def set_up_jax() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # The machines of a cluster may share the cache, and none can run what is compiled for another kind.
+        # The machines of a cluster may share the cache, but cannot run code compiled for another processor.
         folder = cache_folder() / "programs" / json_digest(_processor())[:20]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # then each process compiles for itself
+        except OSError:  # each process then compiles for itself
             return
         if not os.access(folder, os.W_OK):
             return
@@ -40,7 +40,7 @@ def set_up_jax() -> None:
 
 
 def _processor() -> list[str]:
-    """The kind of processor, with its instruction sets where the system tells them."""
+    """The kind of processor, with its instruction sets if the system reports them."""
     found = [platform.machine(), platform.processor()]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""What trainings ask of the system: cores, signals, an end together with their parent."""
+"""System services for trainings: cores, signals, ending with the parent process."""
 
 import contextlib
 import ctypes
@@ -11,19 +11,19 @@ from reweigh.checks import check_count
 from reweigh.errors import ConfigError
 
 CORES = "REWEIGH_CORES"
-"""The variable that says how many cores trainings may keep busy."""
+"""The variable that limits how many cores trainings use."""
 INTERRUPTED = 130
-"""What `reweigh` ends with when it was stopped and has saved its state."""
+"""Exit code of `reweigh` when interrupted; trainings have saved their state."""
 BROKEN_PIPE = 141
-"""The same when nobody reads its output any more: what a shell says of a program that this signal ended."""
+"""Exit code when its output is no longer read, as a shell reports a program ended by SIGPIPE."""
 _PR_SET_PDEATHSIG = 1
 
 
 def usable_cores() -> int:
-    """How many single-threaded trainings may run at a time: one a core, at most `$REWEIGH_CORES`.
+    """How many single-threaded trainings may run at a time: one per core, at most `$REWEIGH_CORES`.
 
     Raises:
-        ConfigError: the variable holds no number of at least 1.
+        ConfigError: the variable is not a number of at least 1.
     """
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get(CORES)
@@ -37,10 +37,10 @@ def usable_cores() -> int:
 
 @contextlib.contextmanager
 def signals_heard(handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    """Ctrl-C and a polite kill call a handler, instead of ending this process.
+    """Call a handler on SIGINT and SIGTERM, instead of ending this process.
 
     Args:
-        handler: of the signal's number and the interrupted frame.
+        handler: takes the signal's number and the interrupted frame.
     """
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -51,9 +51,9 @@ def signals_heard(handler: Callable[[int, Any], Any]) -> Iterator[None]:
 
 
 def end_with_parent(number: int) -> None:
-    """Have Linux send this process a signal when its parent ends, also one that was killed.
+    """Have Linux send this process a signal when its parent ends, even if it is killed.
 
-    Elsewhere nothing happens: ask `os.getppid` now and then.
+    Does nothing on other systems: poll `os.getppid` there.
 
     Args:
         number: of the signal.
