@@ -54,7 +54,7 @@ def test_every_line_of_the_table_parses(command, data):
     assert isinstance(found, RunConfig | tuple)
 
 
-def test_lines_mean_what_they_say(data):
+def test_terms_files_and_iterations_of_the_lines_are_the_authors(data):
     decoupled = parsed("train td3-bc --weights oper-r --rebalance resample --terms policy", data).rebalance
     assert (decoupled.kind, decoupled.terms) == ("resample", "policy")
     unweighted = parsed("train iql --weights oper-r --rebalance reweight --terms policy", data).rebalance

@@ -797,7 +797,7 @@ BAD_TRAIN = [
     ),
     (
         f"{BC} --out out/r --weights renamed.npz",
-        "expected a complete weights file, but renamed.npz cannot be read (it is no .npz",
+        "expected a complete weights file, but renamed.npz cannot be read (it is not a .npz",
     ),
     (f"{BC} --out out/r --weights empty.npz", "expected a complete weights file"),
     (f"{BC} --out out/r --weights garbage.npz", "expected a complete weights file"),
@@ -938,12 +938,12 @@ BAD_TRAIN = [
         "expected a mixture like 0.7*aw+0.3*uniform, whose shares add up to 1",
     ),
     (f"{BC} --out out/r --weights oper-a:stages={HUGE}", "expected stages of at most 2147483647"),
-    (f"{TRAIN} --out out/r --seeds 0 0", "expected different --seeds from 0 to 4294967295, but found [0, 0]"),
-    (f"{TRAIN} --out out/r --seeds -1", "expected different --seeds from 0 to 4294967295, but found [-1]"),
-    (f"{TRAIN} --out out/r --seeds {HUGE}", "expected different --seeds from 0 to 4294967295"),
+    (f"{TRAIN} --out out/r --seeds 0 0", "expected distinct --seeds from 0 to 4294967295, but found [0, 0]"),
+    (f"{TRAIN} --out out/r --seeds -1", "expected distinct --seeds from 0 to 4294967295, but found [-1]"),
+    (f"{TRAIN} --out out/r --seeds {HUGE}", "expected distinct --seeds from 0 to 4294967295"),
     (
         f"{TRAIN} --out out/r --seeds 4294967296",
-        "expected different --seeds from 0 to 4294967295, but found [4294967296]",
+        "expected distinct --seeds from 0 to 4294967295, but found [4294967296]",
     ),
     (
         f"{TRAIN} --out out/r --terms all,policy",
@@ -1456,7 +1456,7 @@ BAD_PLOT = [
     ),
     (
         "plot weights renamed.npz --out out/p.png",
-        "expected a complete weights file, but renamed.npz cannot be read (it is no .npz",
+        "expected a complete weights file, but renamed.npz cannot be read (it is not a .npz",
     ),
     ("plot weights empty.npz --out out/p.png", "expected a complete weights file"),
     ("plot weights garbage.npz --out out/p.png", "expected a complete weights file"),
@@ -2107,13 +2107,13 @@ BAD_QUICKSTART = [
     ),
     (
         "quickstart --out out/q --seeds 0 0",
-        "expected different --seeds from 0 to 4294967295, but found [0, 0]",
+        "expected distinct --seeds from 0 to 4294967295, but found [0, 0]",
     ),
-    ("quickstart --out out/q --seeds -1", "expected different --seeds from 0 to 4294967295, but found [-1]"),
-    (f"quickstart --out out/q --seeds {HUGE}", "expected different --seeds from 0 to 4294967295"),
+    ("quickstart --out out/q --seeds -1", "expected distinct --seeds from 0 to 4294967295, but found [-1]"),
+    (f"quickstart --out out/q --seeds {HUGE}", "expected distinct --seeds from 0 to 4294967295"),
     (
         "quickstart --out out/q --seeds 4294967296",
-        "expected different --seeds from 0 to 4294967295, but found [4294967296]",
+        "expected distinct --seeds from 0 to 4294967295, but found [4294967296]",
     ),
 ]
 

@@ -371,7 +371,7 @@ def test_what_was_set_in_python_stays_under_the_published_settings():
     assert isinstance(found.rebalance, Reweight)
 
 
-def test_presets_change_what_they_say():
+def test_presets_set_the_published_numbers_of_iql():
     antmaze = parsed("--algorithm", "iql", "--weights", "oper-r", "--preset", "antmaze")
     assert antmaze.reward == "minus-one"
     assert antmaze.rebalance.weights.base == 0.2
@@ -532,7 +532,7 @@ def test_the_dw_papers_presets_keep_the_terms_and_refuse_other_rebalancing(tmp_p
         (["--algorithm", "td3-bc", "--env", "Nowhere-v4"], "Nowhere-v4"),
         (["--algorithm", "td3-bc", "--env", "CartPole-v1"], "box"),
         (["--algorithm", "td3-bc", "--env", "Hopper-v4"], "action bounds of 2"),
-        (["--algorithm", "td3-bc", "--seeds", "0", "0"], "different --seeds"),
+        (["--algorithm", "td3-bc", "--seeds", "0", "0"], "distinct --seeds"),
         (["--algorithm", "iql", "--paper", "aw-td3bc"], "td3-bc"),
         (["--algorithm", "bc", "--hidden", "0"], "positive widths"),
     ],
@@ -628,5 +628,5 @@ def choices_of(command: str, flag: str) -> set[str]:
         ("mix", "--share", get_args(Unit)),
     ],
 )
-def test_a_flag_may_be_what_its_setting_may_be(command, flag, known):
+def test_the_choices_of_a_flag_are_those_of_its_setting(command, flag, known):
     assert choices_of(command, flag) == set(known)

@@ -359,7 +359,7 @@ def test_what_is_no_dataset_is_refused_and_leaves_nothing(server, content, cache
     if behavior == "page":
         server.behaviors, words = ["page"], "it begins with b'<html>Log in to '"
     elif behavior == "truncated":
-        server.content, words = content[:-5000], "no complete HDF5 file"
+        server.content, words = content[:-5000], "not a complete HDF5 file"
     else:
         cache.mkdir(parents=True)
         with h5py.File(cache / "other.hdf5", "w") as file:

@@ -458,7 +458,7 @@ def test_batches_come_from_the_weights_underneath():
 @pytest.mark.parametrize(
     "field", ["divergence", "flow", "temperature", "clip", "learning_rate", "flow_discount"]
 )
-def test_what_makes_no_sense_is_refused(field):
+def test_a_setting_outside_its_range_is_refused(field):
     for value in (-1.0, float("nan")):
         with pytest.raises(ConfigError, match=field):
             RatioSettings(**{field: value})

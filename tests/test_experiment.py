@@ -187,7 +187,7 @@ def test_a_run_goes_on_with_as_many_episodes_an_evaluation_as_it_began_with(conf
     claim([(never, tmp_path / "run")], [0], info)
 
 
-def test_seeds_with_and_without_evaluation_are_told_of_alike(config, tmp_path, capsys):
+def test_a_seed_without_evaluations_is_listed_as_not_scored(config, tmp_path, capsys):
     short = ["--algorithm", "td3-bc", "--hidden", "8", "--num-updates", "20", "--eval-interval", "10"]
     command = ["train", config.data.spec, *short, "--eval-episodes", "1", "--out", str(tmp_path / "run")]
     assert main([*command, "--seeds", "0"]) == 0
@@ -256,7 +256,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(config, tmp_path):
 
 @pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])
 def test_seeds_that_are_none_are_refused_before_a_folder_is_made(seeds, config, tmp_path):
-    with pytest.raises(ConfigError, match=r"expected different seeds from 0 to 4294967295, but found \["):
+    with pytest.raises(ConfigError, match=r"expected distinct seeds from 0 to 4294967295, but found \["):
         train(config, seeds, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

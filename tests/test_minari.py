@@ -263,7 +263,7 @@ def test_what_is_converted_to_minari_loads_as_the_same_transitions(spec, root, t
     stored = minari.load_dataset("made/copy-v0")
     assert [len(e.observations) - len(e.rewards) for e in stored.iterate_episodes()] == [1] * 4
     assert main(["convert", str(path), "--out", "minari:made/copy-v0"]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert [entry.name for entry in (root / "made").iterdir()] == ["copy-v0"]
 
 

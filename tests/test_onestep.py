@@ -398,7 +398,7 @@ def test_rows_without_a_next_action_or_a_terminal_teach_no_value(config):
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(build, expected):
+def test_settings_and_rebalancing_that_onestep_cannot_use_are_refused(build, expected):
     with pytest.raises(ConfigError, match=expected):
         build()
 

@@ -608,6 +608,14 @@ def test_a_weights_file_that_is_cut_short_or_something_else_is_refused(ending, t
     assert "there is none" in weights_refusal(path)
 
 
+@pytest.mark.parametrize("scale", [1e-16, 1.0, 1e12])
+def test_the_scale_of_an_observation_changes_no_residual(scale):
+    returns = np.array([0.0, 1, 4, 2, 7, 3, 8, 5])
+    first = np.array([[1, 0, 0, 1, 0, 1, 1, 0], [3, 1, 4, 1, 5, 9, 2, 6]], np.float32).T
+    plain = return_residual(returns, first)
+    np.testing.assert_allclose(return_residual(returns, first * np.float32([1, scale])), plain, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "weight", [[-1, 1, 1, 1], [np.nan, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1], [[1, 1, 1, 1]], [np.inf, 1, 1, 1]]
 )

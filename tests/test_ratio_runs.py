@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fakes import assert_same, differ
 from reweigh import load, read_weights
 from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.onestep import OnestepConfig
@@ -18,6 +19,7 @@ from reweigh.networks import MLP
 from reweigh.options.arguments import run_config
 from reweigh.priorities.by_return import AW, RW, Top
 from reweigh.rebalance.density_ratio import CONVENTIONS, Ratio, RatioSettings
+from reweigh.rebalance.static import resample_tables
 from reweigh.running.onestep_runs import shared_stages
 from reweigh.running.preparation import compute_weights, prepare
 from reweigh.running.ratio_weights import RatioWeights
@@ -122,13 +124,15 @@ def test_weights_are_the_softmax_of_the_clipped_logit_times_those_underneath(dat
 def test_the_clone_and_value_of_onestep_see_the_weights_underneath_alone(data, tmp_path, monkeypatch):
     monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
     algorithm = OnestepConfig(hidden=(8,))
-    learned = config_of(data, algorithm=algorithm, rebalance=DensityRatio(RW(), RatioSettings()))
-    drawn = config_of(data, algorithm=algorithm, rebalance=Resample(RW()))
-    one, other = (
-        [stage.folder.path for stage in shared_stages(config, algorithm, prepare(config))]
-        for config in (learned, drawn)
-    )
-    assert one == other
+    paths = []
+    for rebalance in (DensityRatio(RW(), RatioSettings()), Resample(RW())):
+        config = config_of(data, algorithm=algorithm, rebalance=rebalance)
+        prepared = prepare(config)
+        clone, value = shared_stages(config, algorithm, prepared)
+        paths.append([clone.folder.path, value.folder.path])
+        assert_same(clone.make_work().tables, resample_tables(prepared.probability))
+        assert differ(clone.make_work().tables, resample_tables(np.ones(len(prepared.transitions))))
+    assert paths[0] == paths[1]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_the_clone_and_value_of_onestep_see_the_weights_underneath_alone(data, t
         ({"discount": 0.0}, "discount above 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(data, change, expected):
+def test_terms_that_bc_lacks_and_a_discount_of_0_are_refused(data, change, expected):
     with pytest.raises(ConfigError, match=expected):
         config_of(data, **change)
 
@@ -162,6 +166,8 @@ def test_the_command_line_trains_exports_and_says_when_weights_do_nothing(data, 
     assert code == 0
     assert json.loads(text)["seeds"] == [0, 1]
     file = read_weights(weights)
+    of_seed = read_weights(RunFolder(out).seed(0).weights_path)
+    assert of_seed.meta["settings"] == file.meta["settings"] == RunFolder(out).config()["rebalance"]
     each = [read_weights(RunFolder(out).seed(seed).weights_path).weight for seed in (0, 1)]
     np.testing.assert_allclose(file.weight, (each[0] + each[1]) / 2)
     assert run_cli(capsys, "export", out, "--seed", "0")[0] == 0

@@ -107,7 +107,7 @@ def test_a_runs_folder_is_named_by_its_own_settings_alone(tmp_path):
         ("seeds = [0", "TOML"),
         ("seeds = [0]", "at least one [[runs]]"),
         ("seeds = ['a']\n[[runs]]\n", "seeds = [0, 1"),
-        ("seeds = [0, 0]\n[[runs]]\ndata='a'\nalgorithm='bc'", "different seeds"),
+        ("seeds = [0, 0]\n[[runs]]\ndata='a'\nalgorithm='bc'", "distinct seeds"),
         ("weights = 'aw'\n[[runs]]\n", "'weights'"),
         ("[[runs]]\nalgorithm='bc'", "expected data"),
         ("[[runs]]\ndata='a'", "expected algorithm"),

@@ -132,4 +132,4 @@ def check_seeds(name: str, seeds: Sequence[int]) -> None:
         ConfigError: there is none, one is repeated, or one is outside 0 to 2^32 - 1.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
-        raise ConfigError(f"expected different {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")
+        raise ConfigError(f"expected distinct {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

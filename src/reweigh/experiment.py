@@ -297,7 +297,11 @@ class _Evaluation(Hooks):
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
         folder.save_policy(self._policy(state.algorithm))
         if self.ratio:
-            meta = {"identity": self.prepared.identity, "seed": folder.seed}
+            meta = {
+                "settings": to_dict(self.config)["rebalance"],
+                "identity": self.prepared.identity,
+                "seed": folder.seed,
+            }
             write_weights(folder.weights_path, self.ratio.weights_file(state.rebalance.model, meta))
         result: dict[str, Any] = {
             "num_updates": stage_lengths(self.config)[-1],

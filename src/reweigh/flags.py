@@ -143,7 +143,7 @@ def _add_weigh(commands: Any) -> None:
         default=[],
         metavar="DATA",
         help="several datasets in place of one, also as patterns such as 'mixes/*.hdf5' or 'suite:hopper-*'; "
-        "--out is then a folder, and what is there is not computed again",
+        "--out is then a folder; weights that it already holds are not computed again",
     )
     parser.add_argument("--method", choices=METHODS, required=True, help="what makes a transition count")
     parser.add_argument(
@@ -154,14 +154,21 @@ def _add_weigh(commands: Any) -> None:
         help="weights file to write (.npz, .parquet), or a folder with --suite",
     )
     setting = parser.add_argument_group("method")
-    setting.add_argument("--base", type=float, metavar="B", help="oper-r: what the worst episode gets (0)")
+    setting.add_argument(
+        "--base", type=float, metavar="B", help="oper-r: what the worst episode gets (default: 0)"
+    )
     setting.add_argument("--inverse", action="store_true", help="oper-r: prefer low returns, a control")
     setting.add_argument(
-        "--temperature", type=float, metavar="T", help="rw, aw, reward, shuffled: softmax divisor (0.1)"
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="rw, aw, reward, shuffled: softmax divisor (default: 0.1)",
     )
-    setting.add_argument("--fraction", type=float, metavar="Q", help="top: share of episodes kept (0.1)")
     setting.add_argument(
-        "--permutation-seed", type=int, metavar="S", help="shuffled: which other episodes (0)"
+        "--fraction", type=float, metavar="Q", help="top: share of episodes kept (default: 0.1)"
+    )
+    setting.add_argument(
+        "--permutation-seed", type=int, metavar="S", help="shuffled: which other episodes (default: 0)"
     )
     setting.add_argument(
         "--by-length", action="store_true", help="divide returns by episode length (segments)"
@@ -176,7 +183,7 @@ def _add_weigh(commands: Any) -> None:
     learned.add_argument(
         "--solver",
         choices=("published", "fast"),
-        help="how values are learned: 15 million updates, or 90 thousand (published)",
+        help="how values are learned: in 15 million updates or, fast, in 90 thousand (default: published)",
     )
     learned.add_argument(
         "--from",
@@ -185,7 +192,9 @@ def _add_weigh(commands: Any) -> None:
         metavar="FILE.npy",
         help="oper-a-file: published weights, %%s for seeds 1 2 3",
     )
-    learned.add_argument("--iteration", type=int, metavar="J", help="which stage's weights (the last)")
+    learned.add_argument(
+        "--iteration", type=int, metavar="J", help="which stage's weights (default: the last)"
+    )
     learned.add_argument(
         "--set", dest="fields", action="append", default=[], metavar="FIELD=VALUE",
         help="any field of the value learning, for example stage_updates=100000; may be repeated",
@@ -194,7 +203,7 @@ def _add_weigh(commands: Any) -> None:
         "--format",
         choices=("reweigh", "oper"),
         default="reweigh",
-        help="oper: the authors' .npy, a seed each",
+        help="oper: the authors' .npy, one per seed",
     )
     learned.add_argument("--quiet", action="store_true", help="no progress bar")
     scaling = parser.add_argument_group("scaling")
@@ -202,7 +211,7 @@ def _add_weigh(commands: Any) -> None:
     scaling.add_argument("--std", type=float, metavar="S", help="linear: deviation of mean-1 weights")
     scaling.add_argument("--eps", type=float, metavar="E", help="linear: smallest weight")
     scaling.add_argument("--eps-max", type=float, metavar="E", help="linear: largest weight")
-    scaling.add_argument("--strength", type=float, metavar="L", help="exp, power: lambda (1)")
+    scaling.add_argument("--strength", type=float, metavar="L", help="exp, power: lambda (default: 1)")
     scaling.add_argument(
         "--target-ess", type=float, metavar="R", help="find the temperature (or std) with this ESS/N"
     )
@@ -474,13 +483,13 @@ def _add_sweep(commands: Any) -> None:
         "reweigh sweep mix-comparison --data mix.hdf5 --launch local --jobs 2",
     )
     _add_sweep_source(parser, optional=True)
-    parser.add_argument("--list", action="store_true", help="name the shipped sweeps")
+    parser.add_argument("--list", action="store_true", help="list the shipped sweeps")
     parser.add_argument("--dry-run", action="store_true", help="print the tasks and how long they may take")
     parser.add_argument(
         "--tasks", type=_name, metavar="A:B", help="only these, counted from 0, B not included"
     )
-    parser.add_argument("--retry-failed", action="store_true", help="try again what had failed")
-    parser.add_argument("--quiet", action="store_true", help="no line a task")
+    parser.add_argument("--retry-failed", action="store_true", help="retry failed tasks")
+    parser.add_argument("--quiet", action="store_true", help="no line per task")
     launch = parser.add_argument_group("where")
     launch.add_argument(
         "--launch",
@@ -492,13 +501,16 @@ def _add_sweep(commands: Any) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="tasks at a time (local: one a core; slurm: in each job, 1), or screen sessions (1)",
+        help="tasks at a time (default: one per core; slurm: 1 per job), or screen sessions (default: 1)",
     )
     launch.add_argument("--gpus", nargs="+", default=[], metavar="ID", help="local: spread tasks over these")
     launch.add_argument(
-        "--jobs-per-gpu", type=int, metavar="N", help="local, with --gpus (1); ray: tasks that share a GPU"
+        "--jobs-per-gpu",
+        type=int,
+        metavar="N",
+        help="local, with --gpus (default: 1); ray: tasks that share a GPU",
     )
-    launch.add_argument("--chunk", type=int, metavar="N", help="slurm: tasks a job (1)")
+    launch.add_argument("--chunk", type=int, metavar="N", help="slurm: tasks per job (default: 1)")
     launch.add_argument(
         "--sbatch", metavar="FLAGS", help="slurm: for sbatch, as in --sbatch='--partition=gpu --gpus=1'"
     )
@@ -547,7 +559,7 @@ def _add_report(commands: Any) -> None:
         "reweigh report runs --out report",
     )
     parser.add_argument(
-        "runs", type=_name, nargs="+", metavar="RUNS", help="run folders, or folders that hold some"
+        "runs", type=_name, nargs="+", metavar="RUNS", help="run folders, or folders that contain some"
     )
     parser.add_argument(
         "--out",

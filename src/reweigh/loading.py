@@ -44,7 +44,7 @@ def load(
         clip_actions: take actions outside the bounds at the bound.
 
     Raises:
-        DatasetError: the data cannot be read or is no dataset.
+        DatasetError: the data cannot be read or is not a dataset.
         ConfigError: an option has no meaning.
     """
     record = load_record(data)

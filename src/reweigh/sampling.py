@@ -76,7 +76,7 @@ def build_alias_table(probability: Float64[np.ndarray, " N"]) -> AliasTable:
 
 
 def table_probability(table: AliasTable) -> Float64[np.ndarray, " N"]:
-    """The exact probability of every row under a table, for tests and audits.
+    """The probability of every row under a table, summed in float64, for tests and audits.
 
     Args:
         table: from `build_alias_table`.

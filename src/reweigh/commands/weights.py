@@ -33,7 +33,7 @@ Method = ReturnMethod | OperA | OperAFile
 def weigh(arguments: argparse.Namespace) -> int:
     """Compute weights and write them, of one dataset or of a suite."""
     if arguments.suite:
-        weigh_method(arguments)  # what no dataset could mend is said once
+        weigh_method(arguments)  # report flag errors once, before any dataset
         return weigh_suite(arguments, _weigh_unless_there)
     if arguments.data is None:
         raise ConfigError("expected a dataset, or several with --suite, but found none. Name one.")

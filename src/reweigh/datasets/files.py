@@ -111,7 +111,7 @@ def unlike_d4rl(path: Path) -> str | None:
     except Exception as error:  # on damaged bytes, h5py raises almost anything
         with open(path, "rb") as stream:
             start = stream.read(16)
-        return f"what came is no complete HDF5 file: it begins with {start!r} ({first_line(error)})"
+        return f"what came is not a complete HDF5 file: it begins with {start!r} ({first_line(error)})"
     return f"what came has no {' and no '.join(map(repr, missing))}" if missing else None
 
 

@@ -87,7 +87,7 @@ def load(
         clip_actions: take actions outside the bounds at the bound.
 
     Raises:
-        DatasetError: the data cannot be read or is no dataset.
+        DatasetError: the data cannot be read or is not a dataset.
         ConfigError: an option has no meaning.
     """
     record = data if isinstance(data, Record) else load_record(data)
@@ -179,7 +179,7 @@ def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
         data: as for `load`.
 
     Raises:
-        DatasetError: the data cannot be read or is no dataset.
+        DatasetError: the data cannot be read or is not a dataset.
     """
     if not isinstance(data, str | Path | Mapping):
         raise DatasetError(

@@ -29,7 +29,7 @@ def check_free(name: str) -> Path:
     folder = minari_folder(name)
     if os.path.exists(folder):
         raise DatasetError(
-            f"cannot write {MINARI}{name}: {folder} is there already. Choose another version after -v, or "
+            f"cannot write {MINARI}{name}: {folder} already exists. Choose another version after -v, or "
             "remove it with 'minari delete'."
         )
     place = folder
@@ -37,8 +37,7 @@ def check_free(name: str) -> Path:
         place = place.parent
     if not (os.path.isdir(place) and os.access(place, os.W_OK)):
         raise DatasetError(
-            f"cannot write {MINARI}{name}: {place} is no folder that can be written in. Set "
-            "MINARI_DATASETS_PATH to one."
+            f"cannot write {MINARI}{name}: {place} is not a writable folder. Set MINARI_DATASETS_PATH to one."
         )
     return folder
 

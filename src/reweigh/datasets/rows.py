@@ -66,7 +66,7 @@ def checked_rows(
     if count < fewest:
         raise DatasetError(
             f"expected at least {fewest} rows, but {where} has {count}. "
-            "A row without a next observation is no transition: record a longer episode."
+            "A row without a next observation is not a transition: record a longer episode."
         )
     columns = {
         "action": _matrix(arrays["actions"], "actions", where),

@@ -115,7 +115,7 @@ class Training:
             if not np.isfinite(self.recorder.arrays[name][begin : self.recorder.count]).all():
                 raise DatasetError(
                     f"expected finite numbers from {config.env}, but found NaN or infinity in its {name} "
-                    f"between steps {begin} and {self.recorder.count}. Mend the environment."
+                    f"between steps {begin} and {self.recorder.count}. Fix the environment."
                 )
 
     def _draw(self, rng: np.random.Generator) -> Batch:

@@ -75,7 +75,7 @@ def _ratio(part: str, weights: Weights, text: str, algorithm: str) -> DensityRat
     values = {}
     for part, field in zip(parts, _FIELDS.values(), strict=True):
         if re.fullmatch(_NUMBER, part[1:]) is None:
-            raise _error(text, f"{part[1:]!r} after {part[0]} is no number")
+            raise _error(text, f"{part[1:]!r} after {part[0]} is not a number")
         values[field] = float(part[1:])
     settings = replace(CONVENTIONS["td3-bc" if kind == "DRW2" else convention_of(algorithm)], **values)
     if scale:

@@ -312,6 +312,9 @@ def return_residual(
     """
     states = first_observation.astype(np.float64)
     states = states - states.mean(axis=0)
+    # The fit does not depend on the columns' scales, but rounding does: small columns would count as empty.
+    scale = np.abs(states).max(axis=0)
+    states = states / np.where(scale > 0, scale, 1)
     centered = returns - returns.mean()
     slope, *_ = np.linalg.lstsq(states, centered, rcond=None)
     return centered - states @ slope

@@ -205,7 +205,7 @@ def _integers(columns: dict[str, np.ndarray], name: str, count: int, path: Path)
     if column.shape != (count,) or column.dtype.kind not in "iu":
         raise WeightsError(
             f"expected integers '{name}' of shape ({count},), but found {column.dtype} of shape "
-            f"{column.shape} in {path}. Leave the array out or mend it."
+            f"{column.shape} in {path}. Remove or fix the array."
         )
     return column.astype(np.int64)
 
@@ -219,7 +219,7 @@ def _priority(
     if priority.ndim != 3 or priority.shape[2] != count or priority.dtype.kind != "f":
         raise WeightsError(
             f"expected 'priority' of shape (seeds, stages, {count}), but found {priority.dtype} of shape "
-            f"{priority.shape} in {path}. Leave the array out or mend it."
+            f"{priority.shape} in {path}. Remove or fix the array."
         )
     return priority.astype(np.float64)[:, :, order]
 

@@ -268,5 +268,5 @@ def how_to_read() -> Text:
         f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: they hold the true mean "
         "of normal scores in about 50 % (2 seeds), 75 % (3), 83 % (5) and 90 % (10) of cases. The normalized "
         "score is 0 for a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very "
-        "episodes that it reports, and so is no estimate of what a policy will do."
+        "episodes that it reports, and is therefore not an estimate of what a policy will do."
     )

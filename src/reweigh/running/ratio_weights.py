@@ -65,7 +65,7 @@ class RatioWeights:
         rows = np.arange(len(transitions))
         probability = _softmax(self._logit(ratio, rows) + self._underneath(rows))
         summary = summarize(probability, transitions)
-        meta = {"method": "density-ratio", "settings": {}, "summary": summary, "notes": [], **meta}
+        meta = {"method": "density-ratio", "summary": summary, "notes": [], **meta}
         return weights_of(probability, transitions, meta)
 
     def _logit(self, ratio: Ratio, rows: np.ndarray) -> Float64[np.ndarray, " n"]:

@@ -48,8 +48,9 @@ def merged_requests(sweep: Sweep) -> dict[str, RequestedRun]:
         before = known.get(run, RequestedRun(task.words, ()))
         if before.words != task.words:
             raise RunError(
-                f"expected {run} in {sweep.folder} to be asked for as before ({shlex.join(before.words)}), "
-                f"but found {shlex.join(task.words)}. Choose another --out, or give the group another name."
+                f"expected {run} in {sweep.folder} to have the settings that it had before "
+                f"({shlex.join(before.words)}), but found {shlex.join(task.words)}. Choose another --out, or "
+                "give the group another name."
             )
         known[run] = RequestedRun(task.words, tuple(sorted({*before.seeds, task.seed})))
     return known

@@ -74,7 +74,7 @@ def read_npz(
         # Our own stream, because NumPy leaves a damaged file open.
         with open(path, "rb") as stream:
             if stream.read(2) != b"PK":  # NumPy would report other bytes as a pickle
-                raise ValueError("it is no .npz file")
+                raise ValueError("it is not a .npz file")
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
                 return {name: convert(name, np.asarray(file[name])) for name in file.files}
