@@ -179,7 +179,8 @@ def test_actions_out_of_bounds_are_counted_and_accepted_on_request(ending, tmp_p
     assert "2 of 24 rows lie outside" in message
     assert "largest magnitude 5.125" in message
     assert "--clip-actions" in message
-    found = load(path, clip_actions=True)
+    with pytest.warns(UserWarning, match="2 of 24 rows had actions outside the bounds: clipped."):
+        found = load(path, clip_actions=True)
     np.testing.assert_array_equal(found.action[2], [action[2, 0], -1])
     np.testing.assert_array_equal(found.action[3], [1, action[3, 1]])
 
@@ -338,4 +339,6 @@ def test_a_real_file_with_actions_beyond_the_bounds_says_so(real_data):
     if not path.is_file():
         pytest.skip(f"{path} is not there")
     assert "rows lie outside (largest magnitude" in refusal(path)
-    assert np.abs(load(path, clip_actions=True).action).max() == 1
+    with pytest.warns(UserWarning, match="1389 of 2000 rows"):
+        found = load(path, clip_actions=True)
+    assert np.abs(found.action).max() == 1

@@ -325,7 +325,7 @@ def test_clipped_actions_are_counted(small, capsys):
 
 def test_transitions_print_as_one_line(small):
     assert repr(load(small)) == (
-        f"Transitions({str(small)!r}: 379 transitions, 40 episodes, observation size 3, action size 2)"
+        f"Transitions({str(small)!r}: 380 transitions, 40 episodes, observation size 3, action size 2)"
     )
 
 

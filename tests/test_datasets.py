@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -298,8 +300,12 @@ def test_whole_returns_count_rows_that_are_no_transitions():
 
 
 def test_a_list_of_episodes_is_refused_without_printing_it():
-    with pytest.raises(DatasetError, match=r"^expected a path, .* but found list\. Join episodes"):
-        load([{"observations": np.zeros((5, 2))}])
+    # In a process of its own, where annotations are not checked.
+    code = "import reweigh; reweigh.load([{'observations': [[0.0]] * 5}])"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    *_, last = process.stderr.strip().splitlines()
+    assert last.startswith("reweigh.errors.DatasetError: expected a path, a dataset's name, or a mapping")
+    assert "but found list." in last
 
 
 def test_whole_numbers_beyond_the_bounds_are_taken_for_discrete_actions():

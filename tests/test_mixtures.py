@@ -265,19 +265,30 @@ def test_a_written_mix_reads_back_as_the_same_rows(tmp_path):
 
 def test_good_and_bad_the_wrong_way_round_are_pointed_out(tmp_path, capsys):
     for name, reward in (("high", 2.0), ("low", 1.0)):
-        rows = make_source([5] * 10)
-        same = dataclasses.replace(rows, reward=np.full(50, reward, np.float32))
+        rows = make_source([5] * 20)
+        same = dataclasses.replace(rows, reward=np.full(100, reward, np.float32))
         write_hdf5(tmp_path / f"{name}.hdf5", same, {})
     for good, bad, said in (
         ("high", "low", ""),
         ("low", "high", "return 5 on average, those of the bad one 10."),
     ):
         names = ["--good", str(tmp_path / f"{good}.hdf5"), "--bad", str(tmp_path / f"{bad}.hdf5")]
-        command = ["mix", *names, "--ratio", "0.5", "--size", "20", "--out", str(tmp_path / "mix.hdf5")]
+        command = ["mix", *names, "--ratio", "0.5", "--size", "80", "--out", str(tmp_path / "mix.hdf5")]
         assert main(command) == 0
         note = capsys.readouterr().err
         assert said in note
         assert bool(note) == bool(said)
+
+
+def test_a_mix_with_few_good_episodes_says_so(tmp_path, capsys):
+    write_hdf5(tmp_path / "s.hdf5", make_source([5] * 20), {})
+    names = ["--good", str(tmp_path / "s.hdf5"), "--bad", str(tmp_path / "s.hdf5")]
+    out = str(tmp_path / "mix.hdf5")
+    for size, said in (("25", "note: 1 good episode: results on so few may be chance"), ("125", "")):
+        assert main(["mix", *names, "--ratio", "0.2", "--size", size, "--out", out]) == 0
+        note = capsys.readouterr().err
+        assert said in note
+        assert ("few" in note) == bool(said)
 
 
 def test_a_mix_that_cannot_be_written_is_one_line(tmp_path):
