@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from typing import get_args, get_type_hints
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from reweigh.algorithms.iql import IQLConfig
+from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.cli import main, make_parser
 from reweigh.commands.training import env_of
 from reweigh.config import (
@@ -31,6 +34,7 @@ from reweigh.errors import ConfigError
 from reweigh.options.arguments import ALL_METHODS, default_out, run_config, weigh_method
 from reweigh.options.presets import with_defaults
 from reweigh.priorities.by_return import AW, RW, OperR, Oracle, RewardWeights, Shuffled, Top, Uniform
+from reweigh.priorities.defaults import PAPERS
 from reweigh.priorities.oper_a import OperA, ValueLearning
 from reweigh.priorities.weigh import Scaling, weigh
 from reweigh.rebalance.density_ratio import CONVENTIONS
@@ -73,10 +77,18 @@ def test_help_answers_without_importing_jax():
 
 def test_output_that_nobody_reads_ends_a_command_without_a_word():
     command = [sys.executable, "-m", "reweigh", "sweep", "--list"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": buffered}
+    with subprocess.Popen(command, **pipes) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_a_command_without_an_output_works():
+    command = shlex.join([sys.executable, "-m", "reweigh", "sweep", "--list"])
+    found = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_inspect_and_weigh_do_not_import_jax(small, tmp_path):
@@ -299,6 +311,11 @@ def test_python_reaches_the_published_settings_that_the_command_line_has(algorit
     ("words", "message"),
     [
         ("--weights oper-a:solver=fast,stage_updates=50", "stage_updates has no meaning with solver=fast"),
+        (
+            "--weights 0.5*oper-a:solver=fast+0.5*oper-a "
+            "--set rebalance.weights.second.learning.fast_stage_updates=5",
+            "fast_stage_updates has no meaning with solver=published",
+        ),
         ("--weights oper-a:fast_stage_updates=50", "fast_stage_updates has no meaning with solver=published"),
         (
             "--weights oper-a:solver=fast --set rebalance.weights.learning.learning_rate=0.1",
@@ -314,6 +331,10 @@ def test_settings_of_the_other_solver_are_refused(words, message):
 def test_settings_of_both_solvers_are_kept_where_each_has_a_meaning():
     weights = parsed("--algorithm", "bc", "--weights", "oper-a:solver=fast,fast_stage_updates=50,steps=3")
     assert weights.rebalance.weights.learning.updates_of(2) == 50
+    mixed = "0.5*oper-a:solver=fast+0.5*oper-a"
+    path = "rebalance.weights.first.learning.fast_stage_updates"
+    first = parsed("--algorithm", "bc", "--weights", mixed, "--set", f"{path}=50").rebalance.weights.first
+    assert first.learning.updates_of(2) == 50
 
 
 def test_clipped_actions_are_counted(small, capsys):
@@ -341,6 +362,15 @@ def test_three_weights_are_mixed_by_the_shares_that_were_typed(small):
 def test_shares_of_nothing_are_shares():
     mixed = parsed("--algorithm", "bc", "--weights", "1*aw+0*rw+0*uniform").rebalance.weights
     assert mixed == Mixture(1.0, AW(), Mixture(1.0, RW(), Uniform()))
+
+
+def test_published_terms_come_in_python_whatever_else_of_resampling_was_set():
+    plain = RunConfig(DataConfig("x"), TD3BCConfig(), Resample(OperA(), progressive_updates=100))
+    assert with_defaults(plain, None, "mujoco").rebalance.terms == "policy"
+    assert with_defaults(plain, None, "mujoco").rebalance.progressive_updates == 100
+    of_iql = dataclasses.replace(plain, algorithm=IQLConfig())
+    found = with_defaults(of_iql, None, "antmaze").rebalance
+    assert found == Reweight(found.weights, evaluation=False, progressive_updates=100)
 
 
 def test_a_domain_that_is_none_is_refused_in_python():
@@ -623,6 +653,8 @@ def choices_of(command: str, flag: str) -> set[str]:
         ("train", "--algorithm", ALGORITHMS),
         ("train", "--rebalance", [method.kind for method in get_args(RebalanceConfig)]),
         ("train", "--convention", CONVENTIONS),
+        ("train", "--paper", PAPERS),
+        ("weigh", "--paper", PAPERS),
         ("train", "--episode-ends", get_args(EpisodeEnds)),
         ("mix", "--kind", get_args(Kind)),
         ("mix", "--share", get_args(Unit)),

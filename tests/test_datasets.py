@@ -299,6 +299,13 @@ def test_whole_returns_count_rows_that_are_no_transitions():
     np.testing.assert_array_equal(episodes.timed_out, [True, False, False])
 
 
+def test_a_dropped_timeout_before_the_end_ends_the_last_episode_also_where_states_are_compared():
+    arrays = record([0] * 12, [0] * 10 + [1, 0])
+    arrays["observations"] = np.arange(12, dtype=np.float32)[:, None]
+    for ends in ("flags", "discontinuity"):
+        np.testing.assert_array_equal(load(arrays, episode_ends=ends).episodes.timed_out, [True])
+
+
 def test_a_list_of_episodes_is_refused_without_printing_it():
     # In a process of its own, where annotations are not checked.
     code = "import reweigh; reweigh.load([{'observations': [[0.0]] * 5}])"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from reweigh.running.parallel import train_in_processes
 from reweigh.running.resumable import Interrupted
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import SeedFolder
-from reweigh.system.atomic import atomic_path
+from reweigh.system.atomic import atomic_path, held
 
 
 @pytest.fixture
@@ -223,18 +224,25 @@ def test_processes_that_begin_a_run_together_share_its_folder(tmp_path):
 
 
 def test_of_two_different_runs_that_begin_together_one_gets_the_folder(tmp_path):
-    class Overtaken(RunFolder):
-        def seeds(self):
-            RunFolder(self.path).claim({"num_updates": 2}, "other", {}, [0])
-            return []
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    with ThreadPoolExecutor() as pool:
+        with held(folder.path / "claim.lock", wait=True):  # another run claims the folder now
+            claiming = pool.submit(folder.claim, {"num_updates": 1}, "same", {}, [1])
+            time.sleep(0.3)
+            assert not claiming.done()
+            other = {"identity": "other", "num_updates": 2}
+            (folder.path / "config.json").write_text(json.dumps(other))
+        with pytest.raises(RunError, match=r"it holds another run \(num_updates 2 there, 1 here\)"):
+            claiming.result()
+    assert folder.seeds() == []
 
-    class NotSeen(Overtaken):
-        def refuse_other(self, config, identity):
-            self.seeds()  # nothing was there when this run looked
 
-    with pytest.raises(RunError, match=r"it holds another run \(num_updates 2 there, 1 here\)"):
-        NotSeen(tmp_path / "run").claim({"num_updates": 1}, "same", {}, [1])
-    assert [seed.seed for seed in RunFolder(tmp_path / "run").seeds()] == [0]
+def test_a_finished_run_is_claimed_where_nothing_can_be_written(tmp_path):
+    RunFolder(tmp_path / "run").claim({"num_updates": 1}, "same", {}, [0])
+    (tmp_path / "run" / "claim.lock").unlink()
+    (tmp_path / "run" / "claim.lock").mkdir()  # which even root cannot open
+    RunFolder(tmp_path / "run").claim({"num_updates": 1}, "same", {}, [0])
 
 
 def test_writers_of_one_file_never_share_what_is_half_written(tmp_path):

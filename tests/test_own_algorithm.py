@@ -85,6 +85,10 @@ def unweighted(minibatch):
     return dataclasses.replace(minibatch, weight=TermWeight(ones, ones, ones))
 
 
+def batches_swapped(minibatch):
+    return dataclasses.replace(minibatch, evaluation=minibatch.policy, policy=minibatch.evaluation)
+
+
 def without_terminals(minibatch):
     batch = minibatch.evaluation
     live = dataclasses.replace(batch, discount=jnp.full_like(batch.discount, 0.99))
@@ -94,7 +98,7 @@ def without_terminals(minibatch):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda a: a._replace(init=lambda *_: 1.0), "expected a state of arrays alone"),
+        (lambda a: a._replace(init=lambda *_: 1.0), "expected a state of JAX arrays of numbers"),
         (
             lambda a: a._replace(updates=(lambda s, m, n: (jax.tree.map(lambda leaf: leaf[None], s), {}),)),
             "expected updates that keep the shapes and types of the state",
@@ -105,11 +109,19 @@ def without_terminals(minibatch):
         ),
         (
             lambda a: a._replace(updates=(lambda s, m, n: a.updates[0](s, unweighted(m), n),)),
-            "expected a row of weight 0 to change nothing",
+            "expected a row of weight 0 in the batch of evaluation to change nothing",
         ),
         (
             lambda a: a._replace(updates=(lambda s, m, n: a.updates[0](s, without_terminals(m), n),)),
             "expected what follows a terminal to change nothing",
+        ),
+        (
+            lambda a: a._replace(init=lambda key, shapes: (a.init(key, shapes), key)),
+            "expected a state of JAX arrays of numbers",
+        ),
+        (
+            lambda a: a._replace(updates=(lambda s, m, n: a.updates[0](s, batches_swapped(m), n),)),
+            "expected a row of weight 0 in the batch of evaluation to change nothing",
         ),
         (lambda a: a._replace(actor=None), "expected `actor` beside `act`"),
         (lambda a: a._replace(act=lambda s, o: jnp.zeros(2)), r"expected actions of shape \(8, 2\)"),

@@ -43,13 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     # `--flag=value` is recorded as `--flag value`, so that both spellings give the same history.
     arguments.argv = [part for word in words for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:  # None if it was closed before the start
+            sys.stdout.flush()  # so that a broken pipe shows up here, not at exit
+        return code
+    except BrokenPipeError:  # as from `| head`; discard what is still buffered
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                os.dup2(nowhere, stream.fileno())
+        return BROKEN_PIPE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Call the command; print its errors as one line."""
     # Imported late, so that --help is fast.
     from reweigh import commands
 
     try:
-        code = commands.COMMANDS[arguments.command](arguments)
-        sys.stdout.flush()  # so that a broken pipe shows up here, not at exit
-        return code
+        return commands.COMMANDS[arguments.command](arguments)
     except ReweighError as error:
         print(f"reweigh {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 1
@@ -60,11 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"reweigh {arguments.command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # as from `| head`; discard what is still buffered
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
-        return BROKEN_PIPE
 
 
 def one_line(text: str) -> str:

@@ -16,10 +16,11 @@ _ROWS = 8
 
 
 def check_algorithm(algorithm: Algorithm, shapes: Shapes | None = None) -> None:
-    """Refuse an algorithm that breaks a rule which training relies on.
+    """Reject an algorithm that breaks a rule that training relies on.
 
-    The state holds arrays alone, and updates keep their shapes and types. A row of weight 0 changes nothing,
-    nor does what follows a terminal. `act` and `actor` are the same policy.
+    The state holds arrays of numbers only; updates compile, and keep the shapes and types of the state. Rows
+    of weight 0 change nothing, in either batch of a decoupled run; nor does what follows a terminal. `act`
+    and `actor` are the same policy.
 
     Args:
         algorithm: what a config's `make` returns.
@@ -29,37 +30,82 @@ def check_algorithm(algorithm: Algorithm, shapes: Shapes | None = None) -> None:
         ConfigError: the first rule that is broken.
     """
     shapes = shapes or Shapes(3, 2)
-    data, equal = _made_up(shapes), jnp.ones(_ROWS)
-    state = algorithm.init(jax.random.key(0), shapes)
-    _require(
-        all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state)),
-        "a state of arrays alone, but found a leaf of another kind. Checkpoints cannot hold it.",
-    )
-    after = _updated(algorithm, state, data, equal, shapes)
+    trial = _Trial(algorithm, shapes)
+    state, after = trial.state, trial.after(trial.evaluation, trial.policy)
     _require(
         _kind(after) == _kind(state),
         "updates that keep the shapes and types of the state, but they change. Compare what init and update "
         "return.",
     )
+    _require(_is_finite(after), "finite numbers after one update, but found others. Check the losses.")
+    unequal = trial.equal.at[0].set(0.0)
+    weighted = "Make every loss weighted_mean(weight.TERM, ...) over the batch of its term."
     _require(
-        _is_finite(after), "finite numbers after one update, but found others. Look at the losses for them."
+        _equal(
+            trial.after(trial.evaluation, trial.policy, evaluation_weight=unequal),
+            trial.after(_first_changed(trial.evaluation), trial.policy, evaluation_weight=unequal),
+        ),
+        f"a row of weight 0 in the batch of evaluation to change nothing, but it does. {weighted}",
     )
-    weight = equal.at[0].set(0.0)
-    other = replace(data, action=data.action.at[0].set(0.1), reward=data.reward.at[0].set(50.0))
-    without, without_other = (_updated(algorithm, state, rows, weight, shapes) for rows in (data, other))
     _require(
-        _equal(without, without_other),
-        "a row of weight 0 to change nothing, but it does. Make every loss weighted_mean(weight.TERM, ...).",
+        _equal(
+            trial.after(trial.evaluation, trial.policy, policy_weight=unequal),
+            trial.after(trial.evaluation, _first_changed(trial.policy), policy_weight=unequal),
+        ),
+        f"a row of weight 0 in the policy's batch to change nothing, but it does. {weighted}",
     )
-    ended = (data.discount == 0)[:, None]
-    other = replace(data, next_observation=jnp.where(ended, 1e3, data.next_observation))
     _require(
-        _equal(after, _updated(algorithm, state, other, equal, shapes)),
+        _equal(after, trial.after(_beyond_terminals_changed(trial.evaluation), trial.policy)),
         "what follows a terminal to change nothing, but it does. Use td_target, or mask next_observation "
         "where batch.discount is 0.",
     )
     if algorithm.act is not None:
-        _check_policy(algorithm, after, data.observation, shapes)
+        _check_policy(algorithm, after, trial.policy.observation, shapes)
+
+
+class _Trial:
+    """A first state, made-up transitions, and one update of each kind on them."""
+
+    def __init__(self, algorithm: Algorithm, shapes: Shapes):
+        self.algorithm, self.shapes = algorithm, shapes
+        self.state = algorithm.init(jax.random.key(0), shapes)
+        _require(
+            all(_is_numbers(leaf) for leaf in jax.tree.leaves(self.state)),
+            "a state of JAX arrays of numbers, but found another leaf. Checkpoints hold only those.",
+        )
+        self.evaluation, self.policy = _made_up(shapes, seed=0), _made_up(shapes, seed=1)
+        self.equal = jnp.ones(_ROWS)
+        self.updates = [jax.jit(update) for update in algorithm.updates]
+
+    def after(
+        self,
+        evaluation: Batch,
+        policy: Batch,
+        *,
+        evaluation_weight: Float[Array, " B"] | None = None,
+        policy_weight: Float[Array, " B"] | None = None,
+    ) -> State:
+        of_evaluation = self.equal if evaluation_weight is None else evaluation_weight
+        of_policy = self.equal if policy_weight is None else policy_weight
+        minibatch = Minibatch(evaluation, policy, TermWeight(of_evaluation, of_policy, of_policy))
+        state = self.state
+        for number, update in enumerate(self.updates):
+            noise = self.algorithm.noise(jax.random.key(number), _ROWS, self.shapes)
+            state, _ = update(state, minibatch, noise)
+        return state
+
+
+def _first_changed(data: Batch) -> Batch:
+    return replace(data, action=data.action.at[0].set(0.1), reward=data.reward.at[0].set(50.0))
+
+
+def _beyond_terminals_changed(data: Batch) -> Batch:
+    ended = (data.discount == 0)[:, None]
+    return replace(data, next_observation=jnp.where(ended, 1e3, data.next_observation))
+
+
+def _is_numbers(leaf: object) -> bool:
+    return isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _check_policy(
@@ -84,8 +130,8 @@ def _check_policy(
     )
 
 
-def _made_up(shapes: Shapes) -> Batch:
-    rng = np.random.default_rng(0)
+def _made_up(shapes: Shapes, seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
 
     def normal(width: int) -> Float[Array, "B D"]:
         return jnp.asarray(rng.normal(size=(_ROWS, width)), jnp.float32)
@@ -98,17 +144,6 @@ def _made_up(shapes: Shapes) -> Batch:
         next_observation=normal(shapes.observation_size),
         next_action=jnp.clip(normal(shapes.action_size), -0.9, 0.9),
     )
-
-
-def _updated(
-    algorithm: Algorithm, state: State, data: Batch, weight: Float[Array, " B"], shapes: Shapes
-) -> State:
-    """After one update of each kind."""
-    minibatch = Minibatch(data, None, TermWeight(weight, weight, weight))
-    for number, update in enumerate(algorithm.updates):
-        noise = algorithm.noise(jax.random.key(number), _ROWS, shapes)
-        state, _ = update(state, minibatch, noise)
-    return state
 
 
 def _kind(state: State) -> object:

@@ -49,6 +49,8 @@ class RunFolder:
         """
         existing = self.path / "config.json"
         self.refuse_other(config, identity)  # before anything is made
+        if os.path.exists(existing) and all(self.seed(seed).path.is_dir() for seed in seeds):
+            return  # a finished run may lie where nobody can write
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with held(self.path / _CLAIM_LOCK, wait=True):

@@ -126,7 +126,7 @@ def make_trainer(
         state = TrainState(algorithm, stage.rebalance.init(rebalance_key, shapes))
         # Updates return strong types; a weak one in the first state has the loop compiled again at its
         # second call.
-        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
+        return jax.tree.map(_strong, state)
 
     def zero_metrics() -> MetricSums:
         shape = () if num_seeds is None else (num_seeds,)
@@ -145,6 +145,11 @@ def make_trainer(
     names = sorted(jax.eval_shape(period, one_key, first, tables, data, update)[1])
     compiled_init = jax.jit(init_all)
     return Trainer(len(updates), lambda key: compiled_init(key, previous), zero_metrics, jax.jit(run_all))
+
+
+def _strong(leaf: Array) -> Array:
+    leaf = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 def run_keys(

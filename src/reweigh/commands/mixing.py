@@ -66,7 +66,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
     made |= {"history": history(arguments, histories)}
     write_hdf5(out, rows, made | ({"env": rows.env} if rows.env else {}))
     _say_missed_ratio(made)
-    _say_few_good_episodes(made)
+    _say_few_good_episodes(made, fixed=suite is not None)
     _say_swapped(rows)
     if arguments.json:
         print(json.dumps({"out": arguments.out, **made}, indent=2))
@@ -196,12 +196,12 @@ def _mean_return(rows: Rows, label: int) -> float:
     return float(rows.reward[own].sum(dtype=np.float64) / (rows.terminal | rows.timeout)[own].sum())
 
 
-def _say_few_good_episodes(made: dict[str, Any]) -> None:
+def _say_few_good_episodes(made: dict[str, Any], *, fixed: bool) -> None:
     good = made.get("mix_good_episodes", _FEW_EPISODES)
     if good < _FEW_EPISODES:
         print(
-            f"note: {good} good episode{'' if good == 1 else 's'}: results on so few may be chance. A larger "
-            "--size or --ratio gives more.",
+            f"note: {good} good episode{'' if good == 1 else 's'}: results on so few may be chance."
+            f"{'' if fixed else ' Ask for more rows, or for a larger share of good ones.'}",
             file=sys.stderr,
         )
 

@@ -200,7 +200,7 @@ def _number_kept(
     terminated = rows.terminal[index[starts + lengths - 1]]
     # A jump counts as a timeout; the record may also stop in the middle of its last episode.
     timed_out = ~terminated
-    timed_out[-1] &= timeout[-1]
+    timed_out[-1] &= timeout[index[-1] : index[-1] + 2].any()  # at its last row, or at a dropped one after it
     episodes = Episodes(
         whole_return=returns,
         kept_return=returns,

@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
     Raises:
         ReweighError: the flags contradict one another.
     """
-    from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig, parts_of
+    from reweigh.config import ALGORITHMS, EvaluationConfig, RunConfig
     from reweigh.options.dotted_settings import replace_fields
     from reweigh.options.presets import (
         algorithm_defaults,
@@ -120,11 +120,19 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
         config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
     assignments = [split_assignment(text) for text in arguments.fields]
     config = replace_fields(config, assignments)
-    for part in parts_of(config.rebalance.weights):
-        if isinstance(part, OperA):
-            typed = [path for path, _ in assignments if path.startswith("rebalance.weights.")]
-            refuse_other_solver(part.learning, typed)
+    _refuse_other_solvers(config.rebalance.weights, "rebalance.weights.", [path for path, _ in assignments])
     return config
+
+
+def _refuse_other_solvers(weights: Any, prefix: str, paths: Sequence[str]) -> None:
+    """`refuse_other_solver` for every part of a mixture, each with the fields that were set in it."""
+    from reweigh.config import Mixture
+
+    if isinstance(weights, Mixture):
+        _refuse_other_solvers(weights.first, f"{prefix}first.", paths)
+        _refuse_other_solvers(weights.second, f"{prefix}second.", paths)
+    elif isinstance(weights, OperA):
+        refuse_other_solver(weights.learning, [path for path in paths if path.startswith(prefix)])
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:

@@ -53,7 +53,7 @@ def with_defaults(config: RunConfig, env: str | None, domain: str | None = None)
     )
     published = algorithm_defaults(published, env, domain)
     kept = _keeping(config, for_domain(published, domain, env) if domain else published)
-    unsaid = config.rebalance == Resample(config.rebalance.weights)
+    unsaid = isinstance(config.rebalance, Resample) and config.rebalance.terms == Resample().terms
     return with_published_terms(kept, domain) if domain and unsaid else kept
 
 
@@ -162,11 +162,12 @@ def with_published_terms(config: RunConfig, domain: str) -> RunConfig:
     """
     if not (_has_advantages(config) and isinstance(config.rebalance, Resample)):
         return config
-    weights = config.rebalance.weights
+    before = config.rebalance
     if domain == "antmaze" and isinstance(config.algorithm, IQLConfig):
-        return replace(config, rebalance=Reweight(weights, evaluation=False))
+        reweight = Reweight(before.weights, evaluation=False, progressive_updates=before.progressive_updates)
+        return replace(config, rebalance=reweight)
     terms = "policy" if domain in ("mujoco", "antmaze") else "all"
-    return replace(config, rebalance=Resample(weights, terms))
+    return replace(config, rebalance=replace(before, terms=terms))
 
 
 def _has_advantages(config: RunConfig) -> bool:

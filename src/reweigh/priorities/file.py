@@ -60,7 +60,7 @@ def weights_of(
             f"{probability.shape}. Make them for this dataset."
         )
     return WeightsFile(
-        weight=_mean_one(probability, info.spec),
+        weight=_mean_one(probability, f"the weights for {info.spec}"),
         raw_index=transitions.raw_index,
         episode=transitions.episode,
         priority=priority,

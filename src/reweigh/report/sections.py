@@ -265,8 +265,8 @@ def how_to_read() -> Text:
         "IQM is the interquartile mean over seeds (with fewer than four seeds the mean); "
         f"intervals are percentile bootstraps over seeds, {SCORE_RESAMPLES} resamples for scores, "
         f"{IMPROVEMENT_RESAMPLES} for probabilities, {ACROSS_RESAMPLES} for datasets together, "
-        f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: they hold the true mean "
-        "of normal scores in about 50 % (2 seeds), 75 % (3), 83 % (5) and 90 % (10) of cases. The normalized "
+        f"{CURVE_RESAMPLES} for learning curves. With few seeds they are too narrow: they hold the true IQM "
+        "of normal scores in about 50 % (2 seeds), 75 % (3), 89 % (5) and 93 % (10) of cases. The normalized "
         "score is 0 for a random policy and 100 for D4RL's expert. The best evaluation is chosen on the very "
         "episodes that it reports, and is therefore not an estimate of what a policy will do."
     )

@@ -84,12 +84,14 @@ class _Pool:
         self.messages, self.stop = self.context.Queue(), self.context.Event()
         self.cores, self.waiting = usable_cores(), list(range(len(jobs)))
         self.running: dict[int, Any] = {}
-        self.stopped = False
+        self.asked_to_stop = self.stopped = False
         self.failures: list[str] = []
 
     def run(self) -> None:
-        while self.running or (self.waiting and not self.stop.is_set()):
-            while len(self.running) < self.cores and self.waiting and not self.stop.is_set():
+        while self.running or (self.waiting and not self.asked_to_stop):
+            if self.asked_to_stop:
+                self.stop.set()
+            while len(self.running) < self.cores and self.waiting and not self.asked_to_stop:
                 self.start(self.waiting.pop(0))
             with contextlib.suppress(queue.Empty):
                 self.hear(self.messages.get(timeout=0.2))
@@ -121,17 +123,21 @@ class _Pool:
                     )
 
     def ask_to_stop(self, number: int, frame: Any) -> None:
-        if self.stop.is_set():  # the second time is heard at once: workers themselves are deaf to signals
+        if self.asked_to_stop:  # a second signal acts at once: the workers ignore signals
             for process in self.running.values():
                 process.kill()
             raise KeyboardInterrupt
-        self.stop.set()
+        # Not `self.stop.set()`: its lock may be held by the very code that this interrupts.
+        self.asked_to_stop = True
 
 
 def _how(code: int) -> str:
     if code == -signal.SIGKILL:
         return "SIGKILL (out of memory?)"
-    return signal.Signals(-code).name if code < 0 else f"code {code}"
+    if code >= 0:
+        return f"code {code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return names.get(-code, f"signal {-code}")
 
 
 def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:

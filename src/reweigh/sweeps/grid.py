@@ -192,7 +192,7 @@ def _runs_of(
     for key in ("data", "algorithm"):
         if not group.get(key):
             hint = " Give it with --data." if key == "data" else ""
-            found = ", ".join(group) or "nothing"
+            found = ", ".join(name for name in group if group[name]) or "nothing"
             raise ConfigError(f"expected {key} = [...] under [[runs]] of {where}, but found {found}.{hint}")
     misplaced = _OF_THE_SWEEP & set(group)
     if misplaced:
