@@ -1,8 +1,8 @@
-"""Loading a million transitions and drawing from them, against the ways published code does it.
+"""Speed of loading a million transitions and drawing from them, against published code.
 
 python benchmarks/data.py --out docs/results/speed.md
 
-One core, one thread; seconds are CPU time, medians over rounds in which all contestants take turns.
+One core, one thread; seconds are CPU time, medians over rounds in which contestants take turns.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PREFETCH = 1000
 
 
 def main() -> None:
-    """Measure, print and perhaps write the tables."""
+    """Measure, print and optionally write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, default=0)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def loading(rounds: int) -> list[str]:
-    """Our load and the published loops, from arrays and from a file."""
+    """Time our `load` and published loops, from arrays and from a file."""
     import reweigh
 
     arrays = record()
@@ -83,7 +83,7 @@ def loading(rounds: int) -> list[str]:
 
 
 def record() -> dict[str, np.ndarray]:
-    """A million rows by D4RL's names: episodes end at random or at the limit."""
+    """A million rows under D4RL's names; episodes end at random or at the limit."""
     columns = hopper_like()
     rng = np.random.default_rng(2)
     terminal = rng.random(len(columns["reward"])) < 1 / 500
@@ -103,7 +103,7 @@ def record() -> dict[str, np.ndarray]:
 
 
 def write_record(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """A file as D4RL's are."""
+    """Write a file like D4RL's."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -112,7 +112,7 @@ def write_record(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_record(path: Path) -> dict[str, np.ndarray]:
-    """All of a file."""
+    """Read all arrays of a file."""
     import h5py
 
     with h5py.File(path) as file:
@@ -145,7 +145,7 @@ def loop_over_rows(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray]
 
 
 def drawing(rounds: int) -> list[str]:
-    """Building alias tables and drawing with them, against NumPy's choice."""
+    """Time building alias tables and drawing with them, against NumPy's choice."""
     lines = [
         f"Draws with replacement by weights, in batches of {BATCH}: ours inside a compiled loop as in "
         f"training; `np.random.choice(p=)` for one batch a call, and for {PREFETCH} batches a call. "
@@ -161,7 +161,7 @@ def drawing(rounds: int) -> list[str]:
 
 
 def drawing_from(rows: int, rounds: int) -> str:
-    """The cells of one row count."""
+    """The table cells for one number of rows."""
     import jax
     import jax.numpy as jnp
 
@@ -197,7 +197,7 @@ def drawing_from(rows: int, rounds: int) -> str:
 
 
 def by_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every contestant in every round, after one round that does not count."""
+    """CPU seconds of every contestant in every round, after one uncounted round."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():

@@ -1,7 +1,7 @@
-"""How much of the weight a mix's good rows get: of all rows, and of the first steps of the episodes alone.
+"""The share of the weight that a mix's good rows get: over all rows, and over episodes' first steps only.
 
-Every policy has to pass the states in which episodes begin. There good rows are rarer than their share of the
-data says, because good episodes are long.
+Every policy passes the states in which episodes begin. There good rows are rarer than in the whole data,
+because good episodes are long.
 
 python benchmarks/early_share.py mix.hdf5 oper-a=a.npz dw=runs/iql-dw/seed-0/weights.npz --out early.md
 """

@@ -1,10 +1,10 @@
-"""A sweep of 24 small runs, killed three times with SIGKILL, against the same one left alone.
+"""A sweep of 24 small tasks, killed three times with SIGKILL, compared with one left alone.
 
     python benchmarks/killed_sweep.py --out docs/results/killed-sweep.md
 
-Each kill hits the sweep's own process at another moment; its trainings end with it. What must hold: the
-fourth start completes it, no metric of an update is there twice, every state is bit for bit that of the sweep
-left alone, and no task that had finished was started again.
+Each kill hits the sweep's process at a different time; its trainings end with it. Expected: the fourth start
+completes it, no update has metrics twice, every state is bit for bit that of the sweep left alone, and no
+finished task is trained again.
 """
 
 import argparse
@@ -41,19 +41,19 @@ KILLED_AFTER = (3, 10, 17)
 
 
 def finished(sweep: Sweep) -> set[str]:
-    """Tasks with a result."""
+    """Tasks that have a result."""
     return {task.slug for task in sweep.tasks if RunFolder(task.run).seed(task.seed).finished}
 
 
 def start(grid: Path, out: Path) -> subprocess.Popen:
-    """The sweep, in a process of its own; what happens to tasks goes to a file."""
+    """Start the sweep in its own process; its output goes to a file."""
     command = [sys.executable, "-m", "reweigh", "sweep", str(grid), "--out", str(out)]
     with open(f"{out}.log", "ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def kill_at(process: subprocess.Popen, sweep: Sweep, count: int) -> set[str]:
-    """Wait for so many finished tasks, then for a moment within the next ones, and kill."""
+    """Kill once `count` tasks are finished and others under way; return the finished ones."""
     while len(finished(sweep)) < count and process.poll() is None:
         time.sleep(0.05)
     time.sleep(1.5)
@@ -66,7 +66,7 @@ def kill_at(process: subprocess.Popen, sweep: Sweep, count: int) -> set[str]:
 
 
 def twice(sweep: Sweep) -> int:
-    """Updates whose metrics stand more than once in a file."""
+    """Number of updates whose metrics a file repeats."""
     count = 0
     for task in sweep.tasks:
         text = (task.run / f"seed-{task.seed}" / "metrics.csv").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def twice(sweep: Sweep) -> int:
 
 
 def differing(one: Sweep, other: Sweep) -> int:
-    """Tasks whose final states or evaluations are not the same bits."""
+    """Number of tasks whose final states or evaluations differ."""
     count = 0
     for left, right in zip(one.tasks, other.tasks, strict=True):
         seeds = [RunFolder(task.run).seed(task.seed) for task in (left, right)]
@@ -88,7 +88,7 @@ def differing(one: Sweep, other: Sweep) -> int:
 
 
 def main() -> None:
-    """Run both sweeps and write what came of them."""
+    """Run both sweeps and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -1,8 +1,7 @@
-"""Peak memory of loading, over the bytes of the arrays that come out: `python benchmarks/load_memory.py`.
+"""Peak memory of loading, relative to the bytes of the loaded arrays: `python benchmarks/load_memory.py`.
 
-Every case is written and loaded in processes of their own. The peak is the largest resident set that the
-system saw, less what the process held before it loaded. (A process inherits the peak of the one that started
-it, which is why that one stays small.)
+Every case is written and loaded in separate processes. The peak is the largest resident set minus that before
+loading. (A process inherits its parent's peak, so the parent stays small.)
 """
 
 import argparse
@@ -41,7 +40,7 @@ CASES = [
 
 
 def write(path: Path, rows: int, width: int, stored: str) -> None:
-    """A dataset of episodes of 1000 rows in one of the forms that files come in."""
+    """Write a dataset with episodes of 1000 rows, in one of the usual forms of files."""
     rng = np.random.default_rng(0)
     wide = np.float64 if "float64" in stored else np.float32
     observation = rng.standard_normal((rows, width), np.float32)
@@ -64,11 +63,11 @@ def write(path: Path, rows: int, width: int, stored: str) -> None:
 
 
 def measure(path: str) -> None:
-    """Print the bytes that loading took at its peak, and those of the transitions."""
+    """Print the peak bytes of loading, and the bytes of the transitions."""
     from reweigh import load
 
     warm = Path(path).with_name(f"small{Path(path).suffix}")
-    load(warm)  # modules that are imported late, and buffers that stay
+    load(warm)  # so that late imports and lasting buffers do not count
     before = resident()
     transitions = load(path)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -79,14 +78,14 @@ def measure(path: str) -> None:
 
 
 def call(*words: str) -> str:
-    """This script in another process; what it prints."""
+    """Run this script in another process; return its output."""
     return subprocess.run(
         [sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE
     ).stdout.decode()
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory now."""
+    """Bytes of this process in memory now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
 

@@ -1,9 +1,9 @@
-"""How far OPER-A's value seeds agree, and the fast way with the published recipe.
+"""How well OPER-A's value seeds agree, and the fast solver with the published recipe.
 
 python benchmarks/oper_a_agreement.py DATA recipe.npz fast.npz --out docs/results/oper-a.md
 
-The files come from `reweigh weigh DATA --method oper-a ...` with several value seeds each; times are read
-from the trainings that the cache still holds.
+The files come from `reweigh weigh DATA --method oper-a ...` with several value seeds each; times are those
+of the trainings in the cache.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def agreement(recipe: WeightsFile, fast: WeightsFile) -> list[str]:
-    """Spearman correlations by iteration."""
+    """Spearman correlations, by iteration."""
     lines = [
         "Spearman correlation of weights. Recipe: the published one, shortened.",
         "",
@@ -74,7 +74,7 @@ def agreement(recipe: WeightsFile, fast: WeightsFile) -> list[str]:
 
 
 def times(transitions: Transitions, recipe: WeightsFile, fast: WeightsFile) -> list[str]:
-    """Updates of all seeds and their time at one rate: both ways run the same program."""
+    """Updates of all seeds, and their time at one rate, because both solvers run the same program."""
     rates, updates = [], {}
     for name, weights in (("recipe, shortened", recipe), ("fast", fast)):
         settings = weights.meta["settings"]
@@ -95,7 +95,7 @@ def times(transitions: Transitions, recipe: WeightsFile, fast: WeightsFile) -> l
 
 
 def separation(transitions: Transitions, recipe: WeightsFile, fast: WeightsFile) -> list[str]:
-    """AUC of good against bad transitions by iteration."""
+    """AUC of good against bad transitions, by iteration."""
     lines = ["| iteration | AUC, recipe mean | AUC, fast mean |", "|--:|--:|--:|"]
     assert recipe.priority is not None
     assert fast.priority is not None
@@ -111,7 +111,7 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def pairs(rows: np.ndarray) -> float:
-    """Mean over all pairs."""
+    """Mean Spearman correlation over all pairs of rows."""
     found = [spearman(rows[a], rows[b]) for a in range(len(rows)) for b in range(a + 1, len(rows))]
     return float(np.mean(found))
 

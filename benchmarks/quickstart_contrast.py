@@ -1,4 +1,4 @@
-"""Quickstart's comparison on other datasets: a harder mix, and one where weights bring nothing.
+"""Quickstart's comparison on other datasets: a harder mix, and one on which weights do not help.
 
 python benchmarks/quickstart_contrast.py DATA ... --out docs/results/contrast.md --runs runs/contrast
 """
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def trained_well(config: RunConfig) -> RunConfig:
-    """Quickstart's settings leave behavior cloning undertrained where several policies overlap."""
+    """Train more: quickstart's settings undertrain behavior cloning if several policies overlap."""
     assert isinstance(config.algorithm, BCConfig)
     algorithm = replace(config.algorithm, learning_rate=1e-3)
     return replace(config, algorithm=algorithm, normalize_observations=True)

@@ -1,4 +1,4 @@
-"""Quickstart again and again with other seeds: how often do the weighted arms lie above uniform?
+"""Quickstart repeated with other seeds: how often do both weighted arms lie above uniform?
 
 python benchmarks/quickstart_repeats.py --out docs/results/quickstart.md --runs runs/repeats
 """

@@ -1,4 +1,4 @@
-"""A table of density-ratio runs of one seed with several K and F, to choose among.
+"""A table of density-ratio runs of one seed, for choosing K and F.
 
 python benchmarks/ratio_tuning.py runs/tune/* --seed 100 --out tuning.md
 """
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def row(folder: RunFolder, seed: int) -> str:
-    """One run's line."""
+    """One run's row."""
     config, result = folder.config(), folder.seed(seed).result()
     reference = reference_of_env(result["env"])
     assert reference is not None

@@ -1,4 +1,4 @@
-"""How long `reweigh report` takes, and how much memory, on many runs made up in a temporary folder.
+"""Time and memory of `reweigh report` on many made-up runs in a temporary folder.
 
 python benchmarks/report_scale.py --seeds 5 --evaluations 200
 """
@@ -23,7 +23,7 @@ INTERVAL, EPISODES = 5000, 10
 
 
 def main() -> None:
-    """Make runs, report on them in a process of its own, print what that took."""
+    """Make runs, report on them in another process, and print its time and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trained", type=int, default=2000, help="seeds in all")
     parser.add_argument("--seeds", type=int, default=5, help="a run")
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def make_run(root: Path, number: int, seeds: int, evaluations: int) -> None:
-    """One finished run; numbers beyond every combination are the same ones at other batch sizes."""
+    """Make one finished run; numbers beyond all combinations repeat them at larger batch sizes."""
     rest, weights = divmod(number, len(WEIGHTS))
     rest, algorithm = divmod(rest, len(ALGORITHMS))
     larger, dataset = divmod(rest, DATASETS)

@@ -2,7 +2,7 @@
 
 python benchmarks/results_table.py mix.hdf5 runs/iql-aw runs/iql-uniform ... --out mix.md
 
-A page that is there keeps the rows of runs that are not named again, so that it grows as runs finish.
+An existing page keeps the rows of runs that are not named again, so that it grows as runs finish.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def describe_mix(attributes: dict) -> str:
 
 
 def mix_command(attributes: dict) -> list[str]:
-    """How such a file is made; nothing of a dataset that is no mix."""
+    """How to make the file, as Markdown lines; none if it is not a mix."""
     if "mix_good" not in attributes:
         return []
     kind = "" if attributes["mix_kind"] == "trajectories" else f" --kind {attributes['mix_kind']}"
@@ -99,18 +99,18 @@ def mix_command(attributes: dict) -> list[str]:
 
 
 def name_of(line: str) -> tuple[str, ...]:
-    """What tells a row of the table from the others: algorithm, weights and updates."""
+    """What identifies a row of the table: algorithm, weights and updates."""
     return tuple(cell.strip() for cell in line.split("|")[1:4])
 
 
 def rows_of(page: str) -> dict[tuple[str, ...], str]:
-    """The rows of a page that was written before."""
+    """The rows of an existing page."""
     lines = [line for line in page.splitlines() if line.startswith("| ")]
     return {name_of(line): line for line in lines if name_of(line)[0] in ALGORITHMS and line.count("|") == 8}
 
 
 def commits(environments: list[dict], page: str) -> str:
-    """The commits that runs were made at, those of rows written before, and how many have none on record."""
+    """The commits of runs and of existing rows, and how many runs have none recorded."""
     found = [environment["commit"] for environment in environments]
     known = {commit[:12] for commit in found if commit} | set(re.findall(r"commit ([0-9a-f]{12})", page))
     parts = [f"commit {commit}" for commit in sorted(known)]
@@ -120,7 +120,7 @@ def commits(environments: list[dict], page: str) -> str:
 
 
 def label(rebalance: dict) -> str:
-    """Weights, and how they act where that is not resampling for all terms."""
+    """Weights, and how they act if not by resampling for all terms."""
     weights = rebalance["weights"]["type"]
     if rebalance["type"] == "density-ratio":
         return f"density ratio on {weights} batches"
@@ -135,14 +135,14 @@ def label(rebalance: dict) -> str:
 
 
 def row(folder: RunFolder) -> str:
-    """One run's line; seeds that are not finished are named, never left out silently."""
+    """One run's row; unfinished seeds are named, never left out silently."""
     config = folder.config()
     finished = [folder.seed(seed).result() for seed in SEEDS if folder.seed(seed).finished]
     missing = [seed for seed in SEEDS if not folder.seed(seed).finished]
     cells = [config["algorithm"]["type"], label(config["rebalance"]), f"{config['num_updates']}"]
     for key in ("last_ten_score", "final_score"):
         scores = np.array([result[key] for result in finished])
-        # Of fewer seeds an interval would be narrower, and the row look surer than the others.
+        # With fewer seeds the interval would be narrower, and the row seem more certain than others.
         found = None if missing else interval(scores[:, None], "iqm", **BOOTSTRAP)
         cells.append(f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}]" if found else "-")
         cells.append(", ".join(f"{score:.1f}" for score in scores))
@@ -152,7 +152,7 @@ def row(folder: RunFolder) -> str:
 
 
 def ratio_table(folders: list[RunFolder]) -> list[str]:
-    """How well density ratios tell sources apart while they are learned, and how uneven they end."""
+    """How well density ratios tell sources apart during training, and how uneven they end up."""
     first, *later = RATIO_UPDATES
     lines = [
         "Density ratios along training, mean over seeds: the chance that an expert row's ratio exceeds "
@@ -184,7 +184,7 @@ def metrics_of(folder: SeedFolder) -> dict[str, np.ndarray]:
 
 
 def good_mass(folder: SeedFolder) -> float:
-    """Share of the good source's rows in the weights that a seed ended with."""
+    """The good source's share of a seed's final weights."""
     return read_weights(folder.weights_path).meta["summary"]["good_mass"]
 
 

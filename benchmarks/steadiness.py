@@ -1,4 +1,4 @@
-"""How well runs end, and how steadily: resampling beside reweighting.
+"""How well and how steadily runs end: resampling compared with reweighting.
 
 python benchmarks/steadiness.py runs/td3-bc-aw-reweight-all runs/td3-bc-aw-resample-policy ... --out table.md
 """
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def row(folder: RunFolder) -> str:
-    """One run's line: the last ten evaluations of its finished seeds."""
+    """One run's row: the last ten evaluations of its finished seeds."""
     settings = settings_of(folder.config())
     finished = [seed.seed for seed in folder.seeds() if seed.finished]
     last = learning_curve(folder, finished)[1][-LAST:]

@@ -1,7 +1,7 @@
-"""Plain PyTorch loops of the same updates, as a reference to quote ratios to.
+"""Plain PyTorch loops of the same updates, as a reference for ratios.
 
-Written from the papers' equations in the ordinary eager style that most published code has: modules,
-`torch.optim.Adam`, index sampling from a prefetched `np.random.choice`. Not tuned, not slowed down.
+Written from the papers' equations in the usual eager style of published code: modules, `torch.optim.Adam`,
+index sampling from a prefetched `np.random.choice`. Neither tuned nor slowed down.
 """
 
 import copy
@@ -14,14 +14,14 @@ PREFETCH = 1000  # batches drawn at once
 
 
 def mlp(inputs: int, outputs: int, width: int = 256) -> nn.Sequential:
-    """Two hidden layers."""
+    """An MLP with two hidden layers."""
     return nn.Sequential(
         nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)
     )
 
 
 class Sampler:
-    """Minibatches by indices drawn ahead of time."""
+    """Minibatches from indices drawn in advance."""
 
     def __init__(self, columns: dict[str, np.ndarray], probability: np.ndarray | None, batch_size: int):
         self.columns = {name: torch.from_numpy(column) for name, column in columns.items()}
@@ -31,7 +31,7 @@ class Sampler:
         self.position = PREFETCH
 
     def batch(self) -> tuple[torch.Tensor, ...]:
-        """The next one."""
+        """The next minibatch."""
         if self.position == PREFETCH:
             size = (PREFETCH, self.batch_size)
             index = np.random.choice(self.rows, size, p=self.probability)  # noqa: NPY002 - as published
@@ -43,13 +43,13 @@ class Sampler:
 
 
 def follow(target: nn.Module, online: nn.Module) -> None:
-    """Polyak averaging at 0.005."""
+    """Polyak averaging at rate 0.005."""
     for slow, fast in zip(target.parameters(), online.parameters(), strict=True):
         slow.data.copy_(0.005 * fast.data + 0.995 * slow.data)
 
 
 def minimize(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """One step."""
+    """One optimizer step."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -141,7 +141,7 @@ class Value:
 
 
 class CQL:
-    """Kumar et al., arXiv 2006.04779: the policy once per state, all values of a state in one call."""
+    """Kumar et al., arXiv 2006.04779: the policy once per state, all of a state's values in one call."""
 
     samples = 10
 
@@ -155,7 +155,7 @@ class CQL:
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=3e-4)
 
     def spread(self, s) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of each state."""
+        """Mean and deviation at each state."""
         mean, log_std = self.policy(s).chunk(2, dim=-1)
         return mean, (log_std - 1).clamp(-20, 2).exp()
 
@@ -168,12 +168,12 @@ class CQL:
         return torch.tanh(raw), (normal.log_prob(raw) - squash).sum(-1)
 
     def several(self, s, mean, std) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some actions of each state, whose mean and deviation are known."""
+        """Several actions per state, from known mean and deviation."""
         wide = (len(s), self.samples, mean.shape[1])
         return self.sample(mean[:, None].expand(wide), std[:, None].expand(wide))
 
     def values(self, critic, s, kinds) -> torch.Tensor:
-        """Of all actions of a state."""
+        """Values of all actions of each state."""
         together = torch.cat(kinds, 1)
         return critic(torch.cat([s[:, None].expand(-1, together.shape[1], -1), together], 2))[..., 0]
 
@@ -206,7 +206,7 @@ class CQL:
         self.alpha_optimizer.zero_grad()
         policy_loss.backward()
         alpha_loss.backward()
-        # The policy's loss has reached the critics too; that gradient is not theirs.
+        # The policy loss left gradients in the critics too; `minimize` clears them.
         minimize(self.critic_optimizer, critic_loss)
         self.policy_optimizer.step()
         self.alpha_optimizer.step()
@@ -214,14 +214,14 @@ class CQL:
 
 
 class RepeatedCQL(CQL):
-    """The same, batched as JaxCQL does: the policy for every sample, values in one call a kind of action."""
+    """The same, batched like JaxCQL: the policy for every sample, values in one call per kind of action."""
 
     def several(self, s, mean, std) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some actions of each state."""
+        """Several actions per state."""
         return self.sample(*self.spread(s[:, None].expand(-1, self.samples, -1)))
 
     def values(self, critic, s, kinds) -> torch.Tensor:
-        """Of all actions of a state."""
+        """Values of all actions of each state."""
         return torch.cat([super(RepeatedCQL, self).values(critic, s, [kind]) for kind in kinds], 1)
 
 
@@ -233,7 +233,7 @@ class Clone:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=1e-4)
 
     def normal(self, policy: nn.Module, s: torch.Tensor) -> torch.distributions.Normal:
-        """Of each state."""
+        """The policy's normal at each state."""
         mean, spread = policy(s).chunk(2, dim=-1)
         return torch.distributions.Normal(mean.tanh(), (-5 + 2.5 * (spread.tanh() + 1)).exp())
 
@@ -243,7 +243,7 @@ class Clone:
 
 
 class Sarsa:
-    """Its second stage: the value of the data's policy; the slow copy follows every second update."""
+    """Its second stage: the value of the data's policy; the target network follows every second update."""
 
     def __init__(self, states: int, actions: int):
         self.critic = mlp(states + actions, 1, 1024)
@@ -252,7 +252,7 @@ class Sarsa:
         self.updates = 0
 
     def update(self, s, a, r, discount, s2) -> None:
-        """One update; the data's action stands for the next one."""
+        """One update; the data's action stands in for the next one."""
         with torch.no_grad():
             target = r + discount * self.target(torch.cat([s2, a], 1))[:, 0]
         q = self.critic(torch.cat([s, a], 1))[:, 0]
@@ -263,7 +263,7 @@ class Sarsa:
 
 
 class ExpWeight(Clone):
-    """Its last stage, with the exponential weights of 10 samples' baseline."""
+    """Its last stage: exponential weights, with a baseline from 10 samples."""
 
     def __init__(self, states: int, actions: int):
         super().__init__(states, actions)

@@ -2,9 +2,9 @@
 
 python benchmarks/updates_per_second.py --out docs/results/speed.md
 
-Every contestant is a process of its own with one thread, all pinned to the same core. They train by turns,
-so that whatever else the machine does meets all of them, and a rate is updates per second of CPU time. Only
-ratios within a run mean something: a rate depends on the machine.
+Every contestant is a single-threaded process, all pinned to the same core. They take turns, so that other
+load affects all of them, and a rate is updates per second of CPU time. Only ratios within a run are
+meaningful, because rates depend on the machine.
 """
 
 import argparse
@@ -40,11 +40,11 @@ WITH_RATIOS = ("td3-bc", "iql", "cql")
 WARM_UP = 60
 """Updates before the clock starts, for compilation."""
 PRODUCTS = {256: 2000, 1024: 40}
-"""Matrix products of each size that a measurement of the limit times."""
+"""Matrix products of each size per measurement of the limit."""
 
 
 def main() -> None:
-    """Measure, print and perhaps write the table."""
+    """Measure, print and optionally write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--algorithms", nargs="+", choices=MFLOP, default=["td3-bc", "iql"])
@@ -63,7 +63,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     rates = {
         name: by_turns(
-            # Even, for algorithms of two kinds of update by turns.
+            # Even, for algorithms that alternate two kinds of update.
             name,
             arguments.rounds,
             arguments.updates * MFLOP["td3-bc"] // MFLOP[name] // 2 * 2,
@@ -79,14 +79,14 @@ def main() -> None:
 
 
 def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, list[float]]:
-    """Rates of every contestant in every round, and GFLOP/s of matrix products under `limit`."""
+    """Rates of every contestant in every round, and GFLOP/s of matrix products as `limit -`."""
     sides = [f"{side} {sampling}" for side in ("reweigh", "torch") for sampling in ("weighted", "uniform")]
     if algorithm in WITH_RATIOS:
         sides.append("reweigh density-ratio")
     if algorithm == "cql":
         sides.append("repeated weighted")
     command = [sys.executable, __file__, "--core", str(core), "--worker"]
-    # NumPy starts its threads when it is imported, before a worker could ask for one.
+    # NumPy starts its threads on import, before a worker could limit them.
     environment = os.environ | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     workers = {}
     for name in [*sides, "limit -"]:
@@ -110,7 +110,7 @@ def by_turns(algorithm: str, rounds: int, updates: int, core: int) -> dict[str, 
 
 
 def ask(worker: subprocess.Popen, updates: int) -> float:
-    """Let a worker train, and hear its rate."""
+    """Let a worker train, and return its rate."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     worker.stdin.write(f"{updates}\n")
@@ -119,7 +119,7 @@ def ask(worker: subprocess.Popen, updates: int) -> float:
 
 
 def work(side: str, algorithm: str, sampling: str, core: int) -> None:
-    """A worker's life: read how many updates, do them, answer with the rate."""
+    """A worker's main function: read numbers of updates, do them, print the rates."""
     pin(core)
     if side == "limit":
         size = width_of(algorithm)
@@ -146,7 +146,7 @@ def work(side: str, algorithm: str, sampling: str, core: int) -> None:
 
 
 def pin(core: int) -> None:
-    """One core and one thread for this process, before anything starts threads."""
+    """Limit this process to one core and one thread, before anything starts threads."""
     from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()
@@ -176,7 +176,7 @@ def batch_of(algorithm: str) -> int:
 
 
 def width_of(algorithm: str) -> int:
-    """Of the hidden layers."""
+    """Width of the hidden layers."""
     return 1024 if algorithm in ONESTEP else 256
 
 
@@ -251,7 +251,7 @@ def reference(
 
 
 def matrix_products(size: int) -> Callable[[], None]:
-    """Products of the size that nearly all of an update consists of, by NumPy's BLAS."""
+    """Matrix products of the size that dominates an update, by NumPy's BLAS."""
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2, size, size), dtype=np.float32)
     product = np.empty_like(left)
@@ -316,7 +316,7 @@ def table(rates: dict[str, dict[str, list[float]]], updates: int, load: float) -
 
 
 def ratio_and_range(ours: list[float], theirs: list[float]) -> str:
-    """Two cells: the median of the rounds' ratios, and the smallest and largest."""
+    """Two cells: the median of the rounds' ratios, and their range."""
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     return f"{median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f}"
 
@@ -337,10 +337,9 @@ def write_section(path: Path, title: str, text: str) -> None:
     """Replace a section of a Markdown file, or add it.
 
     Args:
-        path: made if it is missing.
+        path: created if missing.
         title: of the section.
         text: its content.
-
     """
     before = path.read_text() if path.exists() else "# Speed\n\nMeasured by the scripts in `benchmarks/`.\n"
     head, *sections = re.split(r"^## ", before, flags=re.MULTILINE)

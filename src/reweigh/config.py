@@ -1,4 +1,4 @@
-"""One run, in full, frozen: the record and the identity."""
+"""All settings of a run, frozen; its record and its identity."""
 
 import dataclasses
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class Mixture:
 
 
 def map_weights(weights: Any, change: Callable[[Any], Any]) -> Any:
-    """Weights with every method in them changed, those of a mixture too.
+    """Weights with every method in them changed, including those of a mixture.
 
     Args:
         weights: of a run.
@@ -102,7 +102,7 @@ class Resample:
     weights: Weights = field(default_factory=Uniform)
     terms: ResampleTerms = "all"
     """`all`: one batch for every term. `policy`: a prioritized batch for improvement and constraint, a
-    uniform one for evaluation. `evaluation`: the other way round."""
+    uniform one for evaluation. `evaluation`: the reverse."""
 
     progressive_updates: int | None = None
     """`M`: at update `t` a row is drawn by the weights with probability `min(t / M, 1)`, else uniformly."""
@@ -116,7 +116,7 @@ class Resample:
 
     @property
     def weighted_terms(self) -> str:
-        """What the weights act on, as `--terms` says it."""
+        """The terms that the weights act on, in the words of `--terms`."""
         return self.terms
 
 
@@ -144,7 +144,7 @@ class Reweight:
 
     @property
     def weighted_terms(self) -> str:
-        """What the weights act on, as `--terms` says it."""
+        """The terms that the weights act on, in the words of `--terms`."""
         return _switched_on(self)
 
 
@@ -153,7 +153,7 @@ class DensityRatio:
     """Learn the weights of each batch with the agent (DW); they multiply losses."""
 
     weights: Weights = field(default_factory=Uniform)
-    """What batches are drawn by underneath."""
+    """Base weights, by which batches are drawn."""
     ratio: RatioSettings = field(default_factory=RatioSettings)
     evaluation: bool = True
     """Weigh the losses of critics and values."""
@@ -170,7 +170,7 @@ class DensityRatio:
 
     @property
     def weighted_terms(self) -> str:
-        """What the weights act on, as `--terms` says it."""
+        """The terms that the weights act on, in the words of `--terms`."""
         return _switched_on(self)
 
 
@@ -193,7 +193,7 @@ def _check_progressive(updates: int | None) -> None:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """When and how long the policy is tried."""
+    """When the policy is evaluated, and for how many episodes."""
 
     interval: int = 5000
     """In updates; the last update is always evaluated."""
@@ -209,29 +209,29 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that fixes a run except its seed.
+    """Everything that determines a run, except its seed.
 
-    Its defaults prepare data for no algorithm in particular: `with_defaults` sets what the authors do.
+    Its defaults suit no particular algorithm; `with_defaults` sets the authors' choices.
     """
 
     data: DataConfig
     algorithm: AlgorithmConfig
-    """One of `ALGORITHMS`, or one's own (`docs/adding-an-algorithm.md`)."""
+    """One of `ALGORITHMS`, or the user's own (`docs/adding-an-algorithm.md`)."""
     rebalance: RebalanceConfig = field(default_factory=Resample)
     num_updates: int = 1_000_000
-    """Gradient steps; of the last stage where there are several."""
+    """Gradient steps; of the last stage if there are several."""
     batch_size: int = 256
     discount: float = 0.99
     """`γ` in [0, 1]."""
     normalize_observations: bool = False
     """`(s - mean) / (std + 1e-3)`, saved with the policy."""
     action_limit: float = 1.0
-    """Data actions are clipped to plus or minus this."""
+    """Data actions are clipped to plus or minus this, in (0, 1]; 1: no change."""
     reward: RewardTransform = "none"
-    """What training sees instead of the recorded reward."""
+    """How training changes the recorded reward."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_interval: int = 1000
-    """Updates a row of `metrics.csv`; evaluations and checkpoints end a row too."""
+    """Updates per row of `metrics.csv`; evaluations and checkpoints end a row too."""
     checkpoint_interval: int = 10_000
     """In updates."""
 
@@ -265,7 +265,7 @@ class RunConfig:
 
 
 def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None:
-    """Refuse terms that an algorithm does not have, or cannot weigh apart."""
+    """Reject terms that an algorithm does not have, or cannot weigh separately."""
     if isinstance(algorithm, BCConfig):
         useless = (isinstance(rebalance, Resample) and rebalance.terms == "evaluation") or (
             isinstance(rebalance, Reweight | DensityRatio) and not rebalance.constraint
@@ -300,7 +300,7 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
 
 
 def to_dict(config: Any) -> Any:
-    """A config as JSON's types; a member of a union says which it is.
+    """A config as JSON types; members of a union get a `type`.
 
     Args:
         config: a frozen dataclass, or what its fields hold.
@@ -317,13 +317,13 @@ def to_dict(config: Any) -> Any:
 
 
 def identity(config: RunConfig, info: DatasetInfo) -> str:
-    """What makes two runs the same but for their seed: a hash of everything that changes numbers.
+    """A hash of everything that changes a run's numbers, except its seed.
 
     Paths, logging, evaluation and seeds are left out; a weights file counts by its content.
 
     Args:
         config: the run.
-        info: of its transitions: the digest of the record, and what actions are scaled by.
+        info: of its transitions; gives their digest and the action bounds.
     """
     plain = to_dict(config)
     for name in ("data", "evaluation", "log_interval", "checkpoint_interval"):
@@ -334,7 +334,7 @@ def identity(config: RunConfig, info: DatasetInfo) -> str:
 
 
 def weights_record(weights: Weights) -> dict[str, Any]:
-    """Weights as JSON's types; a file counts by its content, wherever it lies.
+    """Weights as JSON types; a file counts by its content, not its path.
 
     Args:
         weights: of a config; files are read.

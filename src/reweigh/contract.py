@@ -1,4 +1,4 @@
-"""What every algorithm must do, asked of one on a few made-up transitions."""
+"""Checks an algorithm against the rules of all algorithms, on a few made-up transitions."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ _ROWS = 8
 
 
 def check_algorithm(algorithm: Algorithm, shapes: Shapes | None = None) -> None:
-    """Reject an algorithm that breaks a rule that training relies on.
+    """Reject an algorithm that breaks a rule on which training relies.
 
     The state holds arrays of numbers only; updates compile, and keep the shapes and types of the state. Rows
     of weight 0 change nothing, in either batch of a decoupled run; nor does what follows a terminal. `act`
@@ -27,7 +27,7 @@ def check_algorithm(algorithm: Algorithm, shapes: Shapes | None = None) -> None:
         shapes: sizes of observations and actions; None: 3 and 2.
 
     Raises:
-        ConfigError: the first rule that is broken.
+        ConfigError: a rule is broken; the message names the first.
     """
     shapes = shapes or Shapes(3, 2)
     trial = _Trial(algorithm, shapes)
@@ -119,7 +119,7 @@ def _check_policy(
         action.shape == (_ROWS, shapes.action_size),
         f"actions of shape {(_ROWS, shapes.action_size)} from `act`, but found {action.shape}.",
     )
-    if network.best_of is not None:  # the best of several samples may change with the last bit of a value
+    if network.best_of is not None:  # rounding may change which sample is best
         return
     bound = np.ones(shapes.action_size, np.float32)
     policy = Policy(in_numpy(network.layers), identity_normalizer(shapes.observation_size), -bound, bound)

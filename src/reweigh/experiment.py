@@ -45,7 +45,7 @@ def make_rebalance(config: RunConfig) -> Rebalance:
     """The rebalancing method of a config.
 
     Args:
-        config: of the run.
+        config: the run.
     """
     method = config.rebalance
     if isinstance(method, DensityRatio):
@@ -72,7 +72,7 @@ def make_stage(config: RunConfig) -> Stage:
     """The stage that ends in a policy; most algorithms have no other.
 
     Args:
-        config: of the run.
+        config: the run.
     """
     if isinstance(config.algorithm, OnestepConfig):
         return last_stage(config, config.algorithm, make_rebalance(config))
@@ -84,7 +84,7 @@ def stage_lengths(config: RunConfig) -> tuple[int, ...]:
     """Updates of every stage of a run.
 
     Args:
-        config: of the run.
+        config: the run.
     """
     algorithm = config.algorithm
     if isinstance(algorithm, OnestepConfig):
@@ -101,21 +101,22 @@ def train(
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train seeds that are not finished, side by side in one program where there are several.
+    """Train unfinished seeds, those at the same update side by side in one program.
 
-    On a CPU the numbers are those of `reweigh train` if `set_up_jax` was called before JAX was imported.
+    On a CPU, one seed per call gives the numbers of `reweigh train` if `set_up_jax` was called before JAX was
+    imported; side by side, seeds round differently.
 
     Args:
         config: the run.
-        seeds: which; finished ones are left alone.
+        seeds: its seeds; finished ones are skipped.
         out: the run's folder.
-        report: called about once a second, at first for OPER-A's values (`seed` is then the value's) where
-            the cache lacks them.
-        should_stop: asked about once a second; true saves the state and raises `Interrupted`.
+        report: called about once a second, at first for OPER-A's values that the cache lacks (`seed` is then
+            the value's).
+        should_stop: called about once a second; true saves the state and raises `Interrupted`.
 
     Raises:
         ReweighError: seeds, data, weights or folder cannot be used, or training has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     seeds = [int(seed) for seed in seeds]
     check_seeds("seeds", seeds)
@@ -154,7 +155,7 @@ def train(
 
 
 def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: DatasetInfo) -> None:
-    """Make folders their runs' own, once none of them holds what would not do.
+    """Claim folders for runs, after checking that all of them can be used.
 
     Args:
         runs: with their folders.
@@ -162,7 +163,7 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
         info: of their transitions.
 
     Raises:
-        RunError: another run lives in a folder, it is damaged, or it cannot be written.
+        RunError: a folder holds another run, is damaged, or cannot be written.
     """
     for config, out in runs:
         RunFolder(out).refuse_other(to_dict(config), identity(config, info))
@@ -174,7 +175,7 @@ def claim(runs: Sequence[tuple[RunConfig, Path]], seeds: Sequence[int], info: Da
 
 
 def _record(info: DatasetInfo) -> dict[str, Any]:
-    """What a run depends on beside its config; the config has only the dataset's name."""
+    """What a run depends on besides its config, which has only the dataset's name."""
     dataset = {
         "digest": info.digest,
         "row_rule": info.row_rule,
@@ -195,12 +196,12 @@ class TrainJob:
 
     @property
     def label(self) -> str:
-        """What a progress bar calls it."""
+        """Its name in a progress bar."""
         return f"{self.name}seed {' '.join(map(str, self.seeds))}"
 
     @property
     def num_updates(self) -> int:
-        """Of each seed, all stages."""
+        """Updates of each seed, over all stages."""
         return sum(stage_lengths(self.config))
 
     def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
@@ -209,13 +210,13 @@ class TrainJob:
 
 
 def train_jobs(config: RunConfig, seeds: Sequence[int], out: Path, *, name: str = "") -> list[TrainJob]:
-    """How seeds are spread here: one a process on a CPU, all in one program on an accelerator.
+    """Jobs for seeds: one per seed on a CPU, one for all on an accelerator.
 
     Args:
         config: the run.
-        seeds: which.
+        seeds: its seeds.
         out: the run's folder.
-        name: of the run, put before its seeds.
+        name: prefix of the jobs' labels.
     """
     if jax.default_backend() == "cpu":
         return [TrainJob(config, (seed,), out, name) for seed in seeds]
@@ -227,7 +228,7 @@ class ComparedRun:
     """A run of a comparison."""
 
     label: str
-    """What people call it."""
+    """Its name for people."""
     config: RunConfig
     out: Path
     """Its folder."""
@@ -245,7 +246,7 @@ def comparison_jobs(compared: Sequence[ComparedRun], seeds: Sequence[int]) -> li
 
 
 class _Evaluation(Hooks):
-    """Policies evaluated in their environment while they train, and written down at the end."""
+    """Evaluates policies during training, and writes the results."""
 
     def __init__(
         self,
@@ -284,7 +285,7 @@ class _Evaluation(Hooks):
         seeds = episode_seeds(folder.seed, update, self.config.evaluation.episodes)
         episodes = evaluate(self.environment, policy, seeds)
         returns = returns.with_evaluation(update, episodes.episode_return, episodes.episode_length)
-        folder.save_policy(policy)  # first: whoever finds an evaluation may ask for its policy
+        folder.save_policy(policy)  # first, so that every saved evaluation has a policy
         folder.save_returns(returns)
         return returns
 
@@ -306,7 +307,7 @@ class _Evaluation(Hooks):
             write_weights(folder.weights_path, self.ratio.weights_file(state.rebalance.model, meta))
         result: dict[str, Any] = {
             "num_updates": stage_lengths(self.config)[-1],
-            # Since the last start; compilation and evaluation are not in it.
+            # Since the last start, without compilation and evaluation.
             "updates_per_second": rate,
             "env": self.env,
             **self._seconds_before(folder.seed),
@@ -322,7 +323,7 @@ class _Evaluation(Hooks):
         folder.finish(result)
 
     def _seconds_before(self, seed: int) -> dict[str, float | None]:
-        """What had to be trained first, wherever that was: OPER-A's values, Onestep's first stages."""
+        """Seconds of earlier training, wherever it ran: OPER-A's values, Onestep's first stages."""
         found = {}
         methods = [part for part in parts_of(self.config.rebalance.weights) if isinstance(part, OperA)]
         if methods:

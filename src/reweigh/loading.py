@@ -1,4 +1,4 @@
-"""Datasets as training sees them: actions scaled from their environment's bounds."""
+"""Datasets as training uses them: with actions scaled by their environment's bounds."""
 
 import warnings
 from collections.abc import Mapping
@@ -25,27 +25,27 @@ def load(
     """Read a dataset.
 
     `.hdf5` files, `d4rl:NAME` and `suite:NAME` always follow D4RL's row rule: timeout rows and the last row
-    are no transitions. `.npz` files and arrays that carry `next_observations` keep every row; without them
-    they follow D4RL's rule too. `minari:ID` keeps every row.
+    are not transitions. `.npz` files and arrays with `next_observations` keep every row; without them they
+    follow D4RL's rule too. `minari:ID` keeps every row.
 
-    Actions are scaled to [-1, 1] from the bounds of the environment; where that is unknown from the record's
-    own, or else they are in [-1, 1] already.
+    Actions are scaled to [-1, 1] from the environment's bounds; if these are unknown, from the record's own;
+    else they must be in [-1, 1] already.
 
     Args:
         data: `file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME`, `minari:ID`, or arrays by
             D4RL's names (`observations` (M, S), `actions` (M, A), `rewards` (M,), `terminals` (M,),
             optionally `timeouts` (M,), `next_observations` (M, S), `source` (M,)).
-        env: environment, over the one that the file names.
+        env: environment, instead of the file's.
         episode_ends: `flags` (terminals and timeouts) or `discontinuity` (terminals and jumps of the state
-            by more than 1e-6). None: flags, or discontinuity where every row is kept and there are no
+            by more than 1e-6). None: flags, or discontinuity if every row is kept and there are no
             `timeouts`.
-        max_episode_steps: episode limit of a file without `timeouts`, refused for others; None: D4RL's, by
-            the file's name or its environment.
-        clip_actions: take actions outside the bounds at the bound.
+        max_episode_steps: episode limit of data without `timeouts` under D4RL's rule, rejected for others;
+            None: D4RL's, by the file's name or environment.
+        clip_actions: clip actions outside the bounds, instead of raising.
 
     Raises:
         DatasetError: the data cannot be read or is not a dataset.
-        ConfigError: an option has no meaning.
+        ConfigError: an option is invalid.
     """
     record = load_record(data)
     options = DataConfig(record.spec, env, episode_ends, max_episode_steps, clip_actions)
@@ -58,16 +58,16 @@ def load(
 def load_data(
     data: DataConfig, *, record: Record | None = None, must_exist: bool = False
 ) -> tuple[Transitions, tuple[str, ...]]:
-    """Load a run's dataset, with notes on what is not known of it.
+    """Load a run's dataset, with notes on bounds, timeouts and clipping.
 
     Args:
-        data: which, and how.
-        record: of it, where it has been read already.
-        must_exist: the environment, because policies shall be tried in it.
+        data: which dataset, and how to read it.
+        record: its record, if already read.
+        must_exist: whether the environment must be installed, for evaluation.
 
     Raises:
         DatasetError: it cannot be read, or does not fit its environment.
-        ConfigError: the environment is not installed, and must be.
+        ConfigError: the environment must be installed, but is not; or an option is invalid.
     """
     notes: list[str] = []
     known = load_record(data.spec) if record is None else record

@@ -16,7 +16,7 @@ _CLAIM_LOCK = "claim.lock"
 
 
 class RunFolder:
-    """RUN."""
+    """The folder RUN."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -36,13 +36,13 @@ class RunFolder:
         environment: dict[str, Any],
         seeds: Sequence[int] = (),
     ) -> None:
-        """Make the folder this run's own, with one for each seed: those that never start are seen to miss.
+        """Claim the folder for this run, with one per seed, so that seeds that never start are noticed.
 
         Args:
-            config: the run as JSON's types.
-            identity: what makes two runs the same.
-            environment: versions, commit, machine.
-            seeds: that are asked for.
+            config: the run as JSON types.
+            identity: equal for runs that are the same.
+            environment: command, date, versions, commit, machine.
+            seeds: the requested ones.
 
         Raises:
             RunError: it holds another run, or cannot be written.
@@ -67,16 +67,16 @@ class RunFolder:
             ) from error
 
     def refuse_other(self, config: Mapping[str, Any], identity: str) -> None:
-        """Refuse a folder that cannot become, or is not, this run's own.
+        """Reject a folder that holds, or may hold, another run.
 
         Args:
-            config: the run as JSON's types, for words on what differs.
-            identity: what makes two runs the same.
+            config: the run as JSON types, for messages.
+            identity: equal for runs that are the same.
 
         Raises:
             RunError: it holds another run, or seeds whose settings are unknown.
         """
-        # Looked for first: another process that makes this run now writes its config before any seed.
+        # Listed first, because another process that claims the folder writes its config before any seed.
         seeds = self.seeds()
         if os.path.exists(self.path / "config.json"):
             self._refuse_identity(config, identity)
@@ -95,16 +95,16 @@ class RunFolder:
             )
 
     def config(self) -> dict[str, Any]:
-        """The run as JSON's types.
+        """The run as JSON types.
 
         Raises:
-            RunError: there is no run here.
+            RunError: the record is missing or damaged.
         """
         return read_record(self.path / "config.json")
 
     @property
     def is_online(self) -> bool:
-        """It is the online training of a family of datasets, which is compared with nothing.
+        """Whether it is the online training of a dataset family, which reports leave out.
 
         Raises:
             RunError: the config is damaged.
@@ -112,7 +112,7 @@ class RunFolder:
         return "td3" in self.config()
 
     def started(self) -> str | None:
-        """When it was claimed: as recorded, else by the file's own date.
+        """When it was claimed: as recorded, else the date of config.json.
 
         Raises:
             RunError: the record is missing or damaged.
@@ -125,21 +125,21 @@ class RunFolder:
         return SeedFolder(self.path, seed)
 
     def seeds(self) -> list[SeedFolder]:
-        """The seeds that have been asked for, in order."""
-        if not os.path.isdir(self.path):  # unlike pathlib, it takes a name that is too long for an absent one
+        """The requested seeds, in order."""
+        if not os.path.isdir(self.path):  # unlike pathlib, returns False for an over-long name
             return []
         numbers = [p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir()]
         return [self.seed(number) for number in sorted(int(n) for n in numbers if n.isdecimal())]
 
 
 def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
-    """Runs at or below some folders, each once, in the order of their paths.
+    """Runs at or below some folders, each once, sorted by path.
 
     Args:
         roots: run folders, or folders that hold some at any depth.
 
     Raises:
-        RunError: one of them holds none, or trained seeds whose settings are unknown.
+        RunError: a folder holds none, cannot be read, or holds trained seeds of unknown settings.
     """
     found: dict[str, RunFolder] = {}
     for root in roots:
@@ -154,7 +154,7 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
 
 
 def folder_name(text: str) -> str:
-    """What a folder can be called: a text with everything else as dashes."""
+    """A text as a folder's name, with dashes for all other characters."""
     return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-")
 
 
@@ -188,12 +188,12 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
             )
 
 
-# What two configs of one run may differ in (`reweigh.config.identity`).
+# Settings in which two configs of one run may differ (`reweigh.config.identity`).
 _OF_NO_IDENTITY = ("data.", "evaluation.", "log_interval", "checkpoint_interval")
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """The first settings in which two configs differ; the data, where no setting does."""
+    """Text with the first two settings that differ, or a general text if none does."""
     one, other = _flat(there), _flat(json.loads(json.dumps(here)))
     names = [name for name in other if name in one and one[name] != other[name]]
     names = [name for name in names if not name.startswith(_OF_NO_IDENTITY)]

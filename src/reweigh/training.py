@@ -1,7 +1,7 @@
-"""One stage of training: draw -> learn -> update, over and over, in one compiled loop.
+"""One stage of training: a compiled loop of draw -> learn -> update.
 
 Update `t` uses `fold_in(key, t)`, so a run resumed at `t` continues exactly. The loop's length is an
-argument of the compiled program: however a run is cut into calls, each update is the same arithmetic.
+argument of the compiled program, so splitting a run into calls does not change its arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from reweigh.types import Batch, Metrics, Minibatch, Shapes, Stage, State, Table
 
 
 class MetricSums(eqx.Module):
-    """Sums of metrics since the last record, and the number of periods in them."""
+    """Sums of metrics since the last record, and the number of periods summed."""
 
     total: Metrics
     periods: Float[Array, "..."]
@@ -24,10 +24,10 @@ class MetricSums(eqx.Module):
 
 @dataclass(frozen=True)
 class Trainer:
-    """A stage compiled for one dataset's shapes. Seeds are a leading axis of everything when vmapped."""
+    """A stage compiled for one dataset's shapes; if vmapped, keys, states and sums have a seed axis."""
 
     period: int
-    """Updates that belong together; calls run whole periods."""
+    """Updates that form a unit; calls run whole periods."""
     init: Callable[[Key[Array, "..."]], TrainState]
     """key -> first state. The key is consumed."""
     zero_metrics: Callable[[], MetricSums]
@@ -48,12 +48,12 @@ class Trainer:
         """Run updates `start ... start + count - 1` (from 0) and wait for them.
 
         Args:
-            key: of the run, the same at every call; one a seed when vmapped.
+            key: the run's, the same in every call; one per seed if vmapped.
             state: after `start` updates.
             sums: metrics so far.
-            tables: what the rebalancing method draws with.
+            tables: of the rebalancing method.
             data: the whole dataset, on the device.
-            start: updates done, a multiple of the period.
+            start: updates done so far, a multiple of the period.
             count: updates to do, a multiple of the period.
         """
         state, sums = self._run(key, state, sums, tables, data, jnp.int32(start), jnp.int32(count))
@@ -76,9 +76,9 @@ def make_trainer(
         stage: what to train.
         shapes: of the data.
         batch_size: `B`.
-        tables: for their shapes.
-        data: for its shapes.
-        previous: last algorithm state of the stage before.
+        tables: only their shapes matter.
+        data: only its shapes matter.
+        previous: last algorithm state of the previous stage.
         num_seeds: seeds side by side in one program; None: one seed without a seed axis.
     """
     updates = stage.algorithm.updates
@@ -124,8 +124,8 @@ def make_trainer(
         else:
             algorithm = stage.algorithm.init(algorithm_key, shapes)
         state = TrainState(algorithm, stage.rebalance.init(rebalance_key, shapes))
-        # Updates return strong types; a weak one in the first state has the loop compiled again at its
-        # second call.
+        # Updates return strong types; a weak one in the first state would recompile the loop at its second
+        # call.
         return jax.tree.map(_strong, state)
 
     def zero_metrics() -> MetricSums:
@@ -155,12 +155,12 @@ def _strong(leaf: Array) -> Array:
 def run_keys(
     seeds: Sequence[int], *, vmapped: bool, stage: int = 0
 ) -> tuple[Key[Array, "..."], Key[Array, "..."]]:
-    """The key that initializes a run and the key of its updates, each with a seed axis when vmapped.
+    """The key that initializes a run and the key of its updates, each with a seed axis if vmapped.
 
     Args:
-        seeds: of the runs; one without `vmapped`.
-        vmapped: side by side in one program.
-        stage: stages of one seed draw differently; 0 is a run of one stage.
+        seeds: of the runs; only the first counts without `vmapped`.
+        vmapped: whether they are trained side by side in one program.
+        stage: number from 1, so that a seed's stages draw differently; 0: the only stage.
     """
 
     def keys_of(seed: int | Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:

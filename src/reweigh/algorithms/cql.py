@@ -1,7 +1,7 @@
-"""CQL: soft actor-critic whose critics hold actions outside the data down.
+"""CQL: soft actor-critic whose critics keep the values of actions outside the data low.
 
-Kumar et al., arXiv 2006.04779, in the form of JaxCQL. The policy is evaluated once per state: the action it
-improves, the one of the target and the sampled ones all come from the same mean and deviation.
+Kumar et al., arXiv 2006.04779, in the form of JaxCQL. The policy is evaluated once per state: all its actions
+there come from the same mean and deviation.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Sh
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_MULTIPLIER_START, MULTIPLIER_MAX = 1.0, 1e6
-# 496 values of actions, whose activations stay in a cache of half a megabyte.
+# 496 action values by default, whose activations fit a cache of half a megabyte.
 STATES_AT_ONCE = 16
 
 
@@ -42,37 +42,37 @@ class CQLConfig:
     """Settings of CQL."""
 
     min_q_weight: float = 5.0
-    """Of the conservative gap (10 in the AW and DW studies); 0 is plain soft actor-critic."""
+    """Weight of the conservative gap (10 in the AW and DW studies); 0: plain soft actor-critic."""
     num_actions: int = 10
-    """Sampled actions of each kind: random, of the policy at s, of the policy at s'."""
+    """Sampled actions of each kind: random, the policy's at s, the policy's at s'."""
     importance_sampling: bool = True
-    """Divide by the density that actions were sampled with."""
+    """Divide by the density with which actions were sampled."""
     temperature: float = 1.0
-    """Of the log-sum-exp, above 0."""
+    """`T` of the log-sum-exp, above 0."""
     max_target_backup: bool = False
-    """The target takes the best of `num_actions` next actions instead of one."""
+    """The target uses the best of `num_actions` next actions instead of one."""
     gap_min: float | None = None
-    """Each state's gap counts at least this; None: no limit."""
+    """Lower limit of each state's gap; None: no limit."""
     gap_max: float | None = None
-    """And at most this."""
+    """Its upper limit; None: no limit."""
     gap_target: float | None = None
     """Lagrange form: `min_q_weight` is multiplied by a learned `α'`, which grows while the mean gap is above
-    this and falls while it is below; None: it stays 1."""
+    this and falls while it is below; None: `α'` is 1."""
     warmup_updates: int = 0
-    """First updates in which the policy clones the data (JaxCQL's behavior-cloning warm-up)."""
+    """Initial updates in which the policy clones the data (JaxCQL's behavior-cloning warm-up)."""
     backup_entropy: bool = False
-    """Subtract the entropy term in the target."""
+    """Subtract `α log π(a'|s')` in the target."""
     target_entropy: float | None = None
-    """None: minus the number of action dimensions."""
+    """`H`; None: minus the number of action dimensions."""
     initial_alpha: float = 1.0
     """`α`, the entropy's temperature, at the start; above 0."""
     log_std_multiplier: float = 1.0
     log_std_offset: float = -1.0
-    """`log σ = multiplier * output + offset`, both learned, clipped to [-20, 2]."""
+    """`log σ = multiplier * output + offset`, clipped to [-20, 2]; both are learned, starting here."""
     target_rate: float = 0.005
     """`τ` of the target critics, in (0, 1]."""
     learning_rate: float = 3e-4
-    """Of Adam, for all parts."""
+    """Adam's, for all parts."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
 
@@ -101,7 +101,7 @@ class CQLConfig:
 
 
 class Actor(eqx.Module):
-    """`tanh` of a normal whose mean and deviation follow the state."""
+    """`tanh` of a normal whose mean and deviation depend on the state."""
 
     mlp: MLP
     log_std_multiplier: Float[Array, ""]
@@ -115,7 +115,7 @@ class Actor(eqx.Module):
 
 
 class CQLState(eqx.Module):
-    """Actor, twin critics with slow copies, the entropy's temperature, and the gap's multiplier."""
+    """Actor, twin critics and their targets, the entropy's temperature, and the gap's multiplier."""
 
     actor: Trained
     critic: Trained
@@ -132,15 +132,15 @@ NormalParameters = tuple[Float[Array, "B A"], Float[Array, "B A"]]
 
 
 class Proposals(NamedTuple):
-    """Sampled actions, K a state."""
+    """Sampled actions, K per state."""
 
     action: Float[Array, "B K A"]
     log_density: Float[Array, "B K"] | None
-    """Of each under what it was drawn from; None: no importance sampling."""
+    """Of each, under the distribution it was drawn from; None: no importance sampling."""
 
 
 class CQLNoise(NamedTuple):
-    """Standard normal draws, and uniform actions."""
+    """Standard normal draws and uniform actions."""
 
     policy: Float[Array, "B A"]
     target: Float[Array, "B *n A"]
@@ -155,15 +155,15 @@ def conservative_gap(
     log_density: Float[Array, "B K"] | None,
     config: CQLConfig,
 ) -> Float[Array, " B"]:
-    r"""How far sampled actions' soft maximum lies above the data's action (Equation 4, with densities).
+    r"""How far sampled actions' soft maximum value exceeds the data action's (Equation 4, with densities).
 
     .. math:: T \log \sum_k e^{(Q(s, a_k) - \log μ(a_k)) / T} - Q(s, a)
 
     Args:
         q_data: `Q(s, a)`.
         q_sampled: `Q(s, a_k)`.
-        log_density: `log μ(a_k)`; None: no importance sampling, and the data's action is one of the sampled.
-        config: temperature and limits.
+        log_density: `log μ(a_k)`; None: no importance sampling, and the data's action counts as sampled.
+        config: holds `T` and the gap's limits.
     """
     if log_density is None:
         entries = jnp.concatenate([q_sampled, q_data[:, None]], axis=1)
@@ -179,9 +179,9 @@ def sampled(
     """Actions of a policy and their log densities, for noise with or without an axis of samples.
 
     Args:
-        mean: of the normal before it is squashed.
+        mean: of the normal, before the `tanh`.
         log_std: its `log σ`.
-        noise: standard normal: a draw a state, or n of them.
+        noise: standard normal: one or n draws per state.
     """
     if noise.ndim == 3:
         mean, log_std = mean[:, None, :], log_std[:, None, :]
@@ -193,7 +193,7 @@ def sampled(
 def q_of_actions(
     critic: TwinQ, observation: Float[Array, "B S"], action: Float[Array, "B n A"]
 ) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
-    """Twin values of several actions a state.
+    """Twin values of several actions per state.
 
     Args:
         critic: both networks.
@@ -213,10 +213,10 @@ def soft_target(
 
     Args:
         state: holds the target critic `Q'` and `α`.
-        batch: of the evaluation term: rewards, `γ (1-d)` and `s'`.
+        batch: the evaluation term's, with rewards, `γ (1-d)` and `s'`.
         at_next: mean and log deviation of the policy at `s'`, before the `tanh`.
-        noise: standard normal, (B, A); (B, n, A) where the backup takes the best of n actions.
-        config: says whether the backup takes a maximum, and whether it counts entropy.
+        noise: standard normal, (B, A); (B, n, A) if the backup uses the best of n actions.
+        config: whether the backup takes a maximum, and whether it includes entropy.
     """
     action, log_likelihood = sampled(*at_next, noise)
     if config.max_target_backup:
@@ -234,14 +234,14 @@ def soft_target(
 def actor_objective(
     policy: Actor, state: CQLState, minibatch: Minibatch, noise: CQLNoise, config: CQLConfig
 ) -> tuple[Float[Array, ""], tuple[NormalParameters, Array]]:
-    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy at `s` with its action's density.
+    """Weighted mean of `α log π(a|s) - min_k Q_k(s, a)`, and the policy at `s` with `log π(a|s)`.
 
     Args:
-        policy: the one that is improved.
-        state: holds the critic, `α`, and how many updates there were.
-        minibatch: with its weights; those of improvement act here.
+        policy: the one to improve.
+        state: holds the critic, `α`, and the number of updates so far.
+        minibatch: its improvement weights apply.
         noise: of the update.
-        config: its first `warmup_updates` updates copy the data's actions instead of seeking value.
+        config: in the first `warmup_updates` updates, `log π` of the data's action replaces `Q`.
     """
     batch = minibatch.policy_batch
     mean, log_std = policy(batch.observation)
@@ -263,13 +263,13 @@ def alpha_objective(
     action_size: int,
     config: CQLConfig,
 ) -> Float[Array, ""]:
-    """Weighted mean of `-log α (log π(a|s) + H)`, which holds the policy's entropy near `H`.
+    """Weighted mean of `-log α (log π(a|s) + H)`, which keeps the policy's entropy near `H`.
 
     Args:
         log_alpha: `log α`.
         log_likelihood: `log π(a|s)` of the policy's own actions; no gradient passes.
-        weight: of improvement, each at least 0.
-        action_size: `A`; `H` is -A where the config has none.
+        weight: improvement weights, each at least 0.
+        action_size: `A`; `H` is -A if the config has none.
         config: holds `H`.
     """
     target = -float(action_size) if config.target_entropy is None else config.target_entropy
@@ -280,7 +280,7 @@ def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
     """`α'` of the Lagrange form.
 
     Args:
-        log_multiplier: its logarithm before it is clipped.
+        log_multiplier: logarithm of `α'` before it is clipped.
     """
     return jnp.clip(jnp.exp(log_multiplier), 0, MULTIPLIER_MAX)
 
@@ -288,7 +288,7 @@ def multiplier_of(log_multiplier: Float[Array, ""]) -> Float[Array, ""]:
 def multiplier_objective(
     log_multiplier: Float[Array, ""], excess: Float[Array, ""], config: CQLConfig
 ) -> Float[Array, ""]:
-    """Minus half the conservative terms of both critics, whose gaps lie above the target by `excess`.
+    """Minus half the conservative terms of both critics, whose gaps exceed the target by `excess`.
 
     Args:
         log_multiplier: `log α'`.
@@ -306,15 +306,15 @@ def critic_terms(
     weight: TermWeight,
     config: CQLConfig,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """One critic's squared error, its gap's excess over the target gap, and the gap itself.
+    """One critic's weighted means of squared error and of gap minus target gap, and its plain mean gap.
 
     Args:
         q: of the data's action, then of the sampled ones.
-        q_evaluated: of the data's action in the batch of evaluation.
+        q_evaluated: of the data's action in the evaluation batch.
         target: `y`.
-        log_density: of the sampled actions.
-        weight: of the terms.
-        config: settings of the gap.
+        log_density: of the sampled actions; None: no importance sampling.
+        weight: of each term.
+        config: the gap's settings.
     """
     gap = conservative_gap(q[:, 0], q[:, 1:], log_density, config)
     td_loss = weighted_mean(weight.evaluation, squared_error(q_evaluated, target))
@@ -324,13 +324,13 @@ def critic_terms(
 def propose(
     at_state: NormalParameters, at_next: NormalParameters, noise: CQLNoise, config: CQLConfig
 ) -> Proposals:
-    """Actions that the gap judges at `s`: random ones, and the policy's at `s'` and at `s`, as published.
+    """Sampled actions for the gap at `s`: random, and the policy's at `s'` and at `s`, as published.
 
     Args:
         at_state: mean and log deviation of the policy at `s`, before the `tanh`.
         at_next: the same at `s'`.
         noise: of the update.
-        config: says whether densities are needed.
+        config: whether densities are needed.
     """
     current, current_density = sampled(*at_state, noise.current)
     following, following_density = sampled(*at_next, noise.following)
@@ -349,18 +349,18 @@ def critic_objective(
     proposals: Proposals,
     config: CQLConfig,
 ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Metrics]]:
-    """Squared errors of both critics, and the gap's excess times `α' min_q_weight`.
+    """Squared errors of both critics, plus their gaps' excess times `α' min_q_weight`.
 
     Args:
         critic: both networks.
         multiplier: `α'` of the Lagrange form, else 1.
-        minibatch: with its weights: of evaluation on the squared errors, of the constraint on the gap.
-        target: `y` of the evaluation term's rows.
-        proposals: K actions a state of the policy's rows.
-        config: holds the penalty's settings.
+        minibatch: its evaluation weights apply to the squared errors, its constraint weights to the gap.
+        target: `y` of the evaluation batch.
+        proposals: K actions per state of the policy batch.
+        config: holds the gap's settings.
     """
     batch, weight = minibatch.policy_batch, minibatch.weight
-    # The data's action and the sampled ones in one call a network.
+    # The data's action and the sampled ones in one call per network.
     together = jnp.concatenate([batch.action[:, None, :], proposals.action], axis=1)
     q1, q2 = q_of_actions(critic, batch.observation, together)
     evaluated = q1[:, 0], q2[:, 0]
@@ -380,8 +380,8 @@ def make_cql(config: CQLConfig, *, ignore_terminals: bool = False) -> Algorithm:
 
     Args:
         config: its settings.
-        ignore_terminals: the gap also judges actions drawn at what a batch holds after a terminal, as JaxCQL
-            does, instead of at `s`. Batches that `train` makes hold `s` there.
+        ignore_terminals: after a terminal, draw the gap's actions at the batch's `s'`, as JaxCQL does, not
+            at `s`. In batches from `train` they are equal.
     """
     optimizer = optax.adam(config.learning_rate)
 

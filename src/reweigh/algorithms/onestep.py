@@ -1,7 +1,7 @@
-"""Onestep RL: clone the data's policy, value it, improve on it once.
+"""Onestep RL: clone the data's policy, evaluate it, improve it once.
 
-Brandfonbrener et al., arXiv 2106.08909, as in OPER's study. Three stages: the clone is that of
-`reweigh.algorithms.bc`; the other two are here, each an `Algorithm` of its own.
+Brandfonbrener et al., arXiv 2106.08909, as in OPER's study. Three stages: the clone is from
+`reweigh.algorithms.bc`; the other two are here, each its own `Algorithm`.
 """
 
 from dataclasses import dataclass
@@ -38,25 +38,25 @@ class OnestepConfig:
     """Settings of Onestep RL; the run's `num_updates` is the length of the last stage."""
 
     improvement: Improvement = "exp-weight"
-    """How the policy improves on the clone; `easy-bcq` trains nothing, it picks among the clone's samples."""
+    """How the policy improves on the clone; `easy-bcq` only picks among the clone's samples."""
     inverse_temperature: float = 1.0
     """exp-weight: `1/T` in `exp((Q - b) / T)`; 0 is behavior cloning."""
     advantage_limit: float = 100.0
     """exp-weight: largest `exp((Q - b) / T)`."""
     regularization: float = 1.0
-    """reverse-kl, imitation: `α`, what staying near the clone, or the data, counts beside `Q`."""
+    """reverse-kl, imitation: `α`, weight of staying near the clone or the data; 0: only `Q` counts."""
     num_samples: int = 10
-    """Of the clone for `b` (exp-weight) and to pick from (easy-bcq), of the policy for the divergence."""
+    """Samples of the clone for `b` (exp-weight) or to pick from (easy-bcq); of the policy (reverse-kl)."""
     policy: PolicyKind = "normal"
-    """Of the clone and of the policy that starts as its copy."""
+    """Distribution of the clone and of the policy, which starts as its copy."""
     behavior_updates: int = 500_000
     """Length of the first stage."""
     critic_updates: int = 2_000_000
-    """Length of the second stage, even: the slow copy moves at every second update."""
+    """Length of the second stage; even, because the target network changes at every second update."""
     target_rate: float = 0.005
-    """`τ` of the slow copy, in (0, 1]."""
+    """`τ` of the target network, in (0, 1]."""
     learning_rate: float = 1e-4
-    """Of Adam, in all stages."""
+    """Adam's, in all stages."""
     hidden: tuple[int, ...] = (1024, 1024)
     """Widths of the hidden layers, in all stages."""
 
@@ -87,20 +87,20 @@ class OnestepConfig:
 
 
 class SarsaState(eqx.Module):
-    """The action value of the data's policy, with a slow copy."""
+    """The action value of the data's policy, with a target network."""
 
     critic: Trained
     target_critic: MLP
 
 
 class OnestepState(eqx.Module):
-    """The policy, and the clone and value that it is measured by; the last two stay as they are."""
+    """The policy, and the clone and value by which it improves; these two are fixed."""
 
     policy: Trained
     behavior: MLP
     critic: MLP
     candidate_noise: Float[Array, "n A"]
-    """easy-bcq: the standard normal draws behind the actions that it picks from, at every state the same."""
+    """easy-bcq: the standard normal draws behind the candidate actions, the same at every state."""
 
 
 class Learned(NamedTuple):
@@ -145,7 +145,7 @@ def exp_weight_loss(
 
     Args:
         likelihood: `log π(a|s)` of the data's action.
-        advantage: `Q(s, a) - b(s)`, `b` the mean value of the cloned policy's actions; no gradient passes.
+        advantage: `Q(s, a) - b(s)`, `b` the mean value of the clone's actions; no gradient passes.
         config: holds `1/T` (0 clones) and the cap `c`.
     """
     copied = exponential_advantage(
@@ -155,7 +155,7 @@ def exp_weight_loss(
 
 
 def make_sarsa(config: OnestepConfig) -> Algorithm:
-    """The second stage as pure functions; the slow copy moves at every second update.
+    """The second stage as pure functions; the target network changes at every second update.
 
     Rows must have a next action or end in a terminal.
 
@@ -200,11 +200,11 @@ def exp_weight_objective(
     """Weighted mean of `exp_weight_loss`, with the clone's mean value at `s` as the baseline.
 
     Args:
-        policy: the one that is improved.
+        policy: the one to improve.
         state: holds the clone and the value.
-        minibatch: with its weights; those of improvement act here.
+        minibatch: its improvement weights apply.
         noise: of the update.
-        config: holds the temperature and the clip.
+        config: holds `1/T`, the cap and the distribution.
     """
     batch, kind = minibatch.policy_batch, config.policy
     behavior = gaussian(state.behavior, batch.observation, kind)
@@ -220,22 +220,22 @@ def exp_weight_objective(
         "actor/log_likelihood": likelihood.mean(),
         "actor/baseline_mean": baseline.mean(),
     }
-    # One loss is improvement and constraint at once; a config in which they differ is refused.
+    # One loss is both improvement and constraint; a config in which they differ is rejected.
     return weighted_mean(minibatch.weight.improvement, loss), metrics
 
 
 def value_objective(
     policy: MLP, state: OnestepState, minibatch: Minibatch, noise: OnestepNoise, config: OnestepConfig
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Weighted mean of `-Q(s, a)`, `a` of the policy, plus what holds it to the clone or to the data.
+    """Weighted mean of `-Q(s, a)`, `a` of the policy, plus what keeps it near the clone or the data.
 
     Args:
-        policy: the one that is improved.
+        policy: the one to improve.
         state: holds the clone and the value.
-        minibatch: with its weights: of improvement on the value, of the constraint on the rest.
+        minibatch: its improvement weights apply to the value, its constraint weights to the rest.
         noise: of the update.
-        config: says what holds the policy: `reverse-kl` a divergence from the clone, `imitation` the density
-            of the data's actions, and how strongly.
+        config: what keeps the policy near (`reverse-kl`: divergence from the clone; `imitation`: density of
+            the data's actions; `greedy`: nothing), and how strongly.
     """
     batch, weight, kind = minibatch.policy_batch, minibatch.weight, config.policy
     around = gaussian(policy, batch.observation, kind)
@@ -260,8 +260,8 @@ def data_likelihood(policy: MLP, batch: Batch, kind: PolicyKind) -> Float[Array,
 
     Args:
         policy: its network.
-        batch: `s` and `a`; actions at the bounds are taken just inside.
-        kind: of the distribution.
+        batch: `s` and `a`; `a` is clipped to just inside the bounds.
+        kind: distribution.
     """
     action = jnp.clip(batch.action, -SQUASHED_LIMIT, SQUASHED_LIMIT)
     return log_likelihood(kind, gaussian(policy, batch.observation, kind), action)
@@ -277,7 +277,7 @@ def make_improvement(config: OnestepConfig) -> Algorithm:
     kind = config.policy
 
     def init(key: PRNGKeyArray, shapes: Shapes) -> OnestepState:
-        """From a clone and a value that have learned nothing."""
+        """Start from an untrained clone and value."""
         behavior_key, critic_key, key = jax.random.split(key, 3)
         behavior = make_bc(config.behavior).init(behavior_key, shapes)
         critic = make_sarsa(config).init(critic_key, shapes)
@@ -337,9 +337,9 @@ def improvement_start(config: OnestepConfig, key: PRNGKeyArray, learned: State) 
     """The last stage's first state: the policy is a copy of the clone.
 
     Args:
-        config: settings.
-        key: of easy-bcq's candidates; consumed.
-        learned: `Learned`, last states of the stages before.
+        config: its settings.
+        key: for easy-bcq's candidates; consumed.
+        learned: `Learned`, last states of the earlier stages.
     """
     behavior, critic = learned.behavior.policy.model, learned.critic.critic.model
     actions = behavior.layers[-1][1].shape[-1] // 2

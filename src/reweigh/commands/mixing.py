@@ -1,4 +1,4 @@
-"""`reweigh mix`: imbalanced datasets of one's own sources, or by the names of the authors' scripts."""
+"""`reweigh mix`: imbalanced datasets from the user's sources, or by the names of the authors' scripts."""
 
 import argparse
 import json
@@ -21,14 +21,14 @@ from reweigh.datasets.scores import gymnasium_id, limit_of
 from reweigh.datasets.suites import Suite, suite_names, suite_of
 from reweigh.errors import ConfigError
 
-# How far a mix may miss its ratio, relatively, before a note is printed.
+# Relative error of a mix's ratio above which a note is printed.
 _RATIO_TOLERANCE = 0.1
 _FEW_EPISODES = 5
 
 
 @dataclass(frozen=True)
 class _NamedSource:
-    """A source as it was named."""
+    """A source, as typed."""
 
     spec: str
     share: float | None
@@ -48,7 +48,7 @@ class _NamedSource:
 
 
 def mix_command(arguments: argparse.Namespace) -> int:
-    """Make an imbalanced dataset, or name those of the suites."""
+    """Make an imbalanced dataset, or list the suites'."""
     if arguments.list_suites:
         print("\n".join(suite_names()))
         return 0
@@ -76,7 +76,7 @@ def mix_command(arguments: argparse.Namespace) -> int:
 
 
 def _suite(arguments: argparse.Namespace) -> Suite | None:
-    """The suite whose recipe is wanted; its flags are not to be given twice."""
+    """The requested suite, if any; rejects flags that its name fixes."""
     if arguments.suite is None:
         return None
     suite = suite_of(arguments.suite)
@@ -89,7 +89,7 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
 
 
 def _sources(arguments: argparse.Namespace, suite: Suite | None) -> list[_NamedSource]:
-    """The sources, good ones first; a suite's own where none are named."""
+    """The sources, good ones first; a suite's own if none are named."""
     good = [_NamedSource.of(text, good=True) for text in arguments.good]
     bad = [_NamedSource.of(text, good=False) for text in arguments.bad]
     if suite and not good and not bad:
@@ -122,7 +122,7 @@ def _sources(arguments: argparse.Namespace, suite: Suite | None) -> list[_NamedS
 
 
 def _records(sources: list[_NamedSource], max_episode_steps: int | None) -> list[Rows]:
-    """Every source's rows, which say where time limits cut them."""
+    """Every source's rows, with `timeouts`."""
     recorded = [load_record(source.spec).rows for source in sources]
     if max_episode_steps is not None and all(rows.timeout is not None for rows in recorded):
         raise ConfigError(
@@ -144,7 +144,7 @@ def _records(sources: list[_NamedSource], max_episode_steps: int | None) -> list
 def _mixed(
     arguments: argparse.Namespace, suite: Suite | None, sources: list[_NamedSource], records: list[Rows]
 ) -> tuple[Rows, dict[str, Any]]:
-    """Rows, and what to record of them."""
+    """The mix's rows, and a record of how they were made."""
     how: dict[str, Any] = {
         "seed": arguments.seed,
         "replacement": not arguments.without_replacement,
@@ -178,7 +178,7 @@ def _episodes(rows: Rows) -> int:
 def _say_swapped(rows: Rows) -> None:
     assert rows.source is not None
     if rows.source.all():
-        return  # one episode filled it all
+        return  # one episode filled everything
     good, bad = (_mean_return(rows, label) for label in (1, 0))
     if good < bad:
         print(
@@ -208,7 +208,7 @@ def _say_few_good_episodes(made: dict[str, Any], *, fixed: bool) -> None:
 
 def _say_missed_ratio(made: dict[str, Any]) -> None:
     wanted, reached = made["mix_ratio"], made["mix_ratio_reached"]
-    # Measured against the rarer side, good or bad.
+    # Relative to the rarer side, good or bad.
     if abs(reached - wanted) > _RATIO_TOLERANCE * min(wanted, 1 - wanted):
         things = "episodes" if made.get("mix_unit") == "episodes" else "rows"
         print(

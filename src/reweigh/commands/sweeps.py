@@ -1,4 +1,4 @@
-"""`reweigh sweep` and `reweigh status`: read a sweep, start its tasks somewhere, say how far it is."""
+"""`reweigh sweep` and `reweigh status`: read a sweep, start its tasks, report its progress."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ from reweigh.system.processes import INTERRUPTED
 if TYPE_CHECKING:
     from reweigh.config import RunConfig
 
-# Where flags have a meaning.
+# The places to which each flag applies.
 _BELONGS = {
     "jobs": ("local", "slurm", "screen"),
     "gpus": ("local",),
@@ -91,7 +91,7 @@ def _print_commands(arguments: argparse.Namespace, tasks: Sequence[Task]) -> int
 
 
 def _refuse_strangers(arguments: argparse.Namespace) -> None:
-    """Refuse flags that the chosen place does not know, or that mean nothing there."""
+    """Reject flags that do not apply to the chosen place, and invalid counts."""
     for name, places in _BELONGS.items():
         value = getattr(arguments, name)
         given = value is not None and value is not False and value != []
@@ -114,10 +114,10 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
 def _configs(arguments: argparse.Namespace, sweep: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
     """The run that each task's words describe.
 
-    What a training would refuse before it has read its dataset ends here, not in the middle of the night.
+    What a training would reject before reading its dataset is rejected here, before any task starts.
 
     Raises:
-        ConfigError: `train` would refuse a flag or a value of a run.
+        ConfigError: `train` would reject a flag or a value of a run.
     """
     configs = {}
     for words in dict.fromkeys(task.words for task in sweep.tasks):
@@ -127,7 +127,7 @@ def _configs(arguments: argparse.Namespace, sweep: Sweep) -> dict[tuple[str, ...
 
 
 def _check_data(configs: Iterable["RunConfig"]) -> None:
-    """Refuse runs on a file that is not there."""
+    """Reject runs on a missing file."""
     for spec in dict.fromkeys(config.data.spec for config in configs):
         if ":" not in spec and not os.path.exists(spec):
             raise ConfigError(
@@ -137,7 +137,7 @@ def _check_data(configs: Iterable["RunConfig"]) -> None:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Say how far a sweep is."""
+    """Print a sweep's progress."""
     from reweigh.commands.sweep_hours import hours_left
 
     sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
@@ -184,7 +184,7 @@ def _train(arguments: argparse.Namespace, sweep: Sweep, wanted: Sequence[Task]) 
 
 
 def _conclude(sweep: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
-    """Say what came of it: 0 all finished, 1 some failed, 130 interrupted."""
+    """Print the outcome; return 0, or 130 if interrupted; raise RunError if tasks failed."""
     standings = [standing_of(sweep, task) for task in tasks]
     if code == INTERRUPTED:
         print("Stopped; every state is saved. Run the same command again to go on.", file=sys.stderr)
@@ -222,13 +222,13 @@ def _template(arguments: argparse.Namespace) -> Path | None:
 
 
 def _again(arguments: argparse.Namespace, sweep: Sweep) -> list[str]:
-    """The `reweigh sweep` that runs some of the tasks on the machine where it is started."""
+    """The words of a `reweigh sweep` that runs tasks on the machine where it starts."""
     words = ["sweep", *_source(arguments, sweep)]
     return [*words, "--retry-failed"] if arguments.retry_failed else words
 
 
 def _source(arguments: argparse.Namespace, sweep: Sweep) -> list[str]:
-    """What names this sweep."""
+    """The words that identify this sweep."""
     data = [word for spec in arguments.data for word in ("--data", spec)]
     return [arguments.sweep, "--out", str(sweep.folder), *data]
 

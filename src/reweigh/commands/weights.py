@@ -1,4 +1,4 @@
-"""Commands that compute weights, or take them from a run."""
+"""Commands that compute weights, or export a run's."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ Method = ReturnMethod | OperA | OperAFile
 
 
 def weigh(arguments: argparse.Namespace) -> int:
-    """Compute weights and write them, of one dataset or of a suite."""
+    """Compute and write the weights of one dataset or of several."""
     if arguments.suite:
         weigh_method(arguments)  # report flag errors once, before any dataset
         return weigh_suite(arguments, _weigh_unless_there)
@@ -65,13 +65,13 @@ def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
     return "made"
 
 
-# What makes one weight of OPER-A's stages.
+# Flags that select or scale OPER-A's stages.
 _OF_ONE_WEIGHT = ("iteration", "std", "eps", "eps_max", "transform", "strength", "target_ess")
 
 
 @dataclass(frozen=True)
 class _Request:
-    """The weights of one dataset that a command asks for."""
+    """The requested weights of one dataset."""
 
     arguments: argparse.Namespace
     method: Method
@@ -79,11 +79,11 @@ class _Request:
     out: Path
     transitions: Transitions
     notes: tuple[str, ...]
-    """Of the dataset."""
+    """Notes on the dataset."""
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the flags say, as it comes back from JSON: equal for the same weights of the same dataset."""
+        """What the flags request, as read back from JSON; on one dataset, equal for equal weights."""
         record = {
             "method": self.arguments.method,
             "settings": asdict(self.method),
@@ -102,7 +102,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
 
 
 def _make(request: _Request) -> dict[str, Any] | None:
-    """Compute and write weights: what is recorded of them; None: interrupted."""
+    """Compute and write weights; return their metadata, or None if interrupted."""
     arguments, transitions = request.arguments, request.transitions
     method, priority = request.method, None
     if isinstance(method, OperA):
@@ -120,7 +120,7 @@ def _make(request: _Request) -> dict[str, Any] | None:
         "method": arguments.method,
         "settings": settings,
         "summary": summary,
-        # Weights from returns alone do not ask what actions are scaled by.
+        # Weights from returns do not depend on how actions are scaled.
         "notes": [*weighting.notes, *(request.notes if priority is not None else ())],
         "asked": request.record,
     }
@@ -132,7 +132,7 @@ def _make(request: _Request) -> dict[str, Any] | None:
 
 
 def _weights_out(arguments: argparse.Namespace, method: Method) -> Path:
-    """The file of the weights; in the authors' format a pattern of files."""
+    """The path of the weights; in the authors' format, a pattern of paths."""
     if arguments.format == "reweigh":
         return out_path(arguments.out, (".npz", ".parquet"), [arguments.data], is_weights_file)
     if not isinstance(method, OperA):
@@ -152,7 +152,7 @@ def _weights_out(arguments: argparse.Namespace, method: Method) -> Path:
 
 
 def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
-    """A file a value seed, as the authors' code writes them."""
+    """Write one file per value seed, as the authors' code does."""
     for seed, weight in zip(method.value_seeds, priority, strict=True):
         write_published(
             Path(pattern.replace("%s", str(seed))),
@@ -163,7 +163,7 @@ def _write_published(pattern: str, method: OperA, priority: np.ndarray) -> None:
 
 
 def _learned(arguments: argparse.Namespace, transitions: Transitions, method: OperA) -> Any:
-    """OPER-A's weights of every value seed and stage; None when interrupted."""
+    """OPER-A's weights of every value seed and stage; None if interrupted."""
     from reweigh.system.jax_setup import set_up_jax
 
     set_up_jax()  # before JAX is imported
@@ -176,7 +176,7 @@ def _learned(arguments: argparse.Namespace, transitions: Transitions, method: Op
 
 
 def _finished_seeds(folder: RunFolder, wanted: int | None) -> list[SeedFolder]:
-    """One seed of a run, or all that it has; refuse unfinished ones."""
+    """One seed of a run, or all of them; reject unfinished ones."""
     seeds = [seed for seed in folder.seeds() if wanted in (None, seed.seed)]
     if not seeds:
         raise ConfigError(f"expected that seed in {folder.path}, but found none. Train it first.")
@@ -190,7 +190,7 @@ def _finished_seeds(folder: RunFolder, wanted: int | None) -> list[SeedFolder]:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write the weights that a run learned."""
+    """Write the weights that a run learned, averaged over seeds."""
     folder = RunFolder(Path(arguments.run))
     rebalance = folder.config().get("rebalance", {})
     name = arguments.out or f"{arguments.run}/weights.npz"

@@ -1,4 +1,4 @@
-"""One verb: from what a user names, or holds in memory, to `Transitions`."""
+"""From a dataset's name, file or arrays to `Transitions`."""
 
 import os
 import re
@@ -20,27 +20,27 @@ from reweigh.datasets.suites import d4rl_names, is_suite, suite_rows
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.transitions import DatasetInfo, Transitions
 
-# A file follows D4RL's row rule, as it would under its own path.
+# These follow D4RL's row rule, like any HDF5 file.
 SHIPPED = {"hopper-random-expert": Path(__file__).parent / "hopper-random-expert.hdf5"}
 BUILTINS = ("bandit", *SHIPPED)
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which transitions, and how they are read; `load` says more of each option."""
+    """Which dataset, and how to read it; `load` explains each option."""
 
     spec: str
     """`file.hdf5`, `file.npz`, `builtin:NAME`, `d4rl:NAME`, `suite:NAME` or `minari:ID`."""
     env: str | None = None
     """gymnasium ID, one with options as JSON, or `d4rl:NAME`; None: the one that the file names, if any."""
     episode_ends: EpisodeEnds | None = None
-    """What ends an episode: the flags of the file, or a jump between observations; None: flags, or jumps
-    where the record has next observations and no timeouts."""
+    """`flags` (terminals and timeouts) or `discontinuity` (terminals and jumps of the state); None: flags, or
+    discontinuity if every row is kept and there are no timeouts."""
     max_episode_steps: int | None = None
-    """Episode limit of a file without timeouts, refused for others; None: D4RL's, by the file's name or its
-    environment."""
+    """Episode limit of data without timeouts under D4RL's row rule, rejected for others; None: D4RL's, by
+    the file's name or environment."""
     clip_actions: bool = False
-    """Take actions outside the bounds at the bound."""
+    """Clip actions outside the bounds, instead of raising."""
 
     def __post_init__(self) -> None:
         """Reject invalid settings."""
@@ -62,7 +62,7 @@ class Record:
     """Its name."""
     rows: Rows
     always_d4rl: bool
-    """D4RL's row rule applies whatever the record holds."""
+    """Whether D4RL's row rule applies, whatever the record holds."""
 
 
 def load(
@@ -74,24 +74,23 @@ def load(
     bounds_of: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None,
     clip_actions: bool = False,
 ) -> Transitions:
-    """`reweigh.load`, told what an environment's bounds are instead of asking it.
+    """`reweigh.load` with action bounds from the caller instead of the environment.
 
     Args:
         data: as for `reweigh.load`, or what `load_record` returned.
         env: as there.
         episode_ends: as there.
         max_episode_steps: as there.
-        bounds_of: environment -> lowest and highest action, (A,) each, asked where the environment is
-            known; actions are scaled from there to [-1, 1]. None: from the record's own bounds, or else they
-            are in [-1, 1] already.
-        clip_actions: take actions outside the bounds at the bound.
+        bounds_of: environment -> lowest and highest action, (A,) each, which become -1 and 1. If it is
+            None or the environment is unknown: the record's own bounds, else [-1, 1].
+        clip_actions: as there.
 
     Raises:
         DatasetError: the data cannot be read or is not a dataset.
-        ConfigError: an option has no meaning.
+        ConfigError: an option is invalid.
     """
     record = data if isinstance(data, Record) else load_record(data)
-    # Refuses options without meaning.
+    # Rejects invalid options.
     DataConfig(record.spec, env, episode_ends, max_episode_steps, clip_actions)
     spec, rows = record.spec, record.rows
     if env not in (None, rows.env):
@@ -99,7 +98,7 @@ def load(
     low, high = rows.bounds or (None, None)
     if rows.env is not None and bounds_of is not None:
         low, high = bounds_of(rows.env)
-    # The digest is of the record, so that weights fit whichever environment scales its actions.
+    # The digest covers unscaled actions, so that weights fit whichever environment scales them.
     recorded = rows
     rows, (action_low, action_high), clipped = bounded_actions(
         rows, where=spec, low=low, high=high, clip=clip_actions
@@ -128,7 +127,7 @@ def load(
 
 
 def _limit(spec: str, rows: Rows, keep_all: bool, given: int | None) -> int | None:
-    """The episode limit that stands in for `timeouts`; None: it needs none, as where every row is kept."""
+    """The episode limit that replaces `timeouts`; None: none is needed, or every row is kept."""
     if rows.timeout is None and not keep_all:
         limit = limit_of(Path(spec).name, rows.env) if given is None else given
         if limit is None:
@@ -147,12 +146,12 @@ def _limit(spec: str, rows: Rows, keep_all: bool, given: int | None) -> int | No
 
 
 def plain_name(spec: str) -> str:
-    """What a dataset is called in the names of files and folders: without folders, ending and colons.
+    """A dataset's name for files and folders: without folders, ending and colons.
 
     Args:
-        spec: of a dataset.
+        spec: the dataset.
     """
-    # The folders of a Minari ID tell datasets apart; those of a path do not.
+    # The folders of a Minari ID distinguish datasets; those of a path do not.
     name = spec.replace("/", "-") if is_minari(spec) else spec
     name = Path(name.replace(":", "-")).name
     return next((name.removesuffix(end) for end in (".hdf5", ".h5", ".npz") if name.endswith(end)), name)
@@ -162,7 +161,7 @@ def needs_download(spec: str) -> bool:
     """Whether loading a dataset would download something.
 
     Args:
-        spec: of the dataset.
+        spec: the dataset.
 
     Raises:
         ReweighError: there is no such name.
@@ -173,7 +172,7 @@ def needs_download(spec: str) -> bool:
 
 
 def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
-    """The record before any row rule.
+    """Read a dataset, before any row rule.
 
     Args:
         data: as for `load`.
@@ -204,7 +203,7 @@ def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
     if is_minari(spec):
         return Record(spec, minari_rows(name), False)
     path = Path(spec)
-    if os.path.isdir(path):  # unlike pathlib, these two take a name that is too long for an absent one
+    if os.path.isdir(path):  # unlike pathlib, `os.path` returns False for an over-long name
         raise DatasetError(f"expected a file, but {spec} is a folder. Name a .hdf5 or .npz file in it.")
     if path.suffix not in (".hdf5", ".h5", ".npz"):
         raise DatasetError(

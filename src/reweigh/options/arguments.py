@@ -41,7 +41,7 @@ ALL_METHODS: dict[str, type[ReturnMethod | OperA | OperAFile]] = {
 
 
 def data_asked(arguments: argparse.Namespace, spec: str | None = None) -> DataConfig:
-    """The dataset of the flags, or another one, with the flags' way of reading it.
+    """The dataset of the flags, or another one, read as the flags say.
 
     Args:
         arguments: parsed flags of a command that reads data.
@@ -271,11 +271,11 @@ def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
 
 
 def refuse_other_solver(learning: ValueLearning, paths: Iterable[str]) -> None:
-    """Refuse settings of OPER-A's other solver, which would change nothing.
+    """Reject settings of OPER-A's other solver, which would have no effect.
 
     Args:
-        learning: as it was set.
-        paths: of the fields that were set.
+        learning: the resulting settings.
+        paths: of the fields set.
 
     Raises:
         ConfigError: one of them belongs to the other solver.
@@ -352,7 +352,7 @@ def _rebalance(arguments: argparse.Namespace, domain: str | None) -> Any:
 
 
 def _by_sampler(arguments: argparse.Namespace, domain: str | None) -> Any:
-    """The rebalancing that `--sampler` describes in full."""
+    """The rebalancing that `--sampler` describes completely."""
     from reweigh.config import map_weights
     from reweigh.options.sampler_strings import parse_sampler
 

@@ -153,8 +153,8 @@ def for_domain(config: RunConfig, domain: str, env: str | None) -> RunConfig:
 def with_published_terms(config: RunConfig, domain: str) -> RunConfig:
     """For OPER-A's weights, the run with its authors' terms and way of rebalancing.
 
-    They resample the policy's terms on MuJoCo and AntMaze (IQL there: reweight them), all terms elsewhere. A
-    run that does not resample stays as it is.
+    They resample the policy's terms on MuJoCo and AntMaze (IQL on AntMaze: reweight them), all terms
+    elsewhere. A run that does not resample stays unchanged.
 
     Args:
         config: a run.
@@ -189,7 +189,7 @@ def for_paper(config: RunConfig, paper: str, env: str | None) -> RunConfig:
     Args:
         config: a run.
         paper: one of `PAPERS`.
-        env: gymnasium ID, if known: the IQL code bases leave the rewards of Ant as they are.
+        env: gymnasium ID, if known; the IQL code bases leave the rewards of Ant unchanged.
 
     Raises:
         ConfigError: the preset is for another algorithm.

@@ -1,8 +1,7 @@
-"""Closed-form probabilities from returns: OPER-R, RW, AW, Top-q, and by reward; and two controls.
+"""Closed-form probabilities from returns (OPER-R, RW, AW, Top-q) or rewards; and two controls.
 
-Returns are sums of raw rewards over whole episodes, if the settings do not say otherwise (`docs/weights.md`).
-What ends in `_probability` returns `p` of shape (N,) in float64 that sums to 1, and the words of any fallback
-it had to take.
+Returns are sums of raw rewards over whole episodes, unless the settings say otherwise (`docs/weights.md`).
+Functions ending in `_probability` return `p` of shape (N,), float64, with sum 1, and notes on any fallback.
 """
 
 from dataclasses import dataclass, field, replace
@@ -15,27 +14,27 @@ from reweigh.checks import check_range
 from reweigh.errors import ConfigError, WeightsError
 from reweigh.transitions import Episodes, Transitions
 
-# Settings beyond this, or below its reciprocal, leave nothing that floating point can tell apart.
+# Settings beyond this, or below its reciprocal, make differences too small for floating point.
 LARGEST = 1e9
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every transition alike."""
+    """The same weight for every transition."""
 
     method: ClassVar[str] = "uniform"
 
 
 @dataclass(frozen=True)
 class FromReturns:
-    """How returns are taken, whatever the method makes of them."""
+    """How returns are computed, for every method that uses them."""
 
     kept_rows_only: bool = field(default=False, kw_only=True)
     """Sum only rows that are transitions, as OPER's code and the IQL code of AW and DW do."""
     reward_shift: float = field(default=0.0, kw_only=True)
-    """Added to every reward before the sum: -1 in the AW authors' IQL code on AntMaze."""
+    """Added to every reward before the sum; -1 in the AW authors' IQL code on AntMaze."""
     by_length: bool = field(default=False, kw_only=True)
-    """Divide returns by episode length: for datasets of cut segments."""
+    """Divide returns by episode length, for datasets of cut segments."""
 
     def __post_init__(self) -> None:
         """Reject invalid settings."""
@@ -52,7 +51,7 @@ class OperR(FromReturns):
     base: float = 0.0
     """Added to the min-max return, so that the worst episode counts too (AntMaze: 0.2)."""
     inverse: bool = False
-    """Prefer low returns instead: a control."""
+    """Prefer low returns instead (a control)."""
 
     method: ClassVar[str] = "oper-r"
 
@@ -68,7 +67,7 @@ class RW(FromReturns):
     """Softmax of the min-max episode return (arXiv 2306.13085)."""
 
     temperature: float = 0.1
-    """`T > 0` divides; towards 0 only the best episode counts, towards infinity all count alike."""
+    """`T > 0` divides; towards 0 only the best episode counts, towards infinity all count equally."""
 
     method: ClassVar[str] = "rw"
 
@@ -80,12 +79,12 @@ class RW(FromReturns):
 
 @dataclass(frozen=True)
 class AW(FromReturns):
-    """As RW, with the return beyond what the first state predicts (arXiv 2306.13085)."""
+    """RW of the return minus its prediction from the first state (arXiv 2306.13085)."""
 
     temperature: float = 0.1
     """`T > 0` divides; 0.1 for IQL and TD3+BC, 0.2 for CQL in the paper."""
     guard: bool = field(default=True, kw_only=True)
-    """Fall back to RW where residuals are noise: with fewer than S + 2 episodes, or by rounding alone."""
+    """Fall back to RW if residuals are noise: with fewer than S + 2 episodes, or only by rounding."""
 
     method: ClassVar[str] = "aw"
 
@@ -97,7 +96,7 @@ class AW(FromReturns):
 
 @dataclass(frozen=True)
 class Top(FromReturns):
-    """The episodes of highest return alone, uniform over their transitions ("10%-BC" and its kin)."""
+    """Only the episodes of highest return, uniform over their transitions (as in "10%-BC")."""
 
     fraction: float = 0.1
     """Share of episodes, in (0, 1]; at least one episode is kept."""
@@ -112,7 +111,7 @@ class Top(FromReturns):
 
 @dataclass(frozen=True)
 class RewardWeights:
-    """Softmax of the min-max reward of the transition itself."""
+    """Softmax of each transition's min-max reward."""
 
     temperature: float = 0.1
     """`T > 0` divides."""
@@ -126,12 +125,12 @@ class RewardWeights:
 
 @dataclass(frozen=True)
 class Shuffled(FromReturns):
-    """AW's weights laid over other episodes: as uneven as AW's, and without its information (a control)."""
+    """AW's weights on other episodes: as uneven as AW's, but without its information (a control)."""
 
     temperature: float = 0.1
     """AW's."""
     permutation_seed: int = 0
-    """Which other episodes."""
+    """Seed of the episodes' order, at least 0."""
     guard: bool = field(default=True, kw_only=True)
     """AW's."""
 
@@ -147,7 +146,7 @@ class Shuffled(FromReturns):
 
 @dataclass(frozen=True)
 class Oracle:
-    """The rows of a mix's good source alone, which only its maker can know (a control)."""
+    """Only the rows of a mix's good source, which only its maker knows (a control)."""
 
     method: ClassVar[str] = "oracle"
 
@@ -157,11 +156,11 @@ ReturnMethod = Uniform | OperR | RW | AW | Top | RewardWeights | Shuffled | Orac
 
 @dataclass(frozen=True)
 class Weighting:
-    """Probabilities with the words of what was done."""
+    """Probabilities, with notes on how they were made."""
 
     probability: Float64[np.ndarray, " N"]
     notes: tuple[str, ...] = field(default=())
-    """Fallbacks taken; each a warning to show."""
+    """Fallbacks taken, to show as warnings."""
 
 
 def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Weighting:
@@ -169,10 +168,10 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
 
     Args:
         transitions: the dataset; `raw_reward` and `episodes` are used, never the transformed reward.
-        method: which, with its settings.
+        method: the method, with its settings.
 
     Raises:
-        WeightsError: no transition would count.
+        WeightsError: no transition would count, or a probability is not finite.
         ConfigError: the method is none of these.
     """
     if not isinstance(method, ReturnMethod):
@@ -220,8 +219,8 @@ def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndar
     """`G_k` of every episode, by the options.
 
     Args:
-        episodes: of K episodes, by the rows that are kept and by all that were recorded.
-        options: which of both, a shift of every reward, and whether returns are divided by lengths.
+        episodes: K episodes, with returns over kept rows and over all recorded rows.
+        options: which of the two, a shift of every reward, and whether to divide by length.
     """
     returns = episodes.kept_return if options.kept_rows_only else episodes.whole_return
     lengths = episodes.kept_length if options.kept_rows_only else episodes.whole_length
@@ -239,7 +238,7 @@ def oper_r_probability(
     Args:
         returns: `G` of each transition's episode.
         base: what the worst episode gets; the best gets `1 + base`.
-        inverse: `1 - (...) + base` instead.
+        inverse: use `1 - (...) + base` instead.
     """
     x = min_max(returns)
     if x is None:
@@ -273,15 +272,15 @@ def aw_probability(
     temperature: float,
     guard: bool = True,
 ) -> Weighting:
-    """AW: as RW, with `A_k = G_k - v(s_k0)` and `v` the least-squares fit of `G` on the first state.
+    """AW: RW of `A_k = G_k - v(s_k0)`, with `v` the least-squares fit of `G` on the first state.
 
     Args:
         returns: `G` of each episode.
         first_observation: `s_k0`, (K, S).
         episode: row of `returns` of each transition, (N,).
         temperature: `T`.
-        guard: with fewer than S + 2 episodes, where least squares interpolates and its residuals are
-            noise, or with residuals that are rounding alone, fall back to RW.
+        guard: fall back to RW with fewer than S + 2 episodes, because least squares then interpolates and
+            residuals are noise, or if residuals are only rounding.
     """
     count, size = first_observation.shape
     if guard and (returns.max() == returns.min()):
@@ -323,7 +322,7 @@ def return_residual(
 def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, fraction: float) -> Weighting:
     """The `max(1, int(K q))` episodes of highest return, uniform over their transitions.
 
-    Of episodes with equal returns the earlier is taken first.
+    Among equal returns, earlier episodes come first.
 
     Args:
         returns: `G` of each episode.
@@ -358,14 +357,14 @@ def oracle_probability(source: Int8[np.ndarray, " N"]) -> Weighting:
 def shuffle_over_episodes(
     probability: Float64[np.ndarray, " N"], episode: Int64[np.ndarray, " N"], *, seed: int
 ) -> Float64[np.ndarray, " N"]:
-    """The same probabilities, run through the episodes in a random order.
+    """The same probabilities, assigned to the episodes in a random order.
 
-    Not a number changes, so ESS and every other measure of unevenness stay exactly what they were; a
-    permutation that gave each episode another one's weight would change them wherever lengths differ.
+    No number changes, so ESS and every other measure of unevenness stay exactly the same; giving each
+    episode another one's weight would change them if lengths differ.
 
     Args:
-        probability: in the order of the rows.
-        episode: of each row; episodes lie one after another.
+        probability: in the order of rows, (N,).
+        episode: of each row; each episode's rows are consecutive.
         seed: of the order.
     """
     order = np.random.default_rng(seed).permutation(episode.max() + 1)
@@ -377,7 +376,7 @@ def shuffle_over_episodes(
 
 
 def min_max(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"] | None:
-    """`(x - min x) / (max x - min x)`; None where all are equal.
+    """`(x - min x) / (max x - min x)`; None: all are equal.
 
     Args:
         x: any numbers.
@@ -395,7 +394,7 @@ def softmax(x: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
         x: any finite numbers.
 
     Raises:
-        WeightsError: a probability would not be finite.
+        WeightsError: a probability is not finite.
     """
     exponential = np.exp(x - x.max())
     total = exponential.sum()

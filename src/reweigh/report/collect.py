@@ -1,4 +1,4 @@
-"""Run folders -> groups of seeds that differ in nothing but their seed, by dataset."""
+"""Run folders -> groups of runs that differ only in their seeds, by dataset."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ class Seed:
     update: Int64[np.ndarray, " V"]
     mean_return: Float64[np.ndarray, " V"]
     result: dict[str, Any]
-    """Empty where it is not finished."""
+    """Empty if it is not finished."""
     ended: str | None
     metrics: dict[str, float] = field(default_factory=dict)
-    """The last row, of density ratios alone."""
+    """The last row of metrics.csv; read only for density ratios."""
 
     @property
     def reached(self) -> int:
-        """Update of the last evaluation, 0 without one."""
+        """Update of the last evaluation; 0: there is none."""
         return int(self.update[-1]) if len(self.update) else 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder, read."""
+    """The content of one run's folder."""
 
     path: Path
     config: dict[str, Any]
@@ -49,38 +49,38 @@ class Run:
     environment: dict[str, Any]
     started: str | None
     env: str | None
-    """gymnasium ID that it was evaluated in, where any of its seeds knows."""
+    """Environment in its config, else in a seed's result or policy; None: unknown."""
     seeds: tuple[Seed, ...]
     never_started: tuple[int, ...]
-    """Seeds that its sweep asks for and that have no folder."""
+    """Seeds that its sweep requests, but without a folder."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What runs were trained on, and where they were evaluated."""
+    """A dataset that runs were trained on, and the environment of their evaluations."""
 
     label: str
     spec: str
     digest: str | None
     env: str | None
     own: OwnScores | None
-    """None: the file cannot be read, as `missing` says."""
+    """None: the file cannot be read; `missing` says why."""
     missing: str
     recorded: tuple[float, float] | None = None
-    """Random and expert return that the dataset itself says, of that environment."""
+    """Random and expert return in `env`, if the dataset has them."""
 
     @cached_property
     def reference(self) -> tuple[float, float] | None:
-        """Random and expert return: the dataset's own, or else D4RL's of the environment."""
+        """Random and expert return: the dataset's own, else D4RL's for the environment."""
         return self.recorded or (reference_of_env(self.env) if self.env else None)
 
     @property
     def unit(self) -> str:
-        """Of all scores on it."""
+        """Unit of all its scores."""
         return "normalized score" if self.reference else "return"
 
     def score(self, returns: np.ndarray) -> Float64[np.ndarray, "..."]:
-        """Returns in that unit."""
+        """Convert returns to that unit."""
         reference = self.reference
         return normalized_score(returns, reference) if reference else np.asarray(returns, np.float64)
 
@@ -99,7 +99,7 @@ class Group:
 
     @property
     def algorithm(self) -> str:
-        """As papers write it."""
+        """Its name, as papers write it."""
         return algorithm_name(self.settings)
 
     @property
@@ -109,32 +109,32 @@ class Group:
 
     @property
     def is_uniform(self) -> bool:
-        """Weighs nothing, and learns no weights either."""
+        """Whether it uses uniform weights and learns none."""
         return weights_name(self.settings) == "uniform"
 
     @property
     def learns_ratios(self) -> bool:
-        """Its weights are density ratios."""
+        """Whether its weights are density ratios."""
         return self.settings["rebalance.type"] == "density-ratio"
 
     @property
     def is_control(self) -> bool:
-        """Weights that nobody could use: shuffled, or knowing the sources."""
+        """Whether its weights are only a control: shuffled, or from the sources."""
         return self.settings["rebalance.weights.type"] in ("shuffled", "oracle")
 
     @property
     def scored(self) -> bool:
-        """There are finished seeds, and each was evaluated."""
+        """Whether there are finished seeds, each evaluated."""
         return bool(self.finished) and all(len(seed.update) for seed in self.finished)
 
     @property
     def num_seeds(self) -> int:
-        """Seeds, finished or not."""
+        """Number of seeds, finished or not."""
         return len(self.finished) + len(self.unfinished) + len(self.never_started)
 
     @property
     def what_is_missing(self) -> list[str]:
-        """A phrase each seed that is not finished."""
+        """A phrase per unfinished seed, or one for all if there are no seeds."""
         total = self.settings["num_updates"]
         phrases = [
             f"seed {seed.number} of {seed.path.parent} (evaluated up to {seed.reached} of {total} updates)"
@@ -145,12 +145,12 @@ class Group:
 
     @property
     def complete(self) -> bool:
-        """Every seed is finished."""
+        """Whether there are seeds, all finished."""
         return 0 < len(self.finished) == self.num_seeds
 
     @cached_property
     def curve(self) -> tuple[Int64[np.ndarray, " V"], Float64[np.ndarray, "V seeds"]]:
-        """Scores of the finished seeds at the updates that all of them were evaluated at."""
+        """The updates at which all finished seeds were evaluated, and their scores there."""
         common = self.finished[0].update
         for seed in self.finished[1:]:
             common = np.intersect1d(common, seed.update)
@@ -159,14 +159,14 @@ class Group:
 
 
 def read_run(folder: RunFolder, expected_seeds: Sequence[int] = ()) -> Run:
-    """Everything of a run that a report shows.
+    """Read what a report shows of a run.
 
     Args:
         folder: of the run.
-        expected_seeds: that its sweep asks for.
+        expected_seeds: seeds that its sweep requests.
 
     Raises:
-        RunError: something in it is damaged, or does not fit together.
+        RunError: its files are damaged or inconsistent.
     """
     config = folder.config()
     _check_config(config, folder.path)
@@ -239,7 +239,7 @@ def _read_seed(folder: SeedFolder) -> Seed:
 
 
 def _check_result(result: dict[str, Any], path: Path, last: int | None) -> None:
-    """Refuse an environment that has no name, and a last evaluation that is not of the end."""
+    """Reject an environment's name that is not text, and a last evaluation not made at the end."""
     if not isinstance(result.get("env"), str | None):
         raise RunError(f"expected an environment's name as env in {path}, but found {result['env']!r}.")
     end = result.get("num_updates", last)
@@ -251,13 +251,13 @@ def _check_result(result: dict[str, Any], path: Path, last: int | None) -> None:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Groups by dataset, settings and identity, in the order in which tables show them.
+    """Group runs by dataset, settings and identity, in the order of tables.
 
-    Runs of one dataset and the same settings have other identities where a weights file of one name held
-    other weights, or where another version of this library computed otherwise: never averaged.
+    Runs with the same dataset and settings differ in identity if their weights files had different content,
+    or if library versions compute differently; such runs are never averaged.
 
     Args:
-        runs: read.
+        runs: from `read_run`.
 
     Raises:
         RunError: a seed appears twice in a group.
@@ -283,12 +283,12 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 
 class _Key(NamedTuple):
-    """What the runs of a group have in common."""
+    """What the runs of a group share."""
 
     dataset: tuple[str, str | None, str | None]
     """Spec, digest and environment."""
     settings: frozenset[tuple[str, Any]]
-    """Without paths: equal weights may lie at several, the identity knows them by their content."""
+    """Without paths: equal weights files may have different ones; the identity covers content."""
     identity: str
 
 
@@ -323,7 +323,7 @@ def _group(dataset: Dataset, label: str, settings: Settings, runs: Sequence[Run]
 
 
 def _recorded_reference(run: Run, env: str | None) -> tuple[float, float] | None:
-    """What the dataset of a run says of that environment, as the run wrote it down."""
+    """Random and expert return in an environment, from the run's record of its dataset."""
     entry = run.environment.get("dataset")
     reference = entry.get("reference") if isinstance(entry, dict) and entry.get("env") == env else None
     if not is_reference(reference):
@@ -335,10 +335,10 @@ def _recorded_reference(run: Run, env: str | None) -> tuple[float, float] | None
 
 
 def _datasets(runs: Sequence[Run]) -> list[Dataset]:
-    """The dataset of each run; the same object where it is the same."""
+    """The dataset of each run; runs on the same one share the object."""
     own, digests = read_own_scores([(run.config["data"], run.environment) for run in runs])
     spec = {digest: run.config["data"]["spec"] for digest, run in zip(digests, runs, strict=True)}
-    # A run that has not been evaluated yet is on the dataset of those that have.
+    # A run not evaluated yet takes the environment of those that were, if they share one.
     known: dict[str, set[str]] = {}
     for digest, run in zip(digests, runs, strict=True):
         known.setdefault(digest, set()).update({run.env} if run.env else ())
@@ -371,7 +371,7 @@ def _datasets(runs: Sequence[Run]) -> list[Dataset]:
 
 
 def _dataset_labels(datasets: Sequence[tuple[str, str | None, str]]) -> list[str]:
-    """File names, with as much more as tells them apart."""
+    """File names; equal ones get the environment, then the digest, to tell them apart."""
     names = [spec if spec.startswith("builtin:") else Path(spec).name for spec, _, _ in datasets]
     for more in (1, 2):
         twice = {name for name in names if names.count(name) > 1}

@@ -1,1 +1,1 @@
-"""What a run goes through between its data and its result; `experiment.py` puts it together."""
+"""The steps of a run between its data and its result; `experiment.py` puts them together."""

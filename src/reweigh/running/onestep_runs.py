@@ -1,7 +1,7 @@
-"""Onestep RL's first two stages as resumable trainings, kept in the cache by what they depend on.
+"""Onestep RL's first two stages as resumable trainings, cached by what they depend on.
 
-CACHE/onestep/{behavior,critic}-IDENTITY is a run's folder (`reweigh.runs`). Runs that differ in how the
-policy improves share a clone and a value.
+CACHE/onestep/{behavior,critic}-IDENTITY is a run's folder (`reweigh.runs`). Runs that differ only in how
+the policy improves share a clone and a value.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,13 +45,13 @@ class SharedStage:
     stage: Stage
     shapes: Shapes
     depends_on: dict[str, Any]
-    """Everything that changes its numbers, but for the seed."""
+    """Everything that changes its numbers, except the seed."""
     make_work: Callable[[], Work]
-    """What is trained, where it has to be: data of their own need not lie on the device before."""
+    """Called only if the stage must be trained, so that its data reach the device no earlier."""
 
     @property
     def folder(self) -> RunFolder:
-        """Where the cache keeps it."""
+        """Its folder in the cache."""
         return RunFolder(cache_folder() / "onestep" / f"{self.name}-{settings_digest(self.depends_on)[:20]}")
 
 
@@ -61,7 +61,7 @@ def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance
     Args:
         config: the run.
         algorithm: its settings.
-        rebalance: the run's.
+        rebalance: its rebalancing method.
     """
     num_updates = improvement_updates(config, algorithm)
     made = make_improvement(algorithm)
@@ -69,10 +69,10 @@ def last_stage(config: RunConfig, algorithm: OnestepConfig, rebalance: Rebalance
 
 
 def improvement_updates(config: RunConfig, algorithm: OnestepConfig) -> int:
-    """Length of the last stage: easy-bcq trains nothing there, its one update measures.
+    """Length of the last stage; easy-bcq trains nothing there, its one update only measures.
 
     Args:
-        config: of the run.
+        config: the run.
         algorithm: its settings.
     """
     return 1 if algorithm.improvement == "easy-bcq" else config.num_updates
@@ -131,7 +131,7 @@ def shared_stages(config: RunConfig, algorithm: OnestepConfig, prepared: Prepare
 def _depends_on(
     config: RunConfig, algorithm: OnestepConfig, info: DatasetInfo, rebalance: Any
 ) -> dict[str, Any]:
-    """What makes another clone and another value."""
+    """What the clone and the value both depend on."""
     return {
         "dataset": info.digest,
         "action_bounds": [info.action_low.tolist(), info.action_high.tolist()],
@@ -147,8 +147,8 @@ def _depends_on(
 def _teaching_rows(
     transitions: Transitions, probability: Float64[np.ndarray, " N"] | None
 ) -> tuple[Int64[np.ndarray, " K"], Float64[np.ndarray, " K"] | None]:
-    """Rows that a value can be learned from, and their probabilities among themselves."""
-    # A row whose episode goes on without a record of the next action has no target.
+    """Rows from which a value can be learned, and their probabilities, renormalized."""
+    # Without a terminal or a recorded next action, a row has no target.
     kept = np.flatnonzero(transitions.has_next_action | transitions.terminal)
     if not len(kept):
         raise DatasetError(
@@ -172,17 +172,17 @@ def learn_before(
     report: Callable[[Progress], None],
     should_stop: Callable[[], bool],
 ) -> Learned:
-    """The clone and the value of some seeds, trained where the cache lacks them.
+    """The clone and the value of some seeds, trained if the cache lacks them.
 
     Args:
         stages: from `shared_stages`.
-        seeds: which; with several, every leaf gets a seed axis.
-        report: called about once a second, counted over all stages.
-        should_stop: asked about once a second; true saves the state and raises `Interrupted`.
+        seeds: the seeds; with several, every leaf gets a seed axis.
+        report: called about once a second; updates count over all stages.
+        should_stop: called about once a second; true saves the state and raises `Interrupted`.
 
     Raises:
         RunError: the cache cannot be written or read, or training has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     states: list[State] = []
     before = 0
@@ -201,21 +201,21 @@ def learn_before(
 
 
 def earlier_seconds(stages: Sequence[SharedStage], seed: int) -> float | None:
-    """Seconds that a seed's clone and value took where they were trained; None: not on record.
+    """Seconds that training a seed's clone and value took, wherever it ran; None: not recorded.
 
     Args:
         stages: from `shared_stages`.
-        seed: whose.
+        seed: the seed.
     """
     return seconds_of([(part.folder.seed(seed), part.stage.num_updates) for part in stages])
 
 
 def blank(stages: Sequence[SharedStage], count: int) -> Learned:
-    """Zeros in the shapes of `learn_before`, for seeds whose checkpoint holds the real ones.
+    """Zeros in the shapes of `learn_before`, for seeds whose checkpoint holds the real values.
 
     Args:
-        stages: the first ones, in their order.
-        count: of seeds; several have an axis in front.
+        stages: from `shared_stages`.
+        count: number of seeds; with several, every leaf gets a seed axis.
     """
 
     def zeros(leaf: Any) -> Any:
@@ -230,10 +230,10 @@ def _init(shared: SharedStage, key: Any) -> State:
 
 
 def _evaluation_side(config: RunConfig) -> tuple[Rebalance, dict[str, Any] | None]:
-    """How the clone and the value are rebalanced, and what to remember of it; None: not at all.
+    """How the clone and the value are rebalanced, and a record of it; None: uniform.
 
-    Both belong to policy evaluation: where only the policy's terms see the weights, these see none. Of DW
-    they see the weights underneath, since no ratio is learned beside them.
+    Both belong to policy evaluation: if only the policy's terms use the weights, these use none. With DW
+    they use its base weights, because no ratio is learned beside them.
     """
     method = config.rebalance
     if isinstance(method, DensityRatio):

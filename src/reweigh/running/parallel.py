@@ -1,7 +1,7 @@
-"""Several runs on a CPU: one single-threaded process a core and seed, started before JAX is imported.
+"""Several runs on a CPU: one single-threaded process per job, at most one per core.
 
-One core trains these small networks 1.4 times as fast per core as two do together, and a seed that always
-has one thread (`jax_setup`) gives the same numbers however many run beside it.
+Per core, training these small networks is 1.4 times as fast on one core as on two, and with one thread
+(`jax_setup`) a seed's numbers do not depend on how many run beside it.
 """
 
 import contextlib
@@ -24,46 +24,46 @@ if TYPE_CHECKING:  # JAX must be imported after `set_up_jax`
 
 @runtime_checkable
 class Job(Protocol):
-    """Something that trains for a while, resumable: it can be sent to another process."""
+    """A resumable training that can be sent to another process."""
 
     @property
     def label(self) -> str:
-        """What a progress bar calls it."""
+        """Its name in a progress bar."""
         ...
 
     @property
     def num_updates(self) -> int:
-        """Of each seed."""
+        """Updates of each seed."""
         ...
 
     def run(self, report: Callable[["Progress"], None], should_stop: Callable[[], bool]) -> None:
-        """Train what is not finished; raise `Interrupted` when stopped."""
+        """Train what is not finished; raise `Interrupted` if stopped."""
         ...
 
 
 @dataclass(frozen=True)
 class Message:
-    """From a worker."""
+    """A message from a worker."""
 
     job: int
-    """Its place in the list of jobs."""
+    """Its index in the list of jobs."""
     kind: Literal["progress", "failed", "stopped", "done"]
     content: Any = None
     """A `Progress`, or why it failed."""
 
 
 def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -> bool:
-    """Train each job in a process of its own, as many at a time as there are cores.
+    """Train each job in its own process, as many at a time as there are cores.
 
     Args:
-        jobs: what to train, in the order of starting.
+        jobs: what to train, in starting order.
         listen: called with every message.
 
     Returns:
-        Whether a signal stopped some, with their state saved.
+        Whether a signal stopped some jobs; their state is saved.
 
     Raises:
-        RunError: workers failed, after the others ended.
+        RunError: workers failed; raised after the others ended.
     """
     set_up_jax()
     pool = _Pool(jobs, listen)
@@ -76,7 +76,7 @@ def train_in_processes(jobs: Sequence[Job], listen: Callable[[Message], None]) -
 
 
 class _Pool:
-    """Jobs in worker processes, one a core."""
+    """Jobs in worker processes, at most one per core."""
 
     def __init__(self, jobs: Sequence[Job], listen: Callable[[Message], None]):
         self.jobs, self.listen = jobs, listen
@@ -141,10 +141,10 @@ def _how(code: int) -> str:
 
 
 def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
-    """A worker's life. It stops by itself when its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and says so
+    """A worker's main function; it ends if its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_with_parent(signal.SIGKILL)  # where the system does not, `orphaned` sees to it
+    end_with_parent(signal.SIGKILL)  # if the system does not support this, `orphaned` does it
     from reweigh.running.resumable import Interrupted
 
     def orphaned() -> bool:
@@ -162,6 +162,6 @@ def _work(number: int, job: Job, messages: Any, stop: Any, parent: int) -> None:
         messages.put(Message(number, "stopped"))
     except ReweighError as error:
         messages.put(Message(number, "failed", str(error)))
-    except Exception as error:  # a fault of ours: the traceback is for whoever mends it
+    except Exception as error:  # a bug: the traceback helps to fix it
         traceback.print_exc()
         messages.put(Message(number, "failed", f"{job.label} ended unexpectedly: {error!r}."))

@@ -1,4 +1,4 @@
-"""A run's data: loaded, weighed, transformed as the algorithm wants them, and put on the device."""
+"""A run's data: loaded, weighed, transformed for the algorithm, and put on the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ from reweigh.types import Batch, Shapes, Tables
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run's data on the device, and what training and acting need beside them."""
+    """A run's data on the device, and what else training and acting need."""
 
     transitions: Transitions
-    """Without observations and actions, which are in `data`."""
+    """Without observations and actions, which `data` holds."""
     data: Batch
     tables: Tables
     probability: Float64[np.ndarray, " N"] | None
@@ -57,18 +57,18 @@ def compute_weights(
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Weighting:
-    """Probabilities of a method or a file.
+    """Probabilities from a method, a file or a mixture.
 
     Args:
         transitions: the dataset.
-        weights: which.
+        weights: the method, file or mixture.
         report: called about once a second while OPER-A's values are learned.
-        should_stop: asked as often; true saves their state and raises `Interrupted`.
+        should_stop: called as often; true saves their state and raises `Interrupted`.
 
     Raises:
-        WeightsError: they cannot be computed, read, or do not belong to this dataset.
+        WeightsError: they cannot be computed or read, or belong to another dataset.
         RunError: the cache of OPER-A's values cannot be used, or learning them has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     if isinstance(weights, WeightsPath):
         path = Path(weights.path)
@@ -92,13 +92,13 @@ def compute_weights(
 
 
 def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
-    """Load a run's data, and see that policies of it can be tried in its environment.
+    """Load a run's data and, if it evaluates policies, check that its environment fits.
 
     Args:
         config: the run.
 
     Returns:
-        The transitions, and the notes on them.
+        The transitions and the notes on them.
 
     Raises:
         ReweighError: the data or the environment cannot be used.
@@ -111,11 +111,11 @@ def check_data(config: RunConfig) -> tuple[Transitions, tuple[str, ...]]:
 
 
 def check_weights_files(transitions: Transitions, weights: Weights) -> None:
-    """Refuse weights files that cannot be used before anything is learned for the rest of a mixture.
+    """Reject unusable weights files early, before the rest of a mixture is learned.
 
     Args:
         transitions: the dataset.
-        weights: which.
+        weights: the run's weights.
 
     Raises:
         WeightsError: a file cannot be read, or belongs to another dataset.
@@ -136,11 +136,11 @@ def prepare(
     Args:
         config: the run.
         report: called about once a second while OPER-A's values are learned.
-        should_stop: asked as often; true saves their state and raises `Interrupted`.
+        should_stop: called as often; true saves their state and raises `Interrupted`.
 
     Raises:
         ReweighError: the data, the weights or the environment cannot be used.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     transitions, _ = load_data(config.data, must_exist=config.evaluation.enabled)
     weights = config.rebalance.weights
@@ -176,11 +176,11 @@ def training_batch(
     Args:
         transitions: with the reward that training sees.
         normalizer: applied to `s` and `s'`.
-        discount: `γ`; `Batch.discount` is `γ (1 - terminal)`.
-        action_limit: data actions are clipped to plus or minus this.
+        discount: `γ` in [0, 1]; `Batch.discount` is `γ (1 - terminal)`.
+        action_limit: clips data actions to plus or minus this, in (0, 1]; 1: no change.
     """
     live = (1 - transitions.terminal.astype(np.float32)) * np.float32(discount)
-    # A terminal's next state is whatever row follows in the file; it must change no trained number.
+    # A terminal's recorded next state may belong to another episode, and must not affect training.
     following = np.where(transitions.terminal[:, None], transitions.observation, transitions.next_observation)
     return Batch(
         observation=jnp.asarray(normalizer(transitions.observation)),

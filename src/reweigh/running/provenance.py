@@ -1,4 +1,4 @@
-"""What a result depends on beside its config: command, date, versions, commit, machine."""
+"""What a result depends on besides its config: command, date, versions, commit, machine."""
 
 import importlib.metadata
 import os
@@ -38,13 +38,13 @@ def environment_record() -> dict[str, Any]:
 
 
 def _program() -> str:
-    """`python -m reweigh` is `reweigh` too."""
+    """The program's name; `python -m reweigh` counts as `reweigh`."""
     name = Path(sys.argv[0]).name
     return "reweigh" if name == "__main__.py" else name
 
 
 def _commit() -> str | None:
-    """Of the source tree, when the package runs from one."""
+    """The commit of the git repository that holds the package, if any."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -1,4 +1,4 @@
-"""Density ratios over a whole dataset: measured while they are learned, and at the end written down."""
+"""Density ratios over a dataset: measured during training, and written to a file at the end."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from reweigh.priorities.summary import auc, summarize
 from reweigh.rebalance.density_ratio import Ratio, RatioSettings, clipped_logit
 from reweigh.running.preparation import Prepared
 
-# Rows that are looked at while training: enough for an AUC to the second digit, in a tenth of a second.
+# Rows measured during training: enough for two digits of the AUC, in a tenth of a second.
 _MEASURED_ROWS = 20_000
 _ROWS_AT_ONCE = 65_536
 
 
 class RatioWeights:
-    """The weights that learned networks give to every transition of a run's data."""
+    """Weights that learned networks give a run's transitions."""
 
     def __init__(self, settings: RatioSettings, prepared: Prepared):
         self.prepared = prepared
@@ -36,7 +36,7 @@ class RatioWeights:
         self.logit = jax.jit(logit)
 
     def measure(self, ratio: Ratio) -> dict[str, float]:
-        """On an even sample of the rows that count: ESS/N of the weights, and the AUC if sources are known.
+        """ESS/N of the weights on an even sample of rows that can be drawn; AUC if it has both sources.
 
         Args:
             ratio: the networks.
@@ -51,7 +51,7 @@ class RatioWeights:
         return found
 
     def weights_file(self, ratio: Ratio, meta: dict[str, Any]) -> WeightsFile:
-        r"""Weights of every transition, those underneath included.
+        r"""Weights of every transition: base weight times ratio, normalized.
 
         .. math:: p_i ∝ p^{base}_i \exp(l(s_i, a_i) / T)
 
@@ -59,7 +59,7 @@ class RatioWeights:
 
         Args:
             ratio: the networks.
-            meta: what else to remember.
+            meta: further metadata.
         """
         transitions = self.prepared.transitions
         rows = np.arange(len(transitions))
@@ -72,7 +72,7 @@ class RatioWeights:
         data, found = self.prepared.data, []
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = rows[start : start + _ROWS_AT_ONCE]
-            # One shape, and so one program, for every call.
+            # The same shape in every call, so that it compiles once.
             index = jnp.asarray(np.pad(part, (0, min(len(rows), _ROWS_AT_ONCE) - len(part)), mode="edge"))
             logit = self.logit(ratio, data.observation[index], data.action[index])
             found.append(np.asarray(logit, np.float64)[: len(part)])

@@ -1,4 +1,4 @@
-"""One stage trained to its end for some seeds, resumable: what every training here goes through."""
+"""Resumable training of one stage for some seeds: what every training here uses."""
 
 import contextlib
 import time
@@ -15,23 +15,23 @@ from reweigh.seed_folder import Checkpoint, Returns, SeedFolder
 from reweigh.training import MetricSums, make_trainer, run_keys
 from reweigh.types import Batch, Shapes, Stage, State, Tables, TrainState
 
-# A call of the compiled loop lasts about this long: how soon an interrupt is heard and progress shown.
+# Target duration of a call of the compiled loop, which delays interrupts and progress.
 _CALL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training says of itself about once a second."""
+    """A training's progress, reported about once a second."""
 
     seed: int
     update: int
     updates_per_second: float | None
-    """Since this start; None before it is known, for the first call compiles."""
+    """Since this start; None: not known yet, because the first call compiles."""
     score: float | None = None
-    """Of the last evaluation: normalized where there is a reference, else the mean return."""
+    """Of the last evaluation: normalized if there is a reference, else the mean return."""
 
 
-class Interrupted(Exception):  # noqa: N818 - no error: a request that was met
+class Interrupted(Exception):  # noqa: N818 - not an error: a request was met
     """Training was asked to stop and has saved its state."""
 
     def __init__(self, update: int):
@@ -41,7 +41,7 @@ class Interrupted(Exception):  # noqa: N818 - no error: a request that was met
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained, on which data."""
+    """What is trained, and on which data."""
 
     stage: Stage
     shapes: Shapes
@@ -51,13 +51,13 @@ class Work:
     log_interval: int = 1000
     checkpoint_interval: int = 20_000
     previous: State = None
-    """Last algorithm state of the stage before, with a seed axis when there are several seeds."""
+    """Last algorithm state of the previous stage, with a seed axis if there are several seeds."""
     number: int = 0
-    """Of the stage, from 1, where there are several: each draws its own random numbers."""
+    """Of the stage, from 1, so that stages draw different random numbers; 0: the only stage."""
 
 
 class Hooks:
-    """What a training does beside training; this one has no policy to evaluate."""
+    """What a training does besides training; this base class evaluates no policy."""
 
     @property
     def interval(self) -> int | None:
@@ -66,31 +66,31 @@ class Hooks:
 
     @property
     def measures(self) -> bool:
-        """Whether `measure` has anything to say; the state leaves the device for it."""
+        """Whether `measure` has metrics; if so, the state is copied from the device for it."""
         return False
 
     def evaluate(self, folder: SeedFolder, state: TrainState, update: int, returns: Returns) -> Returns:
-        """Evaluate a seed's policy; return its evaluations, the new one included."""
+        """Evaluate a seed's policy; return its evaluations, including the new one."""
         return returns
 
     def score(self, returns: Returns) -> float | None:
-        """The last evaluation in one number; None: there is none."""
+        """The last evaluation as one number; None: there is none."""
         return None
 
     def measure(self, state: TrainState) -> dict[str, float]:
-        """Metrics of the state itself, for the same row as the averages."""
+        """Metrics of the state itself, for the row of the averages."""
         return {}
 
     def finish(self, folder: SeedFolder, state: TrainState, returns: Returns, rate: float | None) -> None:
-        """Write what a seed ends with; `rate` is in updates per second since the last start."""
+        """Write a seed's results; `rate` is in updates per second since the last start."""
         folder.finish({"updates_per_second": rate})
 
 
 def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
-    """Unfinished seeds in groups that stand at the same update, and so can be trained side by side.
+    """Unfinished seeds, grouped by update; each group can be trained side by side.
 
     Args:
-        folders: of seeds of one run.
+        folders: seeds of one run.
     """
     groups: dict[int, list[SeedFolder]] = {}
     for folder in folders:
@@ -101,22 +101,22 @@ def by_update(folders: Sequence[SeedFolder]) -> list[list[SeedFolder]]:
 
 
 def counted_from(report: Callable[[Progress], None], before: int) -> Callable[[Progress], None]:
-    """Progress counted over all stages, `before` updates of which came earlier.
+    """A `report` for one stage that counts updates over all stages.
 
     Args:
-        report: told of the whole.
-        before: updates that were made in earlier stages.
+        report: called with the total.
+        before: updates of earlier stages.
     """
     return lambda seen: report(replace(seen, update=before + seen.update))
 
 
 def seconds_of(stages: Sequence[tuple[SeedFolder, int]]) -> float | None:
-    """Seconds that finished stages took together, at the rates that they wrote down; None: not on record.
+    """Seconds that finished stages took together, at their recorded rates; None: not recorded.
 
-    A cache that was emptied or damaged since must not keep a training that ends now from its result.
+    An emptied or damaged cache must not keep a finished training from its result.
 
     Args:
-        stages: a seed's folder and the updates of the stage.
+        stages: for each, a seed's folder and the number of updates.
     """
     seconds = 0.0
     for folder, num_updates in stages:
@@ -140,14 +140,14 @@ def averages(sums: MetricSums) -> dict[str, float]:
 
 
 def refuse_divergence(metrics: dict[str, float], where: str) -> None:
-    """Stop a training whose numbers are lost.
+    """Stop a training that has diverged.
 
     Args:
         metrics: of one seed.
-        where: the seed, and how far it is.
+        where: the seed and its update, for messages.
 
     Raises:
-        RunError: one of them is not finite.
+        RunError: a metric is not finite.
     """
     bad = [name for name, value in metrics.items() if not np.isfinite(value)]
     if bad:
@@ -166,7 +166,7 @@ def last_state(folder: SeedFolder, stage: Stage, shapes: Shapes) -> State:
         shapes: of the data.
 
     Raises:
-        RunError: it is not there.
+        RunError: the stage is not finished, or its checkpoint is damaged.
     """
     checkpoint = folder.load_checkpoint()
     first = jax.eval_shape(lambda key: stage.algorithm.init(key, shapes), jax.random.key(0))
@@ -187,19 +187,19 @@ def train_seeds(
     *,
     wait: bool = False,
 ) -> None:
-    """Train what is not finished, seeds at the same update side by side.
+    """Train unfinished seeds, those at the same update side by side.
 
     Args:
-        work: the stage; `previous` of all the seeds.
+        work: the stage; `previous` holds all seeds.
         folders: of the seeds.
-        hooks: what is done beside training.
+        hooks: what else is done.
         report: called about once a second.
-        should_stop: asked about once a second; true saves the state.
-        wait: for another process that trains the same, instead of refusing to share its folder.
+        should_stop: called about once a second; true saves the state and raises `Interrupted`.
+        wait: wait for another process that trains the same, instead of raising.
 
     Raises:
         RunError: a folder is in use or damaged, or training has diverged.
-        Interrupted: asked to stop; the state is saved.
+        Interrupted: `should_stop` returned true.
     """
 
     def patient() -> bool:
@@ -208,10 +208,10 @@ def train_seeds(
         return wait
 
     with contextlib.ExitStack() as held:
-        # In one order: two processes that each hold what the other waits for would wait for ever.
+        # In a fixed order, so that two processes cannot wait for each other forever.
         for folder in sorted(folders, key=lambda folder: folder.seed):
             held.enter_context(folder.locked(patient))
-        # Grouped under the locks: until they were free another process may have trained some seeds further.
+        # Grouped under the locks, because another process may have trained some seeds meanwhile.
         for group in by_update(folders):
             previous = work.previous
             if len(folders) > 1:
@@ -222,14 +222,14 @@ def train_seeds(
 
 
 class _Pace:
-    """How fast the loop runs, and how many updates its next call shall be."""
+    """The loop's speed, and the number of updates in its next call."""
 
     def __init__(self, period: int):
         self.period, self.call = period, 50 * period
         self.seconds, self.updates, self.compiled = 0.0, 0, False
 
     def add(self, updates: int, seconds: float) -> None:
-        if not self.compiled:  # by the first call, whose time says nothing
+        if not self.compiled:  # the first call compiles, so its time says nothing
             self.compiled = True
             return
         self.seconds += seconds
@@ -242,7 +242,7 @@ class _Pace:
 
 
 class _Training:
-    """Seeds at the same update, trained side by side to the end by the holder of their locks."""
+    """Seeds at the same update, trained side by side to the end; the caller holds their locks."""
 
     def __init__(
         self,
@@ -298,7 +298,7 @@ class _Training:
     def _resume(
         self, state: TrainState, sums: MetricSums
     ) -> tuple[int, TrainState, MetricSums, list[Returns]]:
-        """Where the folders stand: the update, the state, metrics since the last row, all evaluations."""
+        """What the folders hold: the update, the state, metrics since the last row, all evaluations."""
         saved: list[Checkpoint] = []
         returns: list[Returns] = []
         for folder in self.folders:
@@ -337,7 +337,7 @@ class _Training:
         ]
 
     def _per_seed(self, tree: Any) -> list[Any]:
-        """The same on the host, a tree a seed: one transfer for all leaves and seeds."""
+        """One tree per seed on the host, by a single transfer."""
         host = jax.device_get(tree)
         if not self.vmapped:
             return [host]

@@ -1,6 +1,6 @@
-"""OPER-A's value learning as resumable trainings, kept in the cache by what they depend on.
+"""OPER-A's value learning as resumable trainings, cached by what they depend on.
 
-CACHE/oper-a/IDENTITY/stage-J is a run's folder (`reweigh.runs`), with the stage's weights in each seed's.
+CACHE/oper-a/IDENTITY/stage-J is a run's folder (`reweigh.runs`); its seeds hold the stage's weights.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,11 @@ from reweigh.types import Shapes, State, TrainState
 
 
 def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
-    """Where the cache keeps a value learning on a dataset.
+    """The cache's folder of a value learning on a dataset.
 
     Args:
         transitions: the dataset.
-        learning: how values are learned.
+        learning: its settings.
     """
     info = transitions.info
     parts = {"dataset": info.digest, **to_dict(learning)}
@@ -50,22 +50,22 @@ def learning_folder(transitions: Transitions, learning: ValueLearning) -> Path:
 
 
 def is_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
-    """Whether the weights of every stage of a seed are there.
+    """Whether a seed's last stage is finished, and so every stage.
 
     Args:
         folder: from `learning_folder`.
-        learning: for the number of stages.
+        learning: gives the number of stages.
         seed: of the value learning.
     """
     return RunFolder(folder / f"stage-{learning.stages}").seed(seed).finished
 
 
 def is_being_learned(folder: Path, learning: ValueLearning, seed: int) -> bool:
-    """Whether another process learns a seed's values now.
+    """Whether another process is learning a seed's values.
 
     Args:
         folder: from `learning_folder`.
-        learning: for the number of stages.
+        learning: gives the number of stages.
         seed: of the value learning.
     """
     stages = range(1, learning.stages + 1)
@@ -77,7 +77,7 @@ def learned_weights(folder: Path, learning: ValueLearning, seed: int) -> Float64
 
     Args:
         folder: from `learning_folder`.
-        learning: for the number of stages.
+        learning: gives the number of stages.
         seed: of the value learning.
 
     Raises:
@@ -93,17 +93,17 @@ def learned_priority(
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Float64[np.ndarray, "seeds stages N"]:
-    """Every stage's weights of every value seed; what the cache lacks is learned here, seed after seed.
+    """The weights of every stage and value seed; what the cache lacks is learned now, seed by seed.
 
     Args:
         transitions: the dataset.
-        method: which learning and seeds.
+        method: gives learning settings and seeds.
         report: called about once a second while values are learned.
-        should_stop: asked as often; true saves the state and raises `Interrupted`.
+        should_stop: called as often; true saves the state and raises `Interrupted`.
 
     Raises:
         RunError: the cache cannot be written or read, or training has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     for seed in method.value_seeds:
         learn_weights(transitions, method.learning, seed, report=report, should_stop=should_stop)
@@ -119,18 +119,18 @@ def learn_weights(
     report: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Learn a seed's values and weights, stage after stage, going on where an earlier call stopped.
+    """Learn a seed's values and weights, stage by stage, resuming an earlier call.
 
     Args:
         transitions: the dataset.
-        learning: how.
+        learning: the settings.
         seed: of initialization and draws.
         report: called about once a second.
-        should_stop: asked about once a second; true saves the state and raises `Interrupted`.
+        should_stop: called about once a second; true saves the state and raises `Interrupted`.
 
     Raises:
         RunError: the cache cannot be written or read, or training has diverged.
-        Interrupted: `should_stop` said so.
+        Interrupted: `should_stop` returned true.
     """
     folder = learning_folder(transitions, learning)
     if is_learned(folder, learning, seed):
@@ -156,7 +156,7 @@ def learn_weights(
         )
         hooks = _Weighing(problem, weight)
         counted = counted_from(report, before)
-        # Tasks of a sweep need the same values: the first to come learns them, the others wait.
+        # Tasks of a sweep may need the same values: the first one learns them, the others wait.
         train_seeds(work, [run.seed(seed)], hooks, counted, should_stop, wait=True)
         previous = last_state(run.seed(seed), stage, shapes)
         weight = _weight(folder, number, seed)
@@ -164,11 +164,11 @@ def learn_weights(
 
 
 def learning_seconds(transitions: Transitions, method: OperA) -> float | None:
-    """Seconds that the values of all seeds took where they were learned; None: not on record.
+    """Seconds that learning the values of all seeds took, wherever it ran; None: not recorded.
 
     Args:
         transitions: the dataset.
-        method: which learning and seeds.
+        method: gives learning settings and seeds.
     """
     folder, learning = learning_folder(transitions, method.learning), method.learning
     stages = range(1, learning.stages + 1)
@@ -192,7 +192,7 @@ def advantages_of_kinds(
         seed: of a finished value learning.
 
     Raises:
-        RunError: it is not in the cache.
+        RunError: the cache lacks it.
     """
     folder = learning_folder(transitions, learning)
     if not is_learned(folder, learning, seed):
@@ -221,22 +221,22 @@ class ValueJob:
 
     @property
     def label(self) -> str:
-        """What a progress bar calls it."""
+        """Its name in a progress bar."""
         return f"value seed {self.seed}"
 
     @property
     def num_updates(self) -> int:
-        """Of all stages."""
+        """Updates of all stages."""
         return self.learning.num_updates
 
     def run(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> None:
-        """Learn what is not learned yet."""
+        """Learn what the cache lacks."""
         transitions, _ = load_data(self.data, must_exist=False)
         learn_weights(transitions, self.learning, self.seed, report=report, should_stop=should_stop)
 
 
 class _Weighing(Hooks):
-    """Weights computed at a stage's end."""
+    """Computes the weights at a stage's end."""
 
     def __init__(self, problem: ValueProblem, weight: Float64[np.ndarray, " N"] | None):
         self.problem, self.weight = problem, weight

@@ -1,4 +1,4 @@
-"""Tasks in processes of this machine, a few at a time."""
+"""Run tasks in processes on this machine, a few at a time."""
 
 import contextlib
 import math
@@ -25,9 +25,9 @@ from reweigh.sweeps.progress import (
 from reweigh.sweeps.requests import write_requests
 from reweigh.system.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 
-# Where results and datasets are kept, as variables say it; tasks elsewhere must hear of them.
+# Variables that locate the cache and datasets; tasks on other machines need them too.
 PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")
-# The share of a GPU's memory that a JAX program takes when it starts, and what all that share one take.
+# JAX's variable for the share of a GPU's memory that it preallocates, and the total when tasks share one.
 _MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9
 
 
@@ -36,25 +36,25 @@ class Slot:
     """A place for one task at a time."""
 
     gpu: str | None = None
-    """What CUDA shows it; None: it is a core's."""
+    """Its GPU, as CUDA names it; None: it is a core."""
     sharing: int = 1
-    """Slots of that GPU."""
+    """Number of slots on that GPU."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a task in it is started with."""
+        """Environment variables of a task in it."""
         if self.gpu is None:
             return core_environment()
         return {"CUDA_VISIBLE_DEVICES": self.gpu} | gpu_environment(self.sharing)
 
 
 def core_environment() -> dict[str, str]:
-    """What a task that has one core is started with: without it JAX would take a GPU that it finds."""
+    """Environment variables of a task on one core; without them JAX would use any GPU it finds."""
     return {CORES: "1", "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")}
 
 
 def gpu_environment(sharing: int) -> dict[str, str]:
-    """What a task on a GPU is started with: alone JAX takes three quarters of the memory, at once.
+    """Variables that split a shared GPU's memory; by default each JAX process takes three quarters at once.
 
     Args:
         sharing: tasks that share the GPU.
@@ -66,7 +66,7 @@ def gpu_environment(sharing: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a task."""
+    """A change in the state of a task."""
 
     kind: Literal["queued", "started", "finished", "failed", "stopped"]
     task: Task
@@ -74,15 +74,15 @@ class Event:
 
 
 def slots_of(jobs: int | None, gpus: Sequence[str] = (), jobs_per_gpu: int | None = None) -> list[Slot]:
-    """Places for tasks: on GPUs so many each, else one a core, or spread over the GPUs of a Slurm job.
+    """Places for tasks: on the given GPUs, else on a Slurm job's GPUs, else on cores.
 
     Args:
-        jobs: how many at a time; None: one a core.
-        gpus: to be used.
-        jobs_per_gpu: at a time on each; None: one.
+        jobs: tasks at a time without `gpus`; None: one per core.
+        gpus: the GPUs to use.
+        jobs_per_gpu: tasks at a time on each; None: one.
 
     Raises:
-        ConfigError: there would be none, or both ways of counting are given.
+        ConfigError: a count is below 1, or the arguments contradict one another.
     """
     if jobs_per_gpu is not None and not gpus:
         raise ConfigError("--jobs-per-gpu has no meaning without --gpus. Name the GPUs.")
@@ -111,19 +111,19 @@ def run_sweep(
     jobs_per_gpu: int | None = None,
     listen: Callable[[Event], None] = lambda event: None,
 ) -> list[Standing]:
-    """Train every task of a sweep that is not finished, as `reweigh sweep` does; say where each stands.
+    """Train every unfinished task of a sweep, as `reweigh sweep` does; return each one's progress.
 
     Tasks that failed before are tried again.
 
     Args:
         sweep: from `make_sweep` or `read_sweep`.
-        jobs: tasks at a time; None: one a core.
-        gpus: to be used in place of cores.
-        jobs_per_gpu: at a time on each; None: one.
+        jobs: tasks at a time; None: one per core.
+        gpus: GPUs to use instead of cores.
+        jobs_per_gpu: tasks at a time on each; None: one.
         listen: called with every event.
 
     Raises:
-        ReweighError: the folder holds runs of other settings, or cannot be written.
+        ReweighError: the folder holds runs with other settings, or is not writable.
     """
     slots = slots_of(jobs, gpus, jobs_per_gpu)
     write_requests(sweep)
@@ -134,14 +134,14 @@ def run_sweep(
 def run_locally(
     sweep: Sweep, tasks: Sequence[Task], slots: Sequence[Slot], listen: Callable[[Event], None]
 ) -> bool:
-    """Train every task that is not finished; return whether it was interrupted.
+    """Train every unfinished task; return whether a signal interrupted this.
 
-    Each is a `reweigh train` of its own, which goes on from its checkpoint. It ends with this process, also
-    when this one is killed. A task that another process trains is waited for.
+    Each is its own `reweigh train`, which resumes from its checkpoint. It ends with this process, even if
+    this is killed. Tasks that another process is training are waited for.
 
     Args:
         sweep: of the tasks.
-        tasks: which, in the order of starting.
+        tasks: in starting order.
         slots: places for them.
         listen: called with every event.
     """
@@ -160,7 +160,7 @@ def run_locally(
                 forget_failure(sweep, task)
                 running[task] = (_start(sweep, task, slot), slot)
                 listen(Event("started", task))
-            if len(signals) > told:  # once a signal: a second one stops a training before its state is saved
+            if len(signals) > told:  # once per signal: a second one stops a training before it saves
                 told = len(signals)
                 for process, _ in running.values():
                     with contextlib.suppress(ProcessLookupError):
@@ -182,7 +182,7 @@ def run_locally(
 
 
 def _next(sweep: Sweep, waiting: list[Task]) -> Task | None:
-    """The first task that is neither finished nor in anybody's hands, taken from those that wait."""
+    """Take the first task from `waiting` that is neither finished nor running; None: there is none."""
     for task in list(waiting):
         state = state_of(sweep, task)
         if state != "running":

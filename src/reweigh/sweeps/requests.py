@@ -1,4 +1,4 @@
-"""FOLDER/reweigh-tasks.json: what a sweep asks for, so that what is missing or of other settings is seen."""
+"""FOLDER/reweigh-tasks.json: what sweeps request, to detect missing runs and changed settings."""
 
 import json
 import os
@@ -12,35 +12,35 @@ from reweigh.errors import RunError
 from reweigh.sweeps.grid import Sweep
 from reweigh.system.atomic import held, parse_json, write_text
 
-# Other tools, too, keep a tasks.json: a report looks around its runs for this name.
+# Not tasks.json, which other tools use too: reports search for this name around runs.
 _NAME, _LOCK = "reweigh-tasks.json", "reweigh-tasks.lock"
 
 
-# From a sweep's folder down to a seed's: FOLDER/DATASET/GROUP/seed-K.
+# Levels from a sweep's folder to a seed's: FOLDER/DATASET/GROUP/seed-K.
 _LEVELS = 3
 
 
 @dataclass(frozen=True)
 class RequestedRun:
-    """What a sweep asks of one run."""
+    """What sweeps request of one run."""
 
     words: tuple[str, ...]
-    """Of `reweigh train`, without seed and folder."""
+    """Arguments of `reweigh train`, without seed and folder."""
     seeds: tuple[int, ...]
 
 
 def merged_requests(sweep: Sweep) -> dict[str, RequestedRun]:
-    """Everything that a sweep's folder is known to be asked for, this sweep's tasks included.
+    """All requests known for a sweep's folder, including this sweep's tasks.
 
     Args:
-        sweep: as its file is now.
+        sweep: the current one.
 
     Returns:
-        What is asked of each run, by the run's path in the folder.
+        What is requested of each run, by the run's path in the folder.
 
     Raises:
-        RunError: the record is damaged, or says other settings of a run, whose finished seeds would be taken
-            for this sweep's.
+        RunError: the record is damaged, or has other settings for a run, whose finished seeds would pass for
+            this sweep's.
     """
     known = read_requests(sweep.folder)
     for task in sweep.tasks:
@@ -57,19 +57,19 @@ def merged_requests(sweep: Sweep) -> dict[str, RequestedRun]:
 
 
 def write_requests(sweep: Sweep) -> None:
-    """Write down what a sweep asks for, beside what was asked for before in its folder.
+    """Record what a sweep requests, keeping earlier requests in its folder.
 
     Args:
-        sweep: as its file is now.
+        sweep: the current one.
 
     Raises:
-        RunError: the record says other settings of a run, or cannot be read or written.
+        RunError: the record has other settings for a run, or cannot be read or written.
     """
     if merged_requests(sweep) == read_requests(sweep.folder):
         return
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
-        # Another sweep may be started in this folder now: neither shall write over what the other has added.
+        # Another sweep may start in this folder now; neither may overwrite the other's requests.
         with held(sweep.folder / _LOCK, wait=True):
             requested = merged_requests(sweep)
             plain = {
@@ -81,7 +81,7 @@ def write_requests(sweep: Sweep) -> None:
 
 
 def read_requests(folder: Path) -> dict[str, RequestedRun]:
-    """What was asked for in a folder; empty where no sweep has.
+    """What sweeps requested in a folder; empty if there were none.
 
     Args:
         folder: of a sweep.
@@ -107,10 +107,10 @@ def read_requests(folder: Path) -> dict[str, RequestedRun]:
 
 
 def requested_below(roots: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """The seeds that sweeps ask for at or below some folders, by the run's real path.
+    """The seeds that sweeps request at or below some folders, by the run's real path.
 
     Args:
-        roots: folders of sweeps, folders that hold some at any depth, or folders and runs of one.
+        roots: folders of sweeps, folders that hold some at any depth, or folders or runs inside one.
 
     Raises:
         RunError: a record is damaged.
