@@ -47,6 +47,7 @@ from reweigh.priorities.file import check_fits, weights_of
 from reweigh.priorities.scaling import ess_fraction, find_setting, linear_probability
 from reweigh.priorities.summary import auc
 from reweigh.priorities.weigh import Scaling, weigh
+from reweigh.report.weights_figure import along_episodes
 
 METHODS = [
     Uniform(),
@@ -751,3 +752,10 @@ def test_a_weights_file_of_a_newer_format_is_refused(tmp_path):
     np.savez(path, **columns | {"meta": np.array(json.dumps(meta))})
     with pytest.raises(WeightsError, match=r"expected a weights file of format 1 or older, but .* says 2"):
         read_weights(path)
+
+
+def test_weights_that_are_constant_in_every_episode_lie_flat_along_an_episode():
+    data = make_data([5, 1, 4, 2, 3], [1, 2, 3, 7, 40])
+    weight = np.array([0.1, 3.0, 0.5, 2.0, 1.0])[data.episode]
+    _, mean = along_episodes(weight, data)
+    np.testing.assert_allclose(mean, weight.mean(), rtol=1e-12)

@@ -37,7 +37,7 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
             text += f", AUC {summary['auc']:.3f}, good mass {summary['good_mass']:.2f}"
         _histograms(axes[0], weights.weight, limit, text, color)
         draw_against_return(axes[1, 0], weights.weight, transitions, color)
-        _along_episode(axes[1, 1], weights, transitions, color)
+        axes[1, 1].plot(*along_episodes(weights.weight, transitions), color=color, marker=".")
     axes[0, 0].set(
         title="Weights (share of transitions)",
         xlabel=f"weight (mean 1; {limit:.3g} and more at the right end)",
@@ -47,7 +47,9 @@ def plot_weights(named: Sequence[tuple[str, WeightsFile, Transitions]], path: Pa
     axes[1, 0].set(title="Mean weight of each episode", xlabel="episode return", ylabel="weight")
     axes[1, 0].set_yscale("symlog", linthresh=1e-3)
     axes[1, 1].set(
-        title="Along an episode (mean over transitions)", xlabel="share of the episode", ylabel="weight"
+        title="Along an episode (mean over transitions)",
+        xlabel="share of the episode",
+        ylabel="weight",
     )
     axes[1, 1].set_ylim(bottom=0)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
@@ -88,11 +90,20 @@ def draw_against_return(
     )
 
 
-def _along_episode(axis: Any, weights: WeightsFile, transitions: Transitions, color: str) -> None:
-    # Each episode has one row at each place: sorted into cells, short ones would be in some cells alone.
+def along_episodes(
+    weight: Float64[np.ndarray, " N"], transitions: Transitions
+) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, " P"]]:
+    """Twenty places along an episode, from 0 to 1, and the mean weight there, episodes weighted by length.
+
+    Every episode has one row at each place. If rows were sorted into cells, short episodes would be in some
+    cells but not in others, and weights that are constant in every episode would not look constant.
+
+    Args:
+        weight: mean 1.
+        transitions: the dataset.
+    """
     length = transitions.episodes.kept_length
     first = np.cumsum(length) - length
     place = (np.arange(20) + 0.5) / 20
     row = first[:, None] + (place * length[:, None]).astype(np.int64)
-    mean = np.average(weights.weight[row], axis=0, weights=length)
-    axis.plot(place, mean, color=color, marker=".")
+    return place, np.average(weight[row], axis=0, weights=length)
