@@ -655,19 +655,19 @@ BAD_WEIGH = [
     ),
     (
         "weigh small.hdf5 --method oper-a --out out/w.npz --set value_seeds=",
-        "expected different value_seeds from 0 to 4294967295, but found []",
+        "expected distinct value_seeds from 0 to 4294967295, but found []",
     ),
     (
         "weigh small.hdf5 --method oper-a --out out/w.npz --set value_seeds=0,0",
-        "expected different value_seeds from 0 to 4294967295, but found [0, 0]",
+        "expected distinct value_seeds from 0 to 4294967295, but found [0, 0]",
     ),
     (
         "weigh small.hdf5 --method oper-a --out out/w.npz --set value_seeds=-1",
-        "expected different value_seeds from 0 to 4294967295, but found [-1]",
+        "expected distinct value_seeds from 0 to 4294967295, but found [-1]",
     ),
     (
         f"weigh small.hdf5 --method oper-a --out out/w.npz --set value_seeds={HUGE}",
-        "expected different value_seeds from 0 to 4294967295",
+        "expected distinct value_seeds from 0 to 4294967295",
     ),
     (
         "weigh small.hdf5 --method oper-a --out out/w.npz --set discount=nan",
@@ -905,7 +905,7 @@ BAD_TRAIN = [
     ),
     (
         f"{BC} --out out/r --weights oper-a:value_seeds=",
-        "expected different value_seeds from 0 to 4294967295, but found []",
+        "expected distinct value_seeds from 0 to 4294967295, but found []",
     ),
     (f"{BC} --out out/r --weights oper-a:learning=1", "learning cannot be set on the command line"),
     (
