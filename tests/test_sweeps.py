@@ -330,7 +330,7 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
         (("--algorithm", "iql"), 120),
         (("--algorithm", "iql", "--paper", "dw-iql"), 0.59 * 120),
         (("--algorithm", "iql", "--paper", "dw-iql", "--sampler", "uniform"), 120),
-        (("--algorithm", "cql", "--sampler", "uniform+DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001"), 0.88 * 9),
+        (("--algorithm", "cql", "--sampler", "uniform+DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001"), 0.94 * 9),
         (("--algorithm", "bc", "--hidden", "256", "256"), 16 * 20),
         (("--algorithm", "bc", "--hidden", "1024"), 2 * 20),
         (("--algorithm", "bc", "--set", "algorithm.hidden=512,512"), 4 * 20),
