@@ -136,7 +136,7 @@ def print_table(found: dict[str, Any]) -> None:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{_text(value['mean'])} ({_text(value['min'])} to {_text(value['max'])})"
+        return f"mean {_text(value['mean'])}, {_text(value['min'])} to {_text(value['max'])}"
     if isinstance(value, list | tuple):
         return " ".join("-" if item is None else _text(item) for item in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
