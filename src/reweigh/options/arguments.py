@@ -120,19 +120,19 @@ def described_run(arguments: argparse.Namespace, env: str | None) -> "RunConfig"
         config = replace(config, algorithm=replace(algorithm, hidden=tuple(arguments.hidden)))
     assignments = [split_assignment(text) for text in arguments.fields]
     config = replace_fields(config, assignments)
-    _refuse_other_solvers(config.rebalance.weights, "rebalance.weights.", [path for path, _ in assignments])
+    _check_solvers(config.rebalance.weights, "rebalance.weights.", [path for path, _ in assignments])
     return config
 
 
-def _refuse_other_solvers(weights: Any, prefix: str, paths: Sequence[str]) -> None:
-    """`refuse_other_solver` for every part of a mixture, each with the fields that were set in it."""
+def _check_solvers(weights: Any, prefix: str, paths: Sequence[str]) -> None:
+    """`_check_solver` for every part of a mixture, each with the fields that were set in it."""
     from reweigh.config import Mixture
 
     if isinstance(weights, Mixture):
-        _refuse_other_solvers(weights.first, f"{prefix}first.", paths)
-        _refuse_other_solvers(weights.second, f"{prefix}second.", paths)
+        _check_solvers(weights.first, f"{prefix}first.", paths)
+        _check_solvers(weights.second, f"{prefix}second.", paths)
     elif isinstance(weights, OperA):
-        refuse_other_solver(weights.learning, [path for path in paths if path.startswith(prefix)])
+        _check_solver(weights.learning, [path for path in paths if path.startswith(prefix)])
 
 
 def train_domain(arguments: argparse.Namespace) -> str | None:
@@ -266,11 +266,11 @@ def _with_fields(method: Any, assignments: Iterable[tuple[str, str]]) -> Any:
     inner = {f.name for f in fields(ValueLearning)} - {f.name for f in fields(OperA)}
     paths = [(f"learning.{path}" if path in inner else path, text) for path, text in assignments]
     changed = replace_fields(method, paths)
-    refuse_other_solver(changed.learning, [path for path, _ in paths])
+    _check_solver(changed.learning, [path for path, _ in paths])
     return changed
 
 
-def refuse_other_solver(learning: ValueLearning, paths: Iterable[str]) -> None:
+def _check_solver(learning: ValueLearning, paths: Iterable[str]) -> None:
     """Reject settings of OPER-A's other solver, which would have no effect.
 
     Args:
