@@ -559,7 +559,7 @@ def test_the_command_line_says_how_far_a_download_is_and_fails_in_one_line(serve
     assert main(["inspect", f"d4rl:{NAME}"]) == 0
     found = capsys.readouterr()
     assert found.err.splitlines()[-1] == "downloading hopper_medium-v2.hdf5: 0.6 of 0.6 MB"
-    assert re.search(r"normalized return +\d", found.out)
+    assert re.search(r"normalized return +mean \d", found.out)
     assert main(["inspect", "d4rl:hoper-medium-v2"]) == 1
     assert "Did you mean" in capsys.readouterr().err
 
