@@ -9,6 +9,7 @@ from reweigh.algorithms.cql import CQLConfig
 from reweigh.algorithms.onestep import OnestepConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.algorithms.value import ValueConfig
+from reweigh.checks import check_seeds
 from reweigh.config import ALGORITHMS, DataConfig, EvaluationConfig, Resample, RunConfig
 from reweigh.errors import ConfigError
 from reweigh.priorities.by_return import AW, RW, OperR, Shuffled, Top
@@ -72,3 +73,21 @@ def test_cql_refuses_limits_that_are_nan(name):
 def test_an_evaluation_without_episodes_is_refused():
     with pytest.raises(ConfigError, match="expected evaluation episodes of at least 1, but found 0"):
         EvaluationConfig(episodes=0)
+
+
+@pytest.mark.parametrize("number", [1e5, 100.5, True])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [(RUN, "num_updates"), (CQLConfig(), "num_actions"), (OnestepConfig(), "behavior_updates")],
+)
+def test_a_count_that_is_no_integer_is_refused(settings, name, number):
+    changed = copy(settings)
+    object.__setattr__(changed, name, number)
+    with pytest.raises(ConfigError, match=f"{name} to be an integer of at least 1, but found {number}"):
+        changed.__post_init__()
+
+
+@pytest.mark.parametrize("seeds", [[0.5], [1, 2.0], [True]])
+def test_a_seed_that_is_no_integer_is_refused(seeds):
+    with pytest.raises(ConfigError, match="expected distinct seeds from 0 to"):
+        check_seeds("seeds", seeds)

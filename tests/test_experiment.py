@@ -101,6 +101,17 @@ def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_pat
     assert_equal_runs(contents(tmp_path / "rare"), contents(out))
 
 
+def test_a_checkpoint_of_other_shapes_beside_one_that_fits_is_refused_by_its_folder(config, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(config, [0, 1], out, should_stop=stop_after(1))
+    folder = RunFolder(out).seed(1)
+    saved = folder.load_checkpoint()
+    folder.save_checkpoint(saved.update, [np.zeros((*leaf.shape, 2), leaf.dtype) for leaf in saved.leaves])
+    with pytest.raises(RunError, match=r"checkpoint of this run's shapes in .*seed-1, but found another"):
+        train(config, [0, 1], out)
+
+
 def test_a_killed_process_goes_on_where_its_checkpoint_stands(config, tmp_path):
     longer = dataclasses.replace(config, num_updates=4000, evaluation=EvaluationConfig(1000, 2))
     command = [

@@ -347,6 +347,11 @@ def test_a_folder_of_another_training_is_refused(family, changed, message):
         claim_family(small(**changed), family)
 
 
+def test_a_refused_folder_tells_the_setting_that_matters_and_no_other(family):
+    with pytest.raises(RunError, match=r"\(discount 0.99 there, 0.5 here\)"):
+        claim_family(small(discount=0.5, num_steps=528, rollout_steps=70, medium_share=0.5), family)
+
+
 def test_a_replay_that_does_not_fit_the_memory_is_refused_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "available_memory", lambda: 15_000)
     with pytest.raises(RunError, match=r"1.58e-05 GB of free memory for 440 steps .* 1.5e-05 GB are free"):

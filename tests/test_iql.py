@@ -10,11 +10,10 @@ from reweigh.algorithms.iql import (
     IQLConfig,
     IQLState,
     actor_objective,
-    critic_loss,
     make_iql,
     value_loss,
 )
-from reweigh.losses import td_target, weighted_mean
+from reweigh.losses import td_target, twin_squared_error, weighted_mean
 from reweigh.optim import Trained
 from reweigh.types import Batch, Minibatch, Shapes, TermWeight
 
@@ -108,7 +107,7 @@ def test_losses_and_gradients_at_given_outputs_equal_the_authors_code(variant):
         objectives = {
             "value": (lambda v: weighted_mean(evaluation, value_loss(v, target_q, expectile=0.7)), ("v",)),
             "critic": (
-                lambda q1, q2: weighted_mean(evaluation, critic_loss(q1, q2, target)),
+                lambda q1, q2: weighted_mean(evaluation, twin_squared_error(q1, q2, target)),
                 ("q1", "q2"),
             ),
             "actor": (lambda log_prob: actor_objective(log_prob, advantage, weight, PAPER), ("log_prob",)),

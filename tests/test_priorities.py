@@ -258,6 +258,13 @@ def test_top_by_hand_takes_the_earlier_of_equals():
     np.testing.assert_allclose(probability_by_return(data, Top(1.0)).probability, 1 / 13, rtol=1e-12)
 
 
+def test_top_of_equal_returns_says_that_it_keeps_the_first():
+    found = probability_by_return(make_data([5, 5, 5, 5], [1, 1, 1, 1]), Top(0.5))
+    np.testing.assert_allclose(found.probability, [0.5, 0.5, 0, 0])
+    assert found.notes == ("all episode returns are equal: the first episodes of the file are kept.",)
+    assert probability_by_return(make_data([5, 5], [1, 1]), Top(1.0)).notes == ()
+
+
 def test_reward_weights_by_hand():
     data = make_data([0], [3], rewards=[-1, 0, 2])
     p = probability_by_return(data, RewardWeights(1 / 3)).probability

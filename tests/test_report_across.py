@@ -82,6 +82,15 @@ def test_datasets_with_other_numbers_of_seeds_have_no_interval_and_are_named(tmp
     assert table.notes[-1].endswith("differ in seeds: AW.")
 
 
+def test_weights_whose_other_settings_no_uniform_run_has_are_named(tmp_path):
+    make_runs(tmp_path, {"type": "uniform"}, {"a": [1, 2], "b": [3, 4]}, discount=0.99)
+    make_runs(tmp_path, AW, {"a": [1, 2], "b": [3, 4]}, discount=0.9)
+    (across,) = compare_across(groups_of(tmp_path))
+    table = across_table(across)
+    assert table.rows[-1][1:] == ("–", "–")
+    assert table.notes[-1] == "No uniform runs have the other settings (see Settings) of: AW."
+
+
 def test_one_seed_a_dataset_has_no_interval(tmp_path):
     make_runs(tmp_path, {"type": "uniform"}, {"a": [100], "b": [300]})
     make_runs(tmp_path, AW, {"a": [200], "b": [200]})

@@ -11,6 +11,7 @@ import pytest
 from reweigh import ConfigError, DatasetError, load
 from reweigh.algorithms.bc import BCConfig
 from reweigh.cli import main, make_parser
+from reweigh.commands.weigh_suite import matching
 from reweigh.config import DataConfig, RunConfig
 from reweigh.datasets.mixtures import MixRecipe, Source, mix, mix_several
 from reweigh.datasets.suites import d4rl_names, suite_names, suite_of
@@ -281,6 +282,14 @@ def test_a_suite_is_weighed_once_and_what_fails_is_named_at_the_end(d4rl, capsys
     assert run(weigh.replace(" absent.npz", "")) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["there"] * 5
     assert {path: path.stat().st_mtime_ns for path in Path("weights").iterdir()} == before
+
+
+def test_a_set_is_weighed_by_its_name_and_an_unknown_one_refused(capsys):
+    assert list(matching("set:kitchen")) == [
+        f"d4rl:kitchen-{kind}-v0" for kind in ("complete", "partial", "mixed")
+    ]
+    assert run("weigh --suite set:ponds --method aw --out w") == 1
+    assert "expected set:NAME with one of mixed," in capsys.readouterr().err
 
 
 def test_weights_of_another_dataset_or_method_are_not_replaced_by_a_suites(d4rl, capsys):

@@ -330,7 +330,7 @@ def test_hours_come_from_rates_measured_in_the_sweep(tmp_path):
         (("--algorithm", "iql"), 120),
         (("--algorithm", "iql", "--paper", "dw-iql"), 0.59 * 120),
         (("--algorithm", "iql", "--paper", "dw-iql", "--sampler", "uniform"), 120),
-        (("--algorithm", "cql", "--sampler", "uniform+DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001"), 0.94 * 9),
+        (("--algorithm", "cql", "--sampler", "uniform+DRW-K0.2_F1.0_G1.0_T1.0_C0.2_L0.0001"), 0.94 * 8),
         (("--algorithm", "bc", "--hidden", "256", "256"), 16 * 20),
         (("--algorithm", "bc", "--hidden", "1024"), 2 * 20),
         (("--algorithm", "bc", "--set", "algorithm.hidden=512,512"), 4 * 20),
@@ -428,22 +428,34 @@ def fake_client(tmp_path, monkeypatch, name: str, script: str) -> None:
 
 # A sbatch that runs the array here, job after job.
 ARRAY = r"""
-last=$(grep -oP '(?<=--array=0-)\d+' "$1")
-for i in $(seq 0 $last); do SLURM_ARRAY_TASK_ID=$i SLURM_ARRAY_JOB_ID=7 bash "$1" || exit 1; done
+jobs=$(grep -oP '(?<=--array=)[\d,-]+' "$1")
+for part in ${jobs//,/ }; do
+  for i in $(seq ${part%-*} ${part#*-}); do
+    SLURM_ARRAY_TASK_ID=$i SLURM_ARRAY_JOB_ID=7 bash "$1" || exit 1
+  done
+done
 echo Submitted batch job 7
 """
 
 
 @pytest.mark.parametrize(
-    ("tasks", "expected"), [(range(5), ["0:2", "2:4", "4:5"]), (range(3, 7), ["3:5", "5:7"])]
+    ("tasks", "wanted", "expected"),
+    [
+        (range(5), None, ["0:2", "2:4", "4:5"]),
+        (range(3, 7), range(3, 7), ["3:5", "5:7"]),
+        (range(3, 12), {4, 7, 9, 11}, ["3:5", "7:9", "9:11", "11:12"]),
+        (range(3, 12), {6}, ["5:7"]),
+    ],
 )
-def test_slurm_runs_every_task_once_in_jobs_of_several(tasks, expected, tmp_path, monkeypatch):
+def test_slurm_runs_every_task_once_in_jobs_of_several_and_none_for_chunks_without_any(
+    tasks, wanted, expected, tmp_path, monkeypatch
+):
     fake_client(tmp_path, monkeypatch, "sbatch", ARRAY)
     # A reweigh that writes down its arguments.
     fake_client(tmp_path, monkeypatch, "python-of-test", f'echo "$@" >> {tmp_path}/said')
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python-of-test"))
     sweep = fake_sweep(tmp_path, 0)
-    script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=2, jobs=2)
+    script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=2, jobs=2, wanted=wanted)
     assert submit_to_slurm(sweep, script, "", []) == "Submitted batch job 7"
     ran = [line.split("--tasks ")[1].split()[0] for line in (tmp_path / "said").read_text().splitlines()]
     assert ran == expected
@@ -483,6 +495,59 @@ def test_an_edited_slurm_template_is_kept_and_filled_in_again_for_a_sweep_that_g
     assert main(command) == 0
     assert "--array=0-5" in script.read_text()
     assert "# mine" in script.read_text()
+
+
+@pytest.mark.parametrize("launch", ["slurm", "screen", "local"])
+def test_a_sweep_whose_tasks_are_finished_starts_nothing_and_says_so(launch, tmp_path, monkeypatch, capsys):
+    for client in ("sbatch", "screen"):
+        fake_client(tmp_path, monkeypatch, client, f"touch {tmp_path}/started")
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    for task in read_sweep(path, out).tasks:
+        RunFolder(task.run).seed(task.seed).path.mkdir(parents=True)
+        RunFolder(task.run).seed(task.seed).finish({})
+    assert main(["sweep", path, "--out", str(out), "--launch", launch]) == 0
+    assert "4 finished, 0 running, 0 failed, 0 waiting" in capsys.readouterr().out
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_template_for_one_submission_leaves_an_edited_one_alone(tmp_path, monkeypatch):
+    fake_client(tmp_path, monkeypatch, "sbatch", "echo ok")
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    edited = out / "slurm" / "template.sbatch"
+    edited.parent.mkdir(parents=True)
+    edited.write_text("#!/bin/bash\n# mine\n")
+    other = write(tmp_path, "#!/bin/bash\n# other\n", "t.sbatch")
+    assert main(["sweep", path, "--out", str(out), "--launch", "slurm", "--template", other]) == 0
+    assert edited.read_text() == "#!/bin/bash\n# mine\n"
+    assert (out / "slurm" / "sweep.sbatch").read_text() == "#!/bin/bash\n# other\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--launch", "slurm", "--sbatch=--comment='a"], "No closing quotation"),
+        (["--data", "d4rl:hopper-medium-v9"], "Did you mean"),
+        (["--data", "suite:hopper-random-expert-0.07-v2"], "Did you mean"),
+        (["--data", "builtin:nosuch"], "expected builtin:"),
+    ],
+)
+def test_what_no_task_could_use_is_refused_before_a_sweep_starts(words, said, tmp_path, capsys):
+    path = small_sweep(tmp_path, updates=50)
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), *words]) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_opers_grid_has_its_five_algorithms_and_a_fair_comparison_for_each():
+    tasks = read_sweep("oper", "x").tasks
+    words = {task.words[1:] for task in tasks}
+    assert {w[1] for w in words} == {"bc", "td3-bc", "iql", "cql", "onestep"}
+    parse = make_parser().parse_args
+    configs = [described_run(parsed, parsed.env) for w in {t.words for t in tasks}
+               if (parsed := parse(["train", *w])).data == "d4rl:hopper-medium-v2"]  # fmt: skip
+    uniform = [config.algorithm for config in configs if config.rebalance.weights.method == "uniform"]
+    assert all(config.algorithm in uniform for config in configs)
 
 
 def test_a_dry_run_shows_the_slurm_script_and_writes_nothing(tmp_path, capsys):
@@ -612,7 +677,7 @@ def test_a_refused_array_that_is_longer_than_most_clusters_take_says_so(tmp_path
         script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=1, jobs=1)
         with pytest.raises(RunError, match="Invalid job array") as caught:
             submit_to_slurm(sweep, script, SLURM_TEMPLATE, ())
-        assert ("this one has 1001: raise --chunk" in str(caught.value)) == said
+        assert ("the last one here is 1000: raise --chunk" in str(caught.value)) == said
 
 
 @pytest.mark.parametrize(

@@ -97,15 +97,20 @@ def check_widths(hidden: tuple[int, ...]) -> None:
         ConfigError: there is no layer, or a width is not an integer from 1 to 2^31 - 1.
     """
     require(
-        len(hidden) > 0 and all(isinstance(width, int) and 0 < width <= LARGEST_COUNT for width in hidden),
+        len(hidden) > 0 and all(_is_integer(width) and 0 < width <= LARGEST_COUNT for width in hidden),
         "hidden",
         "to be one or more positive widths",
         hidden,
     )
 
 
-def check_count(name: str, count: int, remedy: str = "") -> None:
-    """Reject a count that is not positive or exceeds 32-bit integers.
+def _is_integer(number: object) -> bool:
+    """Whether it is a Python integer; others, such as 1e5, would change digests and random keys."""
+    return type(number) is int
+
+
+def check_count(name: str, count: Any, remedy: str = "") -> None:
+    """Reject a count that is no whole number, not positive, or exceeds 32-bit integers.
 
     Args:
         name: the setting, as the user knows it.
@@ -113,15 +118,17 @@ def check_count(name: str, count: int, remedy: str = "") -> None:
         remedy: a further sentence, with a leading space.
 
     Raises:
-        ConfigError: it is outside 1 to 2^31 - 1.
+        ConfigError: it is not an integer from 1 to 2^31 - 1.
     """
+    if not _is_integer(count):
+        raise ConfigError(f"expected {name} to be an integer of at least 1, but found {count!r}.{remedy}")
     if count < 1:
         raise ConfigError(f"expected {name} of at least 1, but found {count}.{remedy}")
     if count > LARGEST_COUNT:
         raise ConfigError(f"expected {name} of at most {LARGEST_COUNT}, but found {count}.")
 
 
-def check_seeds(name: str, seeds: Sequence[int]) -> None:
+def check_seeds(name: str, seeds: Sequence[Any]) -> None:
     """Reject seeds that are missing, repeated, or unusable for a random key.
 
     Args:
@@ -129,7 +136,8 @@ def check_seeds(name: str, seeds: Sequence[int]) -> None:
         seeds: what was given.
 
     Raises:
-        ConfigError: there is none, one is repeated, or one is outside 0 to 2^32 - 1.
+        ConfigError: there is none, one is repeated, or one is not an integer from 0 to 2^32 - 1.
     """
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+    usable = all(_is_integer(seed) and 0 <= seed <= LARGEST_SEED for seed in seeds)
+    if not (seeds and usable and len(set(seeds)) == len(seeds)):
         raise ConfigError(f"expected distinct {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

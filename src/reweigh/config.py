@@ -22,7 +22,7 @@ from reweigh.priorities.published import OperAFile
 from reweigh.rebalance.density_ratio import RatioSettings
 from reweigh.rebalance.static import ResampleTerms
 from reweigh.system.digests import file_digest, settings_digest
-from reweigh.terms import TERMS, terms_word
+from reweigh.terms import TERMS, Term, parse_terms, terms_word
 from reweigh.transitions import DatasetInfo
 
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
@@ -95,8 +95,29 @@ Weights = (
 )
 
 
+class _Weighing:
+    """What the ways to apply weights have in common."""
+
+    def weighs(self, term: Term) -> bool:
+        """Whether the weights act on a loss term.
+
+        Args:
+            term: one of `TERMS`.
+        """
+        return getattr(self, term)
+
+    @property
+    def weighted_terms(self) -> str:
+        """The terms that the weights act on, in the words of `--terms`."""
+        return terms_word([term for term in TERMS if self.weighs(term)])
+
+    def _check_any_term(self) -> None:
+        if not any(map(self.weighs, TERMS)):
+            raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
+
+
 @dataclass(frozen=True)
-class Resample:
+class Resample(_Weighing):
     """Draw batches by the weights; loss weights are 1."""
 
     weights: Weights = field(default_factory=Uniform)
@@ -114,14 +135,17 @@ class Resample:
         check_choices(self)
         _check_progressive(self.progressive_updates)
 
-    @property
-    def weighted_terms(self) -> str:
-        """The terms that the weights act on, in the words of `--terms`."""
-        return self.terms
+    def weighs(self, term: Term) -> bool:
+        """Whether the batch of a loss term is drawn by the weights.
+
+        Args:
+            term: one of `TERMS`.
+        """
+        return term in parse_terms(self.terms)
 
 
 @dataclass(frozen=True)
-class Reweight:
+class Reweight(_Weighing):
     """Draw batches uniformly; multiply losses by the weights."""
 
     weights: Weights = field(default_factory=Uniform)
@@ -140,16 +164,11 @@ class Reweight:
     def __post_init__(self) -> None:
         """Reject invalid settings."""
         _check_progressive(self.progressive_updates)
-        _check_any_term(self)
-
-    @property
-    def weighted_terms(self) -> str:
-        """The terms that the weights act on, in the words of `--terms`."""
-        return _switched_on(self)
+        self._check_any_term()
 
 
 @dataclass(frozen=True)
-class DensityRatio:
+class DensityRatio(_Weighing):
     """Learn the weights of each batch with the agent (DW); they multiply losses."""
 
     weights: Weights = field(default_factory=Uniform)
@@ -166,24 +185,10 @@ class DensityRatio:
 
     def __post_init__(self) -> None:
         """Reject invalid settings."""
-        _check_any_term(self)
-
-    @property
-    def weighted_terms(self) -> str:
-        """The terms that the weights act on, in the words of `--terms`."""
-        return _switched_on(self)
+        self._check_any_term()
 
 
 RebalanceConfig = Resample | Reweight | DensityRatio
-
-
-def _switched_on(method: Reweight | DensityRatio) -> str:
-    return terms_word([term for term in TERMS if getattr(method, term)])
-
-
-def _check_any_term(method: Reweight | DensityRatio) -> None:
-    if not (method.evaluation or method.improvement or method.constraint):
-        raise ConfigError("expected at least one term to reweight, but found none. Use uniform weights.")
 
 
 def _check_progressive(updates: int | None) -> None:
@@ -266,17 +271,13 @@ class RunConfig:
 
 def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None:
     """Reject terms that an algorithm does not have, or cannot weigh separately."""
-    if isinstance(algorithm, BCConfig):
-        useless = (isinstance(rebalance, Resample) and rebalance.terms == "evaluation") or (
-            isinstance(rebalance, Reweight | DensityRatio) and not rebalance.constraint
+    if isinstance(algorithm, BCConfig) and not rebalance.weighs("constraint"):
+        raise ConfigError(
+            "expected the constraint term among the weighted ones, because it is the only one of bc. "
+            "Use --terms all."
         )
-        if useless:
-            raise ConfigError(
-                "expected the constraint term among the weighted ones, because it is the only one of bc. "
-                "Use --terms all."
-            )
     clipped = isinstance(algorithm, TD3BCConfig) and algorithm.constraint_clip != "none"
-    if clipped and (isinstance(rebalance, Resample) or not rebalance.constraint):
+    if clipped and (isinstance(rebalance, Resample) or not rebalance.weighs("constraint")):
         raise ConfigError(
             "expected weights on the constraint term for constraint_clip, which clips them, but found none. "
             "Use --rebalance reweight, or leave constraint_clip at none."
@@ -284,19 +285,17 @@ def _check_terms(algorithm: AlgorithmConfig, rebalance: RebalanceConfig) -> None
     one_loss = isinstance(algorithm, IQLConfig) or (
         isinstance(algorithm, OnestepConfig) and algorithm.improvement == "exp-weight"
     )
-    multiplied = isinstance(rebalance, Reweight | DensityRatio)
-    if one_loss and multiplied and rebalance.improvement != rebalance.constraint:
+    if one_loss and rebalance.weighs("improvement") != rebalance.weighs("constraint"):
         raise ConfigError(
             f"expected improvement and constraint to be weighted alike for {algorithm.name}, whose actor "
             "loss is both at once, but found one without the other. Use --terms policy, evaluation or all."
         )
-    if isinstance(algorithm, OnestepConfig) and algorithm.improvement == "easy-bcq":
-        weighted = rebalance.terms != "policy" if isinstance(rebalance, Resample) else rebalance.evaluation
-        if not weighted:
-            raise ConfigError(
-                "expected the evaluation term among the weighted ones, because easy-bcq learns nothing after "
-                "its clone and its value. Use --terms all."
-            )
+    clones_only = isinstance(algorithm, OnestepConfig) and algorithm.improvement == "easy-bcq"
+    if clones_only and not rebalance.weighs("evaluation"):
+        raise ConfigError(
+            "expected the evaluation term among the weighted ones, because easy-bcq learns nothing after "
+            "its clone and its value. Use --terms all."
+        )
 
 
 def to_dict(config: Any) -> Any:

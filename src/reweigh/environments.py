@@ -1,7 +1,6 @@
 """The text that names an environment -> a gymnasium environment whose observations are flat boxes."""
 
 import contextlib
-import difflib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from gymnasium import spaces
 from reweigh.datasets.environment_names import split_environment
 from reweigh.datasets.observations import flatten, key_order
 from reweigh.datasets.scores import PREFIX, Entry, catalog
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, did_you_mean
 
 
 def open_environment(env: str) -> gymnasium.Env:
@@ -75,8 +74,7 @@ def _open_as_d4rl(name: str) -> gymnasium.Env:
     """
     known = catalog()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "An example is d4rl:antmaze-umaze-v2."
+        hint = did_you_mean(name, known, "d4rl:antmaze-umaze-v2")
         raise ConfigError(f"expected one of D4RL's datasets after {PREFIX}, but found {name!r}. {hint}")
     entry = known[name]
     if entry.evaluate_in is None:

@@ -1,5 +1,8 @@
 """Errors that a user can cause, one class per source."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class ReweighError(Exception):
     """Base of every error that a user can cause and fix; its text is one line."""
@@ -19,6 +22,18 @@ class ConfigError(ReweighError):
 
 class RunError(ReweighError):
     """A run's folder cannot be read, written, or continued."""
+
+
+def did_you_mean(name: str, known: Iterable[str], example: str) -> str:
+    """A question that names what was probably meant, else an example.
+
+    Args:
+        name: as typed.
+        known: what it could be.
+        example: one of them.
+    """
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"Did you mean {' or '.join(near)}?" if near else f"An example is {example}."
 
 
 def first_line(error: BaseException) -> str:

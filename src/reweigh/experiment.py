@@ -118,7 +118,7 @@ def train(
         ReweighError: seeds, data, weights or folder cannot be used, or training has diverged.
         Interrupted: `should_stop` returned true.
     """
-    seeds = [int(seed) for seed in seeds]
+    seeds = [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
     check_seeds("seeds", seeds)
     folder = RunFolder(Path(out))
     if all(folder.seed(seed).finished for seed in seeds):

@@ -142,8 +142,8 @@ def _add_weigh(commands: Any) -> None:
         nargs="+",
         default=[],
         metavar="DATA",
-        help="several datasets in place of one, also as patterns such as 'mixes/*.hdf5' or 'suite:hopper-*'; "
-        "--out is then a folder; weights that it already holds are not computed again",
+        help="several datasets in place of one: patterns such as 'mixes/*.hdf5' or 'suite:hopper-*', or "
+        "set:NAME; --out is then a folder; weights that it already holds are not computed again",
     )
     parser.add_argument("--method", choices=METHODS, required=True, help="what makes a transition count")
     parser.add_argument(
@@ -177,7 +177,7 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--preset",
         choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
-        help="oper-r, oper-a: settings of a D4RL domain (default: that of a d4rl: or suite: name, else none)",
+        help="base, std and values for a D4RL domain (default: that of a d4rl: or suite: name, else none)",
     )
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(

@@ -28,6 +28,19 @@ def squared_error(prediction: Float[Array, " B"], target: Float[Array, " B"]) ->
     return (prediction - target) ** 2
 
 
+def twin_squared_error(
+    q1: Float[Array, " B"], q2: Float[Array, " B"], target: Float[Array, " B"]
+) -> Float[Array, " B"]:
+    """`Σ_k (Q_k(s, a) - y)^2` of twin critics (Equation 6 of IQL, arXiv 2110.06169, has one critic).
+
+    Args:
+        q1: `Q_1(s, a)`.
+        q2: `Q_2(s, a)`.
+        target: `y`; the caller stops its gradient.
+    """
+    return squared_error(q1, target) + squared_error(q2, target)
+
+
 def td_target(
     reward: Float[Array, " B"], discount: Float[Array, " B"], next_value: Float[Array, " B"]
 ) -> Float[Array, " B"]:
@@ -81,6 +94,8 @@ def tanh_normal_log_likelihood(
 ) -> Float[Array, "*B"]:
     r"""Log density of `tanh(x)` for a diagonal normal `x`, summed over action dimensions.
 
+    Appendix C of Haarnoja et al. (arXiv 1801.01290), in a form that does not overflow:
+
     .. math:: \sum_d \log N(z_d) - \log σ_d - 2 (\log 2 - x_d - \mathrm{softplus}(-2 x_d))
 
     Args:
@@ -95,11 +110,13 @@ def tanh_normal_log_likelihood(
 def gaussian_log_likelihood(
     action: Float[Array, "*B A"], mean: Float[Array, "*B A"], log_std: Float[Array, "*B A"]
 ) -> Float[Array, "*B"]:
-    """Log density of a diagonal normal, summed over action dimensions.
+    r"""Log density of a diagonal normal, summed over action dimensions.
+
+    .. math:: -\sum_d \tfrac{1}{2} ((a_d - m_d) / σ_d)^2 + \log σ_d + \tfrac{1}{2} \log 2π
 
     Args:
         action: `a`.
-        mean: of the normal.
+        mean: `m`.
         log_std: `log σ` of each dimension.
     """
     return norm.logpdf(action, mean, jnp.exp(log_std)).sum(axis=-1)

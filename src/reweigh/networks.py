@@ -103,7 +103,16 @@ def make_mlp(
     init: LayerInit = fan_in_uniform,
     last_init: LayerInit | None = None,
 ) -> MLP:
-    """An MLP with the given hidden widths; `last_init` is for the last layer, and the key is consumed."""
+    """An MLP of independent layers.
+
+    Args:
+        key: consumed.
+        inputs: size of the input, at least 1.
+        hidden: widths of the hidden layers; empty: a single linear layer.
+        outputs: size of the output, at least 1.
+        init: how a layer starts.
+        last_init: how the last one starts; None: like the others.
+    """
     sizes = (inputs, *hidden, outputs)
     keys = jax.random.split(key, len(sizes) - 1)
     inits = [init] * len(hidden) + [last_init or init]
@@ -118,11 +127,30 @@ def make_twin_q(
     init: LayerInit = fan_in_uniform,
     last_init: LayerInit | None = None,
 ) -> TwinQ:
-    """Two independent critics; the key is consumed."""
+    """Two independent critics.
+
+    Args:
+        key: consumed.
+        inputs: size of state and action together.
+        hidden: widths of the hidden layers.
+        init: how a layer starts.
+        last_init: how the last one starts; None: like the others.
+    """
     first, second = (
         make_mlp(k, inputs, hidden, 1, init=init, last_init=last_init) for k in jax.random.split(key)
     )
     return TwinQ(first, second)
+
+
+def first_half(mlp: MLP) -> tuple[tuple[Array, Array], ...]:
+    """The layers of a network without the second half of its outputs, which are log deviations.
+
+    Args:
+        mlp: with an even number of outputs.
+    """
+    *hidden, (kernel, bias) = mlp.layers
+    half = bias.shape[-1] // 2
+    return (*hidden, (kernel[..., :half], bias[..., :half]))
 
 
 def values_of_actions(

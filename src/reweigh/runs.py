@@ -141,7 +141,7 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
     Raises:
         RunError: a folder holds none, cannot be read, or holds trained seeds of unknown settings.
     """
-    found: dict[str, RunFolder] = {}
+    runs: dict[str, RunFolder] = {}
     for root in roots:
         below = {os.path.realpath(run.path): run for run in _runs_below(root)}
         if not below:
@@ -149,8 +149,8 @@ def find_runs(roots: Sequence[Path]) -> list[RunFolder]:
                 f"expected run folders at or below {root}, but found no config.json of one there. Name "
                 "folders that reweigh train has written."
             )
-        found = below | found
-    return sorted(found.values(), key=lambda run: str(run.path))
+        runs = below | runs
+    return sorted(runs.values(), key=lambda run: str(run.path))
 
 
 def folder_name(text: str) -> str:
@@ -188,8 +188,16 @@ def _runs_below(root: Path) -> Iterator[RunFolder]:
             )
 
 
-# Settings in which two configs of one run may differ (`reweigh.config.identity`).
-_OF_NO_IDENTITY = ("data.", "evaluation.", "log_interval", "checkpoint_interval")
+# Settings in which two configs of one run, or of one family, may differ (the `identity` of each).
+_OF_NO_IDENTITY = (
+    "data.",
+    "evaluation.",
+    "log_interval",
+    "checkpoint_interval",
+    "num_steps",
+    "rollout_",
+    "medium_share",
+)
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -202,7 +210,7 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found = {}
+    flat = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
-    return found
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return flat

@@ -1,10 +1,12 @@
 """The loss terms that weights may act on, and the words for them."""
 
 from collections.abc import Collection
+from typing import Literal
 
 from reweigh.errors import ConfigError
 
-TERMS = ("evaluation", "improvement", "constraint")
+Term = Literal["evaluation", "improvement", "constraint"]
+TERMS: tuple[Term, ...] = ("evaluation", "improvement", "constraint")
 """Fitting values; maximizing value; staying near the data."""
 _WORDS = {
     frozenset(TERMS): "all",

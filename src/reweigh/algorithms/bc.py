@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from reweigh.algorithms.base import RunDefaults, no_noise
 from reweigh.checks import check_choices, check_range, check_widths
 from reweigh.losses import gaussian_log_likelihood, tanh_normal_log_likelihood, weighted_mean
-from reweigh.networks import MLP, make_mlp
+from reweigh.networks import MLP, first_half, make_mlp
 from reweigh.optim import Trained, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
 
@@ -155,9 +155,8 @@ def make_bc(config: BCConfig) -> Algorithm:
         return BCState(step(optimizer, state.policy, gradient)), {"actor/loss": loss}
 
     def actor(state: BCState) -> ActorNetwork:
-        *hidden, (kernel, bias) = state.policy.model.layers
-        size = kernel.shape[-1] if config.policy == "deterministic" else kernel.shape[-1] // 2
-        return ActorNetwork((*hidden, (kernel[..., :size], bias[..., :size])))
+        policy = state.policy.model
+        return ActorNetwork(policy.layers if config.policy == "deterministic" else first_half(policy))
 
     def act(state: BCState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         return jnp.tanh(MLP(actor(state).layers)(observation))

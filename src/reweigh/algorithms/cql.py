@@ -22,6 +22,7 @@ from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target,
 from reweigh.networks import (
     MLP,
     TwinQ,
+    first_half,
     lecun_normal,
     make_mlp,
     make_twin_q,
@@ -414,59 +415,63 @@ def make_cql(config: CQLConfig, *, ignore_terminals: bool = False) -> Algorithm:
             jax.random.uniform(keys[4], several, minval=-1.0, maxval=1.0),
         )
 
-    def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
-        batch, evaluation = minibatch.policy_batch, minibatch.evaluation
-        policy = state.actor.model
-        (policy_loss, (at_state, log_likelihood)), policy_gradient = jax.value_and_grad(
-            actor_objective, has_aux=True
-        )(policy, state, minibatch, noise, config)
+    def actor_update(
+        state: CQLState, minibatch: Minibatch, noise: CQLNoise
+    ) -> tuple[Trained, NormalParameters, Float[Array, " B"], Metrics]:
+        (loss, (at_state, log_likelihood)), gradient = jax.value_and_grad(actor_objective, has_aux=True)(
+            state.actor.model, state, minibatch, noise, config
+        )
+        metrics = {"actor/loss": loss, "actor/log_likelihood": log_likelihood.mean()}
+        return step(optimizer, state.actor, gradient), at_state, log_likelihood, metrics
+
+    def critic_update(
+        state: CQLState, minibatch: Minibatch, at_state: NormalParameters, noise: CQLNoise
+    ) -> tuple[Trained, Float[Array, ""], Metrics]:
+        batch, evaluation, policy = minibatch.policy_batch, minibatch.evaluation, state.actor.model
         next_state = batch.next_observation
         if not ignore_terminals:
             next_state = jnp.where((batch.discount > 0)[:, None], next_state, batch.observation)
         at_next = policy(next_state)
         at_target = at_next if minibatch.policy is None else policy(evaluation.next_observation)
         target = soft_target(state, evaluation, at_target, noise.target, config)
-        proposals = propose(at_state, at_next, noise, config)
-        log_multiplier = state.log_multiplier
-        multiplier = 1.0 if log_multiplier is None else multiplier_of(log_multiplier.model)
-        (critic_loss, (excess, metrics)), critic_gradient = value_and_grad_by_parts(
+        multiplier = 1.0 if state.log_multiplier is None else multiplier_of(state.log_multiplier.model)
+        (loss, (excess, metrics)), gradient = value_and_grad_by_parts(
             lambda critic, rows: critic_objective(critic, multiplier, *rows, config=config),
             state.critic.model,
-            (minibatch, target, proposals),
+            (minibatch, target, propose(at_state, at_next, noise, config)),
             rows_at_once=STATES_AT_ONCE,
         )
-        alpha_loss, alpha_gradient = jax.value_and_grad(alpha_objective)(
-            state.log_alpha.model,
-            log_likelihood,
-            minibatch.weight.improvement,
-            batch.action.shape[-1],
-            config,
+        return step(optimizer, state.critic, gradient), excess, {**metrics, "critic/loss": loss}
+
+    def alpha_update(
+        state: CQLState, minibatch: Minibatch, log_likelihood: Float[Array, " B"]
+    ) -> tuple[Trained, Metrics]:
+        log_alpha, action_size = state.log_alpha.model, minibatch.policy_batch.action.shape[-1]
+        loss, gradient = jax.value_and_grad(alpha_objective)(
+            log_alpha, log_likelihood, minibatch.weight.improvement, action_size, config
         )
-        critic = step(optimizer, state.critic, critic_gradient)
-        if log_multiplier is not None:
-            metrics |= {"multiplier/alpha": multiplier_of(log_multiplier.model)}
-            gradient = jax.grad(multiplier_objective)(log_multiplier.model, excess, config)
-            log_multiplier = step(optimizer, log_multiplier, gradient)
-        metrics |= {
-            "actor/loss": policy_loss,
-            "actor/log_likelihood": log_likelihood.mean(),
-            "critic/loss": critic_loss,
-            "alpha/value": jnp.exp(state.log_alpha.model),
-            "alpha/loss": alpha_loss,
-        }
-        return CQLState(
-            step(optimizer, state.actor, policy_gradient),
-            critic,
-            polyak(state.target_critic, critic.model, rate=config.target_rate),
-            step(optimizer, state.log_alpha, alpha_gradient),
-            state.update + 1,
-            log_multiplier,
-        ), metrics
+        metrics = {"alpha/value": jnp.exp(log_alpha), "alpha/loss": loss}
+        return step(optimizer, state.log_alpha, gradient), metrics
+
+    def multiplier_update(state: CQLState, excess: Float[Array, ""]) -> tuple[Trained | None, Metrics]:
+        if state.log_multiplier is None:
+            return None, {}
+        log_multiplier = state.log_multiplier.model
+        gradient = jax.grad(multiplier_objective)(log_multiplier, excess, config)
+        metrics = {"multiplier/alpha": multiplier_of(log_multiplier)}
+        return step(optimizer, state.log_multiplier, gradient), metrics
+
+    def update(state: CQLState, minibatch: Minibatch, noise: CQLNoise) -> tuple[CQLState, Metrics]:
+        actor, at_state, log_likelihood, actor_metrics = actor_update(state, minibatch, noise)
+        critic, excess, critic_metrics = critic_update(state, minibatch, at_state, noise)
+        log_alpha, alpha_metrics = alpha_update(state, minibatch, log_likelihood)
+        log_multiplier, multiplier_metrics = multiplier_update(state, excess)
+        target_critic = polyak(state.target_critic, critic.model, rate=config.target_rate)
+        state = CQLState(actor, critic, target_critic, log_alpha, state.update + 1, log_multiplier)
+        return state, actor_metrics | critic_metrics | alpha_metrics | multiplier_metrics
 
     def actor(state: CQLState) -> ActorNetwork:
-        *first, (kernel, bias) = state.actor.model.mlp.layers
-        half = bias.shape[-1] // 2
-        return ActorNetwork((*first, (kernel[:, :half], bias[:half])))
+        return ActorNetwork(first_half(state.actor.model.mlp))
 
     def act(state: CQLState, observation: Float[Array, "*B S"]) -> Float[Array, "*B A"]:
         mean, _ = jnp.split(state.actor.model.mlp(observation), 2, axis=-1)

@@ -18,8 +18,8 @@ from reweigh.losses import (
     expectile_loss,
     exponential_advantage,
     gaussian_log_likelihood,
-    squared_error,
     td_target,
+    twin_squared_error,
     weighted_mean,
 )
 from reweigh.networks import MLP, Masks, TwinQ, make_mlp, make_twin_q, orthogonal
@@ -111,19 +111,6 @@ def value_loss(
     return expectile_loss(target_q - value, expectile=expectile)
 
 
-def critic_loss(
-    q1: Float[Array, " B"], q2: Float[Array, " B"], target: Float[Array, " B"]
-) -> Float[Array, " B"]:
-    """`Σ_k (r + γ (1-d) V(s') - Q_k(s, a))^2` (Equation 6).
-
-    Args:
-        q1: `Q_1(s, a)`.
-        q2: `Q_2(s, a)`.
-        target: `r + γ (1-d) V(s')`.
-    """
-    return squared_error(q1, target) + squared_error(q2, target)
-
-
 def actor_objective(
     log_likelihood: Float[Array, " B"],
     advantage: Float[Array, " B"],
@@ -210,7 +197,7 @@ def make_iql(config: IQLConfig, num_updates: int) -> Algorithm:
 
         def objective(critic: TwinQ) -> tuple[Float[Array, ""], Float[Array, ""]]:
             q1, q2 = critic(batch.observation, batch.action)
-            return weighted_mean(minibatch.weight.evaluation, critic_loss(q1, q2, target)), q1.mean()
+            return weighted_mean(minibatch.weight.evaluation, twin_squared_error(q1, q2, target)), q1.mean()
 
         (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
         return step(optimizer, state.critic, gradient), {"critic/loss": loss, "critic/q_mean": q_mean}

@@ -26,7 +26,7 @@ from reweigh.algorithms.bc import (
 )
 from reweigh.checks import check_choices, check_count, check_range, check_widths, require
 from reweigh.losses import exponential_advantage, squared_error, td_target, weighted_mean
-from reweigh.networks import MLP, make_mlp, values_of_actions
+from reweigh.networks import MLP, first_half, make_mlp, values_of_actions
 from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, BestOfSamples, Metrics, Minibatch, Shapes, State
 
@@ -325,9 +325,7 @@ def make_improvement(config: OnestepConfig) -> Algorithm:
         if config.improvement == "easy-bcq":
             best = BestOfSamples(kind, state.critic.layers, state.candidate_noise)
             return ActorNetwork(state.behavior.layers, best_of=best)
-        *hidden, (kernel, bias) = state.policy.model.layers
-        half = kernel.shape[-1] // 2
-        return ActorNetwork((*hidden, (kernel[..., :half], bias[..., :half])))
+        return ActorNetwork(first_half(state.policy.model))
 
     one_update = measure if config.improvement == "easy-bcq" else update
     return Algorithm(init, noise, (one_update,), act, actor)

@@ -43,11 +43,11 @@ class TD3Config:
 
 
 def make_td3(config: TD3Config) -> Algorithm:
-    """TD3 as pure functions; the actor and the targets change at every second update.
+    r"""TD3 as pure functions; the actor and the targets change at every second update.
 
     Critics, targets and their networks are TD3+BC's; the actor maximizes value alone:
 
-    .. math:: L(π) = -mean_i w_i Q_1(s_i, π(s_i))
+    .. math:: L(π) = -\frac{1}{B} \sum_i w_i Q_1(s_i, π(s_i))
 
     Args:
         config: its settings.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from reweigh.algorithms.base import RunDefaults
 from reweigh.checks import check_choices, check_range, check_widths, require
-from reweigh.losses import squared_error, td_target, weighted_mean
+from reweigh.losses import td_target, twin_squared_error, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Shapes
@@ -19,6 +19,8 @@ from reweigh.types import ActorNetwork, Algorithm, Batch, Metrics, Minibatch, Sh
 # If every reward is 0, so is every value, and `α / mean|Q|` would be infinite.
 SMALLEST_Q = 1e-8
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+
+ConstraintClip = Literal["none", "hard", "square-root"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class TD3BCConfig:
     """Adam's, for actor and critics."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
-    constraint_clip: Literal["none", "hard", "square-root"] = "none"
+    constraint_clip: ConstraintClip = "none"
     """Raise constraint weights below 1 to 1 (hard) or their square root; OPER's code has both."""
     learned_spread: bool = False
     """The actor's loss sees `tanh(m(s)) + σ z` with one learned `log σ` in [-5, 2] (OPER's bandit)."""
@@ -120,18 +122,48 @@ def smoothed_target(
     return td_target(batch.reward, batch.discount, next_q)
 
 
-def clipped_constraint_weight(weight: Float[Array, " B"], kind: str) -> Float[Array, " B"]:
+def clipped_constraint_weight(weight: Float[Array, " B"], kind: ConstraintClip) -> Float[Array, " B"]:
     """Raise weights below 1, so that transitions keep their constraint.
 
     Args:
         weight: constraint weights, each at least 0.
-        kind: `hard` raises to 1, `square-root` to `sqrt(w)` (0 stays 0); others change nothing.
+        kind: `hard` raises to 1, `square-root` to `sqrt(w)` (0 stays 0); `none` changes nothing.
     """
     if kind == "hard":
         return jnp.maximum(weight, 1)
     if kind == "square-root":
         return jnp.where(weight < 1, jnp.sqrt(weight), weight)
     return weight
+
+
+def actor_objective(
+    actor: MLP | SpreadActor,
+    critic: TwinQ,
+    minibatch: Minibatch,
+    noise: Float[Array, "B A"],
+    config: TD3BCConfig,
+) -> tuple[Float[Array, ""], Metrics]:
+    r"""Seek value, and stay near the data (Section 5).
+
+    .. math:: \frac{1}{B} \sum_i -λ w_i Q_1(s_i, π(s_i)) + w_i' \frac{1}{A} |π(s_i) - a_i|^2,
+        \quad λ = α / \frac{1}{B} \sum_i |Q_1(s_i, π(s_i))|
+
+    Args:
+        actor: `π`.
+        critic: `Q`, whose second network is unused.
+        minibatch: its improvement weights `w` and constraint weights `w'` apply.
+        noise: standard normal, for a learned spread.
+        config: holds `α` (0 is behavior cloning) and how `w'` is clipped; no gradient passes through `λ`.
+    """
+    batch, weight = minibatch.policy_batch, minibatch.weight
+    action = sampled_action(actor, batch.observation, noise)
+    q, _ = critic(batch.observation, action)
+    scale = config.alpha / jnp.maximum(jax.lax.stop_gradient(jnp.abs(q).mean()), SMALLEST_Q)
+    improvement = -scale * weighted_mean(weight.improvement, q)
+    distance = ((action - batch.action) ** 2).mean(axis=-1)
+    constraint = weighted_mean(clipped_constraint_weight(weight.constraint, config.constraint_clip), distance)
+    loss = improvement + constraint
+    return loss, {"actor/loss": loss, "actor/constraint_loss": constraint, "actor/q_scale": scale}
 
 
 def with_new_actor(state: TD3BCState, actor: Trained, rate: float) -> TD3BCState:
@@ -180,8 +212,7 @@ def make_td3_bc(config: TD3BCConfig) -> Algorithm:
 
         def objective(critic: TwinQ) -> tuple[Float[Array, ""], Float[Array, ""]]:
             q1, q2 = critic(batch.observation, batch.action)
-            loss = squared_error(q1, target) + squared_error(q2, target)
-            return weighted_mean(minibatch.weight.evaluation, loss), q1.mean()
+            return weighted_mean(minibatch.weight.evaluation, twin_squared_error(q1, q2, target)), q1.mean()
 
         (loss, q_mean), gradient = jax.value_and_grad(objective, has_aux=True)(state.critic.model)
         critic = step(optimizer, state.critic, gradient)
@@ -192,21 +223,9 @@ def make_td3_bc(config: TD3BCConfig) -> Algorithm:
         state: TD3BCState, minibatch: Minibatch, noise: Float[Array, "B A"]
     ) -> tuple[TD3BCState, Metrics]:
         state, metrics = critic_update(state, minibatch, noise)
-        batch, weight = minibatch.policy_batch, minibatch.weight
-
-        def objective(actor: MLP | SpreadActor) -> tuple[Float[Array, ""], Metrics]:
-            action = sampled_action(actor, batch.observation, noise)
-            q, _ = state.critic.model(batch.observation, action)
-            scale = config.alpha / jnp.maximum(jax.lax.stop_gradient(jnp.abs(q).mean()), SMALLEST_Q)
-            improvement = -scale * weighted_mean(weight.improvement, q)
-            distance = ((action - batch.action) ** 2).mean(axis=-1)
-            constraint = weighted_mean(
-                clipped_constraint_weight(weight.constraint, config.constraint_clip), distance
-            )
-            loss = improvement + constraint
-            return loss, {"actor/loss": loss, "actor/constraint_loss": constraint, "actor/q_scale": scale}
-
-        gradient, actor_metrics = jax.grad(objective, has_aux=True)(state.actor.model)
+        gradient, actor_metrics = jax.grad(actor_objective, has_aux=True)(
+            state.actor.model, state.critic.model, minibatch, noise, config
+        )
         actor = step(optimizer, state.actor, gradient)
         return with_new_actor(state, actor, config.target_rate), metrics | actor_metrics
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from reweigh.algorithms.base import no_noise
 from reweigh.checks import check_choices, check_range, check_widths
-from reweigh.losses import squared_error, td_target, weighted_mean
+from reweigh.losses import squared_error, td_target, twin_squared_error, weighted_mean
 from reweigh.networks import MLP, TwinQ, make_mlp, make_twin_q
 from reweigh.optim import Trained, polyak, step, trained
 from reweigh.types import Algorithm, Metrics, Minibatch, Shapes
@@ -102,8 +102,7 @@ def make_value(config: ValueConfig, num_updates: int) -> Algorithm:
 
         def objective(critic: TwinQ) -> Float[Array, ""]:
             q1, q2 = critic(batch.observation, batch.action)
-            loss = squared_error(q1, target) + squared_error(q2, target)
-            return weighted_mean(minibatch.weight.evaluation, loss)
+            return weighted_mean(minibatch.weight.evaluation, twin_squared_error(q1, q2, target))
 
         loss, gradient = jax.value_and_grad(objective)(state.model)
         return step(optimizer, state, gradient), {"critic/loss": loss}

@@ -73,7 +73,7 @@ def report(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     roots = [Path(name) for name in arguments.runs]
     groups = write_report(roots, out, allow_unfinished=arguments.allow_unfinished)
-    unfinished = [group.label for group in groups if not group.complete]
+    unfinished = [f"{group.dataset.label}: {group.label}" for group in groups if not group.complete]
     for label in unfinished:
         print(f"note: {label} has unfinished seeds, which are in no number.", file=sys.stderr)
     if arguments.json:

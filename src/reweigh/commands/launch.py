@@ -159,9 +159,9 @@ def _print_results(out: Path, results: list[dict[str, Any]]) -> None:
             said = f"mean of the last ten evaluations {scores[-1]:.1f}"
         print(f"seed {result['seed']}: {said}{speed}")
     if len(scores) > 1:
-        found = interval(np.array(scores)[:, None], "iqm", seed=0)
+        iqm = interval(np.array(scores)[:, None], "iqm", seed=0)
         words = "normalized score" if unit == "score" else "return"
         print(
-            f"{words}: {found.estimate:.1f} (IQM over {len(scores)} seeds; 95 % bootstrap interval "
-            f"{found.low:.1f} to {found.high:.1f})"
+            f"{words}: {iqm.estimate:.1f} (IQM over {len(scores)} seeds; 95 % bootstrap interval "
+            f"{iqm.low:.1f} to {iqm.high:.1f})"
         )

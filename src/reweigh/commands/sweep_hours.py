@@ -9,7 +9,7 @@ from reweigh.priorities.oper_a import OperA
 from reweigh.sweeps.progress import Standing
 
 _TYPICAL_RATE = {
-    "td3-bc": 170.0, "iql": 120.0, "cql": 9.0, "bc": 20.0, "onestep": 4.0,
+    "td3-bc": 170.0, "iql": 120.0, "cql": 8.0, "bc": 20.0, "onestep": 4.0,
     "value": 210.0, "clone": 20.0, "sarsa": 14.0,
 }  # fmt: skip
 """Updates per second on one core with the networks' usual widths, used until some are measured

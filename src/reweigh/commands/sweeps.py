@@ -8,11 +8,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reweigh import __version__
 from reweigh.checks import check_count
+from reweigh.datasets.load import check_name
 from reweigh.errors import ConfigError, RunError
 from reweigh.options.arguments import described_run
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
@@ -51,36 +53,85 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     if arguments.sweep is None:
         raise ConfigError("expected a sweep: a .toml file or a name. List the shipped ones with --list.")
     _refuse_strangers(arguments)
-    sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
-    configs = _configs(arguments, sweep)
-    _check_data(configs.values())
-    numbers = choose(len(sweep.tasks), arguments.tasks)
-    standings = [standing_of(sweep, sweep.tasks[number]) for number in numbers]
-    script = _slurm_script(arguments, sweep, numbers) if arguments.launch == "slurm" else ""
+    plan = _plan(arguments)
     if arguments.dry_run:
-        merged_requests(sweep)
-        _print_plan(sweep, standings, configs)
-        print(f"\n{script}" if script else "", end="")
+        merged_requests(plan.sweep)
+        _print_plan(plan)
+        if arguments.launch == "slurm" and plan.wanted:
+            print(f"\n{_slurm_script(arguments, plan)}", end="")
         return 0
-    write_requests(sweep)
-    unfinished = [standing for standing in standings if standing.state != "finished"]
     if arguments.launch in ("script", "docker"):
-        return _print_commands(arguments, [standing.task for standing in unfinished])
+        write_requests(plan.sweep)
+        return _print_commands(arguments, [one.task for one in plan.standings if one.state != "finished"])
+    if not plan.wanted:
+        write_requests(plan.sweep)
+        return _conclude(plan)
     if arguments.launch == "slurm":
-        template = slurm_template(sweep, _template(arguments))
-        print(submit_to_slurm(sweep, script, template, shlex.split(arguments.sbatch or "")))
-        print(f"script: {sweep.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
-        return _say_where_to_follow(arguments, sweep)
+        return _submit(arguments, plan)
+    write_requests(plan.sweep)
     if arguments.launch == "screen":
-        again = _again(arguments, sweep)
-        for name in start_screens(sweep, numbers, again, screens=arguments.jobs or 1):
+        again = _again(arguments, plan.sweep)
+        for name in start_screens(plan.sweep, plan.numbers, again, screens=arguments.jobs or 1):
             print(f"screen -r {name}")
-        return _say_where_to_follow(arguments, sweep)
-    failed = [standing for standing in unfinished if standing.state == "failed"]
-    passed_over = [] if arguments.retry_failed else failed
-    wanted = [standing.task for standing in unfinished if standing not in passed_over]
-    code = _train(arguments, sweep, wanted) if wanted else 0
-    return _conclude(sweep, [standing.task for standing in standings], passed_over, code)
+        return _say_where_to_follow(arguments, plan.sweep)
+    if _train(arguments, plan) == INTERRUPTED:
+        print("Stopped; every state is saved. Run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    return _conclude(plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a sweep is asked to do."""
+
+    sweep: Sweep
+    configs: dict[tuple[str, ...], "RunConfig"]
+    """The run that the words of each chosen task describe."""
+    numbers: range
+    """Of the chosen tasks."""
+    standings: list[Standing]
+    """Of these."""
+    passed_over: list[Standing]
+    """Those that have failed and are not retried."""
+
+    @property
+    def wanted(self) -> list[int]:
+        """Numbers of the tasks to train."""
+        return [
+            number
+            for number, standing in zip(self.numbers, self.standings, strict=True)
+            if standing.state != "finished" and standing not in self.passed_over
+        ]
+
+
+def _plan(arguments: argparse.Namespace) -> _Plan:
+    sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
+    numbers = choose(len(sweep.tasks), arguments.tasks)
+    tasks = [sweep.tasks[number] for number in numbers]
+    configs = _configs(arguments, tasks)
+    _check_data(configs.values())
+    standings = [standing_of(sweep, task) for task in tasks]
+    failed = [standing for standing in standings if standing.state == "failed"]
+    return _Plan(sweep, configs, numbers, standings, [] if arguments.retry_failed else failed)
+
+
+def _submit(arguments: argparse.Namespace, plan: _Plan) -> int:
+    script = _slurm_script(arguments, plan)
+    write_requests(plan.sweep)
+    template = slurm_template(plan.sweep, _template(arguments))
+    print(submit_to_slurm(plan.sweep, script, template, _sbatch_options(arguments)))
+    print(f"script: {plan.sweep.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
+    return _say_where_to_follow(arguments, plan.sweep)
+
+
+def _sbatch_options(arguments: argparse.Namespace) -> list[str]:
+    try:
+        return shlex.split(arguments.sbatch or "")
+    except ValueError as error:
+        raise ConfigError(
+            f"expected flags of sbatch as --sbatch, but found {arguments.sbatch!r} ({error}). Correct its "
+            "quotes."
+        ) from error
 
 
 def _print_commands(arguments: argparse.Namespace, tasks: Sequence[Task]) -> int:
@@ -107,11 +158,12 @@ def _refuse_strangers(arguments: argparse.Namespace) -> None:
     ):
         if value is not None:
             check_count(flag, value)
+    _sbatch_options(arguments)
     if arguments.launch == "local":
         slots_of(arguments.jobs, arguments.gpus, arguments.jobs_per_gpu)
 
 
-def _configs(arguments: argparse.Namespace, sweep: Sweep) -> dict[tuple[str, ...], "RunConfig"]:
+def _configs(arguments: argparse.Namespace, tasks: Sequence[Task]) -> dict[tuple[str, ...], "RunConfig"]:
     """The run that each task's words describe.
 
     What a training would reject before reading its dataset is rejected here, before any task starts.
@@ -120,15 +172,16 @@ def _configs(arguments: argparse.Namespace, sweep: Sweep) -> dict[tuple[str, ...
         ConfigError: `train` would reject a flag or a value of a run.
     """
     configs = {}
-    for words in dict.fromkeys(task.words for task in sweep.tasks):
+    for words in dict.fromkeys(task.words for task in tasks):
         parsed = arguments.parse(["train", *words])
         configs[words] = described_run(parsed, parsed.env)
     return configs
 
 
 def _check_data(configs: Iterable["RunConfig"]) -> None:
-    """Reject runs on a missing file."""
+    """Reject runs on a missing file, or on a name that no dataset has."""
     for spec in dict.fromkeys(config.data.spec for config in configs):
+        check_name(spec)
         if ":" not in spec and not os.path.exists(spec):
             raise ConfigError(
                 f"expected a dataset at {spec}, but there is no such file. Paths start from here, not from "
@@ -143,7 +196,7 @@ def status(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(arguments.sweep, arguments.out, arguments.data)
     merged_requests(sweep)
     standings = [standing_of(sweep, task) for task in sweep.tasks]
-    hours = hours_left(standings, _configs(arguments, sweep))
+    hours = hours_left(standings, _configs(arguments, sweep.tasks))
     if arguments.json:
         said = {
             "folder": str(sweep.folder),
@@ -162,7 +215,9 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train(arguments: argparse.Namespace, sweep: Sweep, wanted: Sequence[Task]) -> int:
+def _train(arguments: argparse.Namespace, plan: _Plan) -> int:
+    """Train here or on Ray; return 0, or 130 if interrupted."""
+    sweep, wanted = plan.sweep, [plan.sweep.tasks[number] for number in plan.wanted]
     began, count = time.monotonic(), Counter[str]()
 
     def listen(event: Event) -> None:
@@ -183,19 +238,17 @@ def _train(arguments: argparse.Namespace, sweep: Sweep, wanted: Sequence[Task]) 
     return INTERRUPTED if stopped else 0
 
 
-def _conclude(sweep: Sweep, tasks: Sequence[Task], passed_over: Sequence[Standing], code: int) -> int:
-    """Print the outcome; return 0, or 130 if interrupted; raise RunError if tasks failed."""
-    standings = [standing_of(sweep, task) for task in tasks]
-    if code == INTERRUPTED:
-        print("Stopped; every state is saved. Run the same command again to go on.", file=sys.stderr)
-        return INTERRUPTED
+def _conclude(plan: _Plan) -> int:
+    """Print the outcome; raise RunError if tasks failed."""
+    sweep = plan.sweep
+    standings = [standing_of(sweep, standing.task) for standing in plan.standings]
     failed = [standing for standing in standings if standing.state == "failed"]
     print(f"{_counts(standings)} in {sweep.folder}")
     if not failed:
         return 0
     for standing in failed:
         print(f"failed: {standing.task.label}: {standing.error}", file=sys.stderr)
-    hint = " --retry-failed tries the ones that had failed before." if passed_over else ""
+    hint = " --retry-failed tries the ones that had failed before." if plan.passed_over else ""
     raise RunError(
         f"expected every task to finish, but {len(failed)} failed (logs in {sweep.folder}/logs).{hint}"
     )
@@ -206,14 +259,15 @@ def _say_where_to_follow(arguments: argparse.Namespace, sweep: Sweep) -> int:
     return 0
 
 
-def _slurm_script(arguments: argparse.Namespace, sweep: Sweep, numbers: range) -> str:
+def _slurm_script(arguments: argparse.Namespace, plan: _Plan) -> str:
     return slurm_script(
-        sweep,
-        numbers,
-        _again(arguments, sweep),
+        plan.sweep,
+        plan.numbers,
+        _again(arguments, plan.sweep),
         chunk=arguments.chunk or 1,
         jobs=arguments.jobs or 1,
-        template=slurm_template(sweep, _template(arguments)),
+        wanted=plan.wanted,
+        template=slurm_template(plan.sweep, _template(arguments)),
     )
 
 
@@ -233,16 +287,15 @@ def _source(arguments: argparse.Namespace, sweep: Sweep) -> list[str]:
     return [arguments.sweep, "--out", str(sweep.folder), *data]
 
 
-def _print_plan(
-    sweep: Sweep, standings: Sequence[Standing], configs: dict[tuple[str, ...], "RunConfig"]
-) -> None:
+def _print_plan(plan: _Plan) -> None:
     from reweigh.commands.sweep_hours import hours_left, hours_shared
 
+    standings, configs = plan.standings, plan.configs
     for standing in standings:
         print(f"{standing.state:<9} reweigh {shlex.join(standing.task.command)}")
     runs = len({standing.task.run for standing in standings})
     print(
-        f"\n{len(standings)} tasks, runs: {runs}, in {sweep.folder}: {_counts(standings)}; about "
+        f"\n{len(standings)} tasks, runs: {runs}, in {plan.sweep.folder}: {_counts(standings)}; about "
         f"{hours_left(standings, configs):.1f} core-hours left, evaluations not counted."
     )
     unfinished = [standing.task for standing in standings if standing.state != "finished"]

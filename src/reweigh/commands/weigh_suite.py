@@ -12,7 +12,7 @@ from typing import Any
 
 from reweigh.datasets.load import plain_name
 from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, catalog
-from reweigh.datasets.suites import suite_names
+from reweigh.datasets.suites import SET_PREFIX, datasets_of_set, suite_names
 from reweigh.errors import ConfigError, ReweighError, WeightsError
 from reweigh.priorities.file import check_fits, read_weights
 from reweigh.system.processes import INTERRUPTED
@@ -63,11 +63,14 @@ def matching(pattern: str) -> Sequence[str]:
     """The datasets that match a pattern; a name without wildcards is one dataset.
 
     Args:
-        pattern: a path, `d4rl:NAME` or `suite:NAME`, each with `*`, `?` and `[...]` as in a shell.
+        pattern: a path, `d4rl:NAME` or `suite:NAME`, each with `*`, `?` and `[...]` as in a shell; or
+            `set:NAME`, the datasets of the papers' scripts.
 
     Raises:
         ConfigError: none matches.
     """
+    if pattern.startswith(SET_PREFIX):
+        return datasets_of_set(pattern)
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return [pattern]
     known = {PREFIX: catalog(), SUITE_PREFIX: suite_names()}

@@ -1,7 +1,6 @@
 """D4RL's datasets by name: where their files are, whether they are unchanged, and their rows."""
 
 import contextlib
-import difflib
 import os
 import re
 from dataclasses import replace
@@ -12,7 +11,7 @@ from reweigh.datasets.download import Patience, Received, Remote, Report, downlo
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Entry, catalog
-from reweigh.errors import DatasetError
+from reweigh.errors import DatasetError, did_you_mean
 from reweigh.system import atomic
 from reweigh.system.cache import cache_folder
 from reweigh.system.digests import file_digest
@@ -45,10 +44,9 @@ def entry_of(name: str) -> Entry:
     """
     known = catalog()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         raise DatasetError(
             f"expected one of D4RL's {len(known)} datasets after {PREFIX}, but found {name!r}. "
-            + (f"Did you mean {' or '.join(near)}?" if near else "An example is hopper-medium-v2.")
+            f"{did_you_mean(name, known, 'hopper-medium-v2')}"
         )
     return known[name]
 

@@ -36,7 +36,7 @@ def describe(transitions: Transitions) -> dict[str, Any]:
     """
     episodes, info = transitions.episodes, transitions.info
     returns = episodes.whole_return
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "dataset": info.spec,
         "environment": info.env or "unknown: policies will not be scored (name one with --env)",
         "recorded rows": info.num_rows,
@@ -55,18 +55,18 @@ def describe(transitions: Transitions) -> dict[str, Any]:
     }
     reference = info.reference or reference_of(info.spec, info.env)
     if reference:
-        found["normalized return"] = _range(normalized_score(returns, reference))
+        description["normalized return"] = _range(normalized_score(returns, reference))
         whose = "the dataset's own" if info.reference else "D4RL's"
-        found["0 and 100 stand for"] = f"{reference[0]:g} and {reference[1]:g}, {whose}"
-    found |= {
+        description["0 and 100 stand for"] = f"{reference[0]:g} and {reference[1]:g}, {whose}"
+    description |= {
         "reward": _range(transitions.raw_reward),
         "observation": _range(transitions.observation),
         "action": _range(transitions.action),
     }
     if (transitions.source >= 0).any():
-        found["good share"] = float((transitions.source == 1).mean())
-    found["digest"] = info.digest
-    return found
+        description["good share"] = float((transitions.source == 1).mean())
+    description["digest"] = info.digest
+    return description
 
 
 def _range(values: np.ndarray) -> dict[str, float]:

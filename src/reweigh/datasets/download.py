@@ -224,9 +224,9 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
 
 def _goes_on(response: http.client.HTTPResponse, begin: int, known: dict[str, Any]) -> bool:
     """Whether this is the same file, from the requested byte to its end."""
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
     total = known.get("total")
-    return found is not None and list(map(int, found.groups())) == [begin, (total or 0) - 1, total]
+    return match is not None and list(map(int, match.groups())) == [begin, (total or 0) - 1, total]
 
 
 def _words(error: Exception, stall_s: float) -> str:

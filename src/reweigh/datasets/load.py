@@ -10,13 +10,13 @@ import numpy as np
 
 from reweigh.checks import check_choices, check_count
 from reweigh.datasets.bandit import bandit_rows
-from reweigh.datasets.d4rl import d4rl_rows, is_at_hand, is_d4rl
+from reweigh.datasets.d4rl import d4rl_rows, entry_of, is_at_hand, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
 from reweigh.datasets.minari import MINARI, is_here, is_minari, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
-from reweigh.datasets.suites import d4rl_names, is_suite, suite_rows
+from reweigh.datasets.suites import d4rl_names, is_suite, suite_of, suite_rows
 from reweigh.errors import ConfigError, DatasetError
 from reweigh.transitions import DatasetInfo, Transitions
 
@@ -171,6 +171,26 @@ def needs_download(spec: str) -> bool:
     return not all(map(is_at_hand, d4rl_names(spec)))
 
 
+def check_name(spec: str) -> None:
+    """Reject a name after `builtin:`, `d4rl:` or `suite:` that no dataset has; nothing is read.
+
+    Args:
+        spec: what stands for a dataset; files and others pass.
+
+    Raises:
+        DatasetError: no such dataset of `builtin:` or `d4rl:`.
+        ConfigError: no such dataset of `suite:`.
+    """
+    kind, colon, name = spec.partition(":")
+    known = name in BUILTINS or re.fullmatch(r"bandit-\d{1,10}", name)
+    if colon and kind == "builtin" and not known:
+        raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
+    if is_d4rl(spec):
+        entry_of(name)
+    if is_suite(spec):
+        suite_of(name)
+
+
 def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
     """Read a dataset, before any row rule.
 
@@ -189,10 +209,9 @@ def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:
         arrays = {name: np.asarray(array) for name, array in data.items()}
         return Record("arrays", checked_rows(arrays, where="the arrays"), always_d4rl=False)
     spec = str(data)
+    check_name(spec)
     kind, colon, name = spec.partition(":")
     if colon and kind == "builtin":
-        if name not in BUILTINS and not re.fullmatch(r"bandit-\d{1,10}", name):
-            raise DatasetError(f"expected builtin:{' or builtin:'.join(BUILTINS)}, but found {spec!r}.")
         if name in SHIPPED:
             return Record(spec, read_hdf5(SHIPPED[name]), True)
         return Record(spec, bandit_rows(seed=int(name.removeprefix("bandit").removeprefix("-") or 0)), False)

@@ -98,18 +98,18 @@ def _write(
         action_space=_box(info.action_low, info.action_high),
         data_format="hdf5",
     )
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "dataset_id": name,
         "minari_version": minari.__version__,
         "description": description,
     }
     if env_spec is not None:
-        found["env_spec"] = env_spec
+        metadata["env_spec"] = env_spec
     if info.env is not None:
-        found[ENV_KEY] = info.env
+        metadata[ENV_KEY] = info.env
     if info.reference is not None:
-        found["ref_min_score"], found["ref_max_score"] = info.reference
-    storage.update_metadata(found)
+        metadata["ref_min_score"], metadata["ref_max_score"] = info.reference
+    storage.update_metadata(metadata)
     storage.update_episodes(_episodes(transitions, rows))
 
 

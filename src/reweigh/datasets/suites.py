@@ -1,6 +1,5 @@
 """Imbalanced mixes of D4RL's datasets, named as in the papers' scripts (arXiv 2306.13085, 2310.04413)."""
 
-import difflib
 import itertools
 import re
 from dataclasses import dataclass, replace
@@ -9,8 +8,9 @@ from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.mixtures import Kind, MixRecipe, mix, with_timeouts
 from reweigh.datasets.rows import Rows
 from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, limit_of
-from reweigh.errors import ConfigError
+from reweigh.errors import ConfigError, did_you_mean
 
+SET_PREFIX = "set:"
 _FAMILIES = ("hopper", "halfcheetah", "walker2d", "ant")
 _QUALITIES = ("medium", "expert")
 _RATIOS = ("0.01", "0.05", "0.1", "0.25", "0.5")
@@ -87,6 +87,22 @@ def set_names() -> dict[str, list[str]]:
     }
 
 
+def datasets_of_set(spec: str) -> list[str]:
+    """The datasets that `set:NAME` stands for.
+
+    Args:
+        spec: with the prefix.
+
+    Raises:
+        ConfigError: there is no such set.
+    """
+    names = set_names()
+    name = spec.removeprefix(SET_PREFIX)
+    if name not in names:
+        raise ConfigError(f"expected {SET_PREFIX}NAME with one of {', '.join(names)}, but found {spec!r}.")
+    return names[name]
+
+
 def suite_of(name: str) -> Suite:
     """The mix that a name stands for.
 
@@ -97,19 +113,14 @@ def suite_of(name: str) -> Suite:
     Raises:
         ConfigError: there is no such name.
     """
-    found = _NAME.fullmatch(name)
-    if found is None or (found[3] and found[5]):
-        near = difflib.get_close_matches(name, suite_names(), n=3, cutoff=0.4)
+    match = _NAME.fullmatch(name)
+    if match is None or (match[3] and match[5]):
         raise ConfigError(
             f"expected the name of an imbalanced dataset, but found {name!r}. "
-            + (
-                f"Did you mean {' or '.join(near)}?"
-                if near
-                else "An example is hopper-random-expert-0.05-v2."
-            )
-            + " List them with reweigh mix --list-suites."
+            f"{did_you_mean(name, suite_names(), 'hopper-random-expert-0.05-v2')} "
+            "List them with reweigh mix --list-suites."
         )
-    family, quality, partial, ratio, size = found.groups()
+    family, quality, partial, ratio, size = match.groups()
     return Suite(
         name=name,
         good=f"{PREFIX}{family}-{quality}-v2",

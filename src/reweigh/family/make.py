@@ -175,19 +175,19 @@ class _Writer:
     def write_all(self, folder: SeedFolder, recorder: Recorder, returns: Returns) -> None:
         config, out = self.config, self.out
         (out / "family.json").unlink(missing_ok=True)
-        means, found = returns.episode_return.mean(axis=1), {}
+        means, datasets = returns.episode_return.mean(axis=1), {}
         rolled = self._roll_out(RANDOM, RANDOM, 0.0)
-        found[RANDOM] = self._write(RANDOM, *rolled)
+        datasets[RANDOM] = self._write(RANDOM, *rolled)
         expert, medium = choose(means, rolled[1]["mean_return"], config.medium_share)
         for name, chosen in (("medium", medium), ("expert", expert)):
             step, path = int(returns.update[chosen]), out / f"{name}.npz"
             policy = load_policy(policy_path(folder, step))
             save_policy(path, replace(policy, meta=policy.meta | self.said))
-            found[name] = self._write(name, *self._roll_out(name, path, config.rollout_noise))
-            found[name] |= {"step": step, "evaluation": float(means[chosen])}
+            datasets[name] = self._write(name, *self._roll_out(name, path, config.rollout_noise))
+            datasets[name] |= {"step": step, "evaluation": float(means[chosen])}
         for name, count in (("medium-replay", int(returns.update[medium])), ("full-replay", recorder.count)):
-            found[name] = self._write(name, *self._replay(recorder, count))
-        made = {"config": to_dict(config), "datasets": {name: found[name] for name in DATASETS}}
+            datasets[name] = self._write(name, *self._replay(recorder, count))
+        made = {"config": to_dict(config), "datasets": {name: datasets[name] for name in DATASETS}}
         write_text(out / "family.json", json.dumps(made, indent=2) + "\n")
 
     def _roll_out(self, name: str, policy: str | Path, noise: float) -> tuple[Rows, dict[str, Any]]:
@@ -197,7 +197,7 @@ class _Writer:
         return collect(config.env, policy, config.rollout_steps, seed, action_noise=noise)
 
     def _replay(self, recorder: Recorder, count: int) -> tuple[Rows, dict[str, Any]]:
-        rows, found = recorder.rows(self.config.env, count)
+        rows, attributes = recorder.rows(self.config.env, count)
         return rows, {
             "env": self.config.env,
             "policy": "replay",
@@ -205,7 +205,7 @@ class _Writer:
             "num_steps": count,
             "start_steps": self.config.start_steps,
             "seed": self.config.seed,
-            **found,
+            **attributes,
         }
 
     def _write(self, name: str, rows: Rows, attributes: dict[str, Any]) -> dict[str, Any]:

@@ -48,10 +48,10 @@ def parse_sampler(text: str, algorithm: str) -> RebalanceConfig:
 
 
 def _static(part: str, text: str) -> Weights:
-    found = _STATIC.fullmatch(part)
-    if found is None:
+    match = _STATIC.fullmatch(part)
+    if match is None:
         raise _error(text, f"{part!r} is none of uniform, Top-Q, AW-T, RW-T, RewW-T")
-    name, number = found.groups()
+    name, number = match.groups()
     if name == "uniform":
         if number is not None:
             raise _error(text, "uniform takes no number")
@@ -65,10 +65,10 @@ def _static(part: str, text: str) -> Weights:
 
 
 def _ratio(part: str, weights: Weights, text: str, algorithm: str) -> DensityRatio:
-    found = _RATIO.fullmatch(part)
-    if found is None:
+    match = _RATIO.fullmatch(part)
+    if match is None:
         raise _error(text, f"{part!r} is not DRW-K.._F.._G.._T.._C.._L..")
-    kind, scale, numbers = found.groups()
+    kind, scale, numbers = match.groups()
     parts = numbers.split("_")
     if [part[:1] for part in parts] != list(_FIELDS):
         raise _error(text, f"{numbers!r} does not hold K, F, G, T, C and L in this order")

@@ -101,9 +101,9 @@ def iterated_by_reward(reward: Float[np.ndarray, " N"], stages: int) -> Float64[
         stages: number of iterations.
     """
     weight = np.ones(len(reward))
-    found = []
+    weights = []
     for _ in range(stages):
         value = float((weight * reward).mean())
         weight = next_weight(weight, np.asarray(reward, np.float64) - value)
-        found.append(weight)
-    return np.stack(found)
+        weights.append(weight)
+    return np.stack(weights)

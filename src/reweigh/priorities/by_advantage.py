@@ -92,10 +92,10 @@ class ValueProblem:
             weight: weights before it.
             value: value learned in it.
         """
-        found = next_weight(weight, self.advantage(value))
+        after = next_weight(weight, self.advantage(value))
         if self.learning.rescale_std is not None:
-            found = rescaled(found, std=self.learning.rescale_std, eps=self.learning.rescale_eps)
-        return found
+            after = rescaled(after, std=self.learning.rescale_std, eps=self.learning.rescale_eps)
+        return after
 
 
 def value_stage(learning: ValueLearning, number: int) -> Stage:
@@ -160,11 +160,11 @@ def values_of(value: Value, observation: Float[np.ndarray, "N S"]) -> Float64[np
         observation: normalized.
     """
     count = len(observation)
-    found = np.empty(count)
+    values = np.empty(count)
     for start in range(0, count, _CHUNK):
         part = observation[start : start + _CHUNK]
         # Always the same shape, so that it is compiled once.
         padded = np.zeros((min(_CHUNK, count), observation.shape[1]), observation.dtype)
         padded[: len(part)] = part
-        found[start : start + len(part)] = np.asarray(_values(value, jnp.asarray(padded)))[: len(part)]
-    return found
+        values[start : start + len(part)] = np.asarray(_values(value, jnp.asarray(padded)))[: len(part)]
+    return values

@@ -322,7 +322,8 @@ def return_residual(
 def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, fraction: float) -> Weighting:
     """The `max(1, int(K q))` episodes of highest return, uniform over their transitions.
 
-    Among equal returns, earlier episodes come first.
+    Among equal returns, earlier episodes come first. The product is rounded down as floating point
+    gives it, as in the authors' code: 0.29 of 100 episodes are 28.
 
     Args:
         returns: `G` of each episode.
@@ -333,7 +334,10 @@ def top_probability(returns: Float64[np.ndarray, " K"], episode: np.ndarray, *, 
     best = np.zeros(len(returns), bool)
     best[np.argsort(-returns, kind="stable")[:kept]] = True
     chosen = best[episode].astype(np.float64)
-    return Weighting(chosen / chosen.sum())
+    notes = ()
+    if len(returns) > kept and returns.min() == returns.max():
+        notes = ("all episode returns are equal: the first episodes of the file are kept.",)
+    return Weighting(chosen / chosen.sum(), notes)
 
 
 def oracle_probability(source: Int8[np.ndarray, " N"]) -> Weighting:

@@ -253,8 +253,8 @@ def average_over_seeds(
         weight: of each value seed.
         how: `mean`, or `median`, which is robust to an outlying seed.
     """
-    found = weight.mean(axis=0) if how == "mean" else np.median(weight, axis=0)
-    return found / found.mean()
+    averaged = weight.mean(axis=0) if how == "mean" else np.median(weight, axis=0)
+    return averaged / averaged.mean()
 
 
 def seed_agreement(weight: Float64[np.ndarray, "seeds N"]) -> float | None:
@@ -278,8 +278,7 @@ def summarize_stages(priority: Float64[np.ndarray, "seeds stages N"]) -> dict[st
         priority: weights of every stage and seed.
     """
     stages = range(priority.shape[1])
-    found: dict[str, object] = {
+    return {
         "stage_std": [float(average_over_seeds(priority[:, j], "mean").std()) for j in stages],
         "seed_agreement": [seed_agreement(priority[:, j]) for j in stages],
     }
-    return found

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from reweigh.report.cells import NONE, with_span
 from reweigh.report.collect import Dataset, Group
 from reweigh.report.document import Table
 from reweigh.report.labels import Settings, labels, nearest
 from reweigh.report.scores import ACROSS_RESAMPLES, HONEST, KINDS, seed_scores
 from reweigh.statistics import Interval, improvement_interval, interval, iqm
 
-_NONE = "–"
 _KIND = HONEST[0]
 
 
@@ -66,27 +66,27 @@ def compare_across(groups: Sequence[Group]) -> list[Across]:
         datasets are omitted.
     """
     scored = [group for group in groups if group.scored and group.dataset.reference]
-    found = []
+    compared = []
     for algorithm in dict.fromkeys(group.algorithm for group in scored):
-        found += _across(algorithm, _alike([group for group in scored if group.algorithm == algorithm]))
-    return found
+        compared += _across(algorithm, _alike([group for group in scored if group.algorithm == algorithm]))
+    return compared
 
 
 def _alike(groups: Sequence[Group]) -> list[list[Group]]:
     """Groups by their settings, with no dataset twice in a list."""
-    found = []
+    alike = []
     for same in _by_settings(groups, paths=False):
-        once = len({id(group.dataset) for group in same}) == len(same)
-        found += [same] if once else _by_settings(same, paths=True)
-    return found
+        once = len({group.dataset for group in same}) == len(same)
+        alike += [same] if once else _by_settings(same, paths=True)
+    return alike
 
 
 def _by_settings(groups: Sequence[Group], *, paths: bool) -> list[list[Group]]:
-    found: dict[tuple[object, ...], list[Group]] = {}
+    alike: dict[tuple[object, ...], list[Group]] = {}
     for group in groups:
         settings = group.settings if paths else _pathless(group.settings)
-        found.setdefault(tuple(sorted(settings.items())), []).append(group)
-    return list(found.values())
+        alike.setdefault(tuple(sorted(settings.items())), []).append(group)
+    return list(alike.values())
 
 
 def _pathless(settings: Settings) -> Settings:
@@ -96,19 +96,19 @@ def _pathless(settings: Settings) -> Settings:
 def _across(algorithm: str, alike: Sequence[Sequence[Group]]) -> list[Across]:
     alike = [same for same in alike if len(same) > 1]
     names = [label.removeprefix(f"{algorithm}, ") for label in labels([_shared(same) for same in alike])]
-    having = [frozenset(id(group.dataset) for group in same) for same in alike]
-    found = []
+    having = [frozenset(group.dataset for group in same) for same in alike]
+    compared = []
     for places in sorted(dict.fromkeys(having), key=len, reverse=True):
         inside = {
-            name: [group for group in same if id(group.dataset) in places]
+            name: [group for group in same if group.dataset in places]
             for name, same, own in zip(names, alike, having, strict=True)
             if own >= places
         }
         # A single column is shown only if there is nothing else to show.
         if len(inside) > 1 or len(alike) == 1:
             datasets = tuple(group.dataset for group in next(iter(inside.values())))
-            found.append(Across(algorithm, datasets, _columns(inside)))
-    return found
+            compared.append(Across(algorithm, datasets, _columns(inside)))
+    return compared
 
 
 def _shared(groups: Sequence[Group]) -> Settings:
@@ -139,8 +139,8 @@ def _columns(inside: Mapping[str, Sequence[Group]]) -> tuple[Column, ...]:
 
 
 def _scores(groups: Sequence[Group]) -> Float64[np.ndarray, "R T"] | None:
-    found = [seed_scores(group)[_KIND] for group in groups]
-    return np.stack(found, axis=1) if len({len(own) for own in found}) == 1 else None
+    scores = [seed_scores(group)[_KIND] for group in groups]
+    return np.stack(scores, axis=1) if len({len(own) for own in scores}) == 1 else None
 
 
 def across_table(across: Across) -> Table:
@@ -161,6 +161,10 @@ def across_table(across: Across) -> Table:
     ]
     if uneven:
         notes.append(f"Without an interval, for their datasets differ in seeds: {', '.join(uneven)}.")
+    comparable = all(column.scores is not None for column in columns if column.is_uniform)
+    alone = [c.label for c in columns if c.scores is not None and c.over_uniform is None and not c.is_uniform]
+    if alone and comparable:
+        notes.append(f"No uniform runs have the other settings (see Settings) of: {', '.join(alone)}.")
     return Table(
         title=f"{across.algorithm} on {len(across.datasets)} datasets: normalized score, {KINDS[_KIND]}, "
         "IQM over seeds",
@@ -188,6 +192,5 @@ def _score(value: float) -> str:
 def _said(column: Column, found: Interval | None, digits: int) -> str:
     """An estimate with its interval, omitted for a single seed."""
     if found is None or column.scores is None:
-        return _NONE
-    span = f" [{found.low:.{digits}f} to {found.high:.{digits}f}]" if len(column.scores) > 1 else ""
-    return f"{found.estimate:.{digits}f}{span}"
+        return NONE
+    return with_span(found.estimate, found if len(column.scores) > 1 else None, digits)

@@ -55,9 +55,9 @@ class Run:
     """Seeds that its sweep requests, but without a folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset that runs were trained on, and the environment of their evaluations."""
+    """A dataset that runs were trained on, and the environment of their evaluations; equal only to itself."""
 
     label: str
     spec: str
@@ -85,9 +85,9 @@ class Dataset:
         return normalized_score(returns, reference) if reference else np.asarray(returns, np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Seeds that may be averaged."""
+    """Seeds that may be averaged; equal only to itself."""
 
     dataset: Dataset
     label: str

@@ -34,7 +34,7 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
     plt = pyplot()
     dataset, styles = groups[0].dataset, _styles({group.short: group.is_uniform for group in groups})
     rows, scores = _rows(groups), _score_range(groups)
-    spans = {id(group): spans_over_seeds(group.curve[1]) for group in groups}
+    spans = {group: spans_over_seeds(group.curve[1]) for group in groups}
     across = max(map(len, rows))
     # At least as wide as the title and the legend.
     width, height = 0.9 + max(2.2 * across, 6.2), 0.9 + 1.9 * len(rows)
@@ -46,8 +46,8 @@ def plot_curves(groups: Sequence[Group], path: Path) -> None:
         for place, (group, base) in enumerate(row):
             if base:
                 style = {**styles[base.short], "label": "uniform weights"}
-                draw_spans(axis, place + _WIDTH * base.curve[0] / last, spans[id(base)], **style)
-            draw_spans(axis, place + _WIDTH * group.curve[0] / last, spans[id(group)], **styles[group.short])
+                draw_spans(axis, place + _WIDTH * base.curve[0] / last, spans[base], **style)
+            draw_spans(axis, place + _WIDTH * group.curve[0] / last, spans[group], **styles[group.short])
             seeds = f" ({_counted([len(group.finished)])})" if len(counts) > 1 else ""
             title = textwrap.fill(group.short + seeds, 32)
             at = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
@@ -95,8 +95,8 @@ def _rows(groups: Sequence[Group]) -> list[list[tuple[Group, Group | None]]]:
         own = [group for group in groups if group.algorithm == algorithm]
         uniform = [group for group in own if group.is_uniform]
         pairs = [(group, comparable(group, uniform)) for group in own if not group.is_uniform]
-        shown = {id(base) for _, base in pairs}
-        pairs = [(group, None) for group in uniform if id(group) not in shown] + pairs
+        shown = {base for _, base in pairs}
+        pairs = [(group, None) for group in uniform if group not in shown] + pairs
         rows += [pairs[start : start + _ACROSS] for start in range(0, len(pairs), _ACROSS)]
     return rows
 
@@ -116,11 +116,11 @@ def legend_below(figure: Any, handles: Sequence[Any], names: Sequence[str]) -> N
 
 def _handles(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
     """Every legend entry once."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axis in axes:
         lines, names = axis.get_legend_handles_labels()
-        found = dict(zip(names, lines, strict=True)) | found
-    return list(found.values()), list(found)
+        handles = dict(zip(names, lines, strict=True)) | handles
+    return list(handles.values()), list(handles)
 
 
 def plot_profiles(groups: Sequence[Group], path: Path) -> None:
@@ -168,7 +168,7 @@ def plot_intervals(groups: Sequence[Group], summaries: Sequence[dict[str, Summar
     colors = np.array([styles[group.short]["color"] for group in groups])
     counts = [len(group.finished) for group in groups]
     for axis, kind in zip(axes, HONEST, strict=True):
-        own = [found[kind] for found in summaries]
+        own = [by_kind[kind] for by_kind in summaries]
         # Without an interval it is a point, hidden behind the mark.
         low = [one.interval.low if one.interval else one.iqm for one in own]
         high = [one.interval.high if one.interval else one.iqm for one in own]
@@ -201,9 +201,9 @@ def plot_across(across: Across, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, max(3.2, 1.4 + 0.3 * len(shown))))
     rows = np.arange(len(shown))[::-1]
     colors = [styles[column.label]["color"] for column, _ in shown]
-    low, high = [found.low for _, found in shown], [found.high for _, found in shown]
+    low, high = [iqm.low for _, iqm in shown], [iqm.high for _, iqm in shown]
     left.hlines(rows, low, high, colors=colors, linewidth=5, alpha=0.35)
-    left.scatter([found.estimate for _, found in shown], rows, marker="|", s=200, linewidths=2, c=colors)
+    left.scatter([iqm.estimate for _, iqm in shown], rows, marker="|", s=200, linewidths=2, c=colors)
     left.set(title="IQM over datasets and seeds, 95 % interval", xlabel="normalized score")
     left.set_ylim(-0.6, len(shown) - 0.4)
     left.set_yticks(rows, [column.label for column, _ in shown])

@@ -10,6 +10,7 @@ from pathlib import Path
 from reweigh import __version__
 from reweigh.errors import RunError
 from reweigh.report.across import Across, across_table, compare_across
+from reweigh.report.cells import counted
 from reweigh.report.collect import Dataset, Group, group_runs, read_run
 from reweigh.report.comparison_figures import plot_across, plot_curves, plot_intervals, plot_profiles
 from reweigh.report.document import (
@@ -57,8 +58,8 @@ class _Part:
 
     @property
     def tables(self) -> list[Table]:
-        found = help_table(self.dataset, self.helped)
-        return score_tables(self.dataset, self.groups, self.summaries) + ([found] if found else [])
+        comparison = help_table(self.dataset, self.helped)
+        return score_tables(self.dataset, self.groups, self.summaries) + ([comparison] if comparison else [])
 
 
 def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = False) -> list[Group]:
@@ -80,7 +81,7 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     runs = [read_run(folder, requested.pop(os.path.realpath(folder.path), ())) for folder in find_runs(roots)]
     groups = group_runs(runs)
     absent = [
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} of {os.path.relpath(run)} (never started)"
+        f"{counted(len(seeds), 'seed')} of {os.path.relpath(run)} (never started)"
         for run, seeds in requested.items()
     ]
     if not allow_unfinished:
@@ -89,9 +90,9 @@ def write_report(roots: Sequence[Path], out: Path, *, allow_unfinished: bool = F
     make_folder(out / "figures")
     together = compare_across(groups)
     blocks = [*_opening(groups, absent), how_to_read(), *_together(together, out / "figures")]
-    profiled = {id(group) for a in together for column in a.columns if column.iqm for group in column.groups}
+    profiled = {group for a in together for column in a.columns if column.iqm for group in column.groups}
     for number, part in enumerate(parts, 1):
-        profiles = any(id(group) not in profiled for group in part.groups)
+        profiles = any(group not in profiled for group in part.groups)
         pictures = _pictures(part, out / "figures", number, profiles=profiles)
         about = about_dataset(part.dataset, part.groups)
         blocks += [Heading(part.dataset.label), *about, *pictures, *part.tables, *ratio_blocks(part.groups)]
@@ -135,15 +136,15 @@ def _refuse_unfinished(groups: Sequence[Group], absent: Sequence[str]) -> None:
         more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise RunError(
             f"expected finished seeds only, but found {len(missing)} unfinished: "
-            f"{', '.join(missing[:_NAMED])}{more}. Finish them with reweigh train, or report the others with "
-            "--allow-unfinished."
+            f"{', '.join(missing[:_NAMED])}{more}. Finish them with reweigh train or reweigh sweep, or "
+            "report the others with --allow-unfinished."
         )
 
 
 def _parts(groups: Sequence[Group]) -> list[_Part]:
     summaries, helped = summarize_scores(groups), did_it_help(groups)
     parts = []
-    for dataset in {id(group.dataset): group.dataset for group in groups}.values():
+    for dataset in dict.fromkeys(group.dataset for group in groups):
         own = [number for number, group in enumerate(groups) if group.dataset is dataset]
         parts.append(
             _Part(
@@ -156,10 +157,10 @@ def _parts(groups: Sequence[Group]) -> list[_Part]:
     return parts
 
 
-def _together(found: Sequence[Across], folder: Path) -> list[Block]:
+def _together(compared: Sequence[Across], folder: Path) -> list[Block]:
     """The section on all datasets together; empty if no weights occur on two of them."""
-    blocks: list[Block] = [Heading("All datasets together")] if found else []
-    for number, across in enumerate(found, 1):
+    blocks: list[Block] = [Heading("All datasets together")] if compared else []
+    for number, across in enumerate(compared, 1):
         if any(column.iqm for column in across.columns):
             path = folder / f"all-{number:02d}-{_file_name(across.algorithm)}.png"
             plot_across(across, path)
@@ -183,21 +184,21 @@ def _pictures(part: _Part, folder: Path, number: int, *, profiles: bool) -> list
     plot_curves(groups, curves)
     plot_intervals(groups, [part.summaries[i] for i in scored], spans)
     label = part.dataset.label
-    found: list[Block] = [
+    pictures: list[Block] = [
         Picture(curves, f"{label}: learning curves, each beside that of uniform weights"),
         Picture(spans, f"{label}: scores of every group with intervals over seeds"),
     ]
     if profiles:
         plot_profiles(groups, shares)
-        found.append(Picture(shares, f"{label}: performance profiles by algorithm"))
-    return found
+        pictures.append(Picture(shares, f"{label}: performance profiles by algorithm"))
+    return pictures
 
 
 def _opening(groups: Sequence[Group], absent: Sequence[str]) -> list[Block]:
     runs = sum(len(group.runs) for group in groups)
     seeds = sum(len(group.finished) for group in groups)
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    count = f"{seeds} finished seeds of {runs} runs in {len(groups)} groups"
+    count = f"{counted(seeds, 'finished seed')} of {counted(runs, 'run')} in {counted(len(groups), 'group')}"
     made = Text(f"{count}; made by reweigh {__version__}, {today}.")
     blocks: list[Block] = [Heading(_TITLE, level=1), made]
     for group in groups:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from reweigh.report.cells import NONE, median_and_range
 from reweigh.report.collect import Group, Run
 from reweigh.report.document import Block, Heading, Table, Text
 from reweigh.report.labels import Settings, differing, shown_value
 
-_NONE = "–"
 _SHORT = 12
+_UNRECORDED = "not recorded"
 
 
 def cost_section(groups: Sequence[Group]) -> list[Block]:
@@ -31,8 +32,8 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
                 group.dataset.label,
                 group.label,
                 f"{updates}",
-                _range(rates),
-                f"{updates / median(rates):.0f}" if rates else "not recorded",
+                median_and_range(rates, ".0f", _UNRECORDED),
+                f"{updates / median(rates):.0f}" if rates else _UNRECORDED,
                 _seconds(results, "earlier_seconds") if several else "none",
                 _with_seconds(weights_cost(group.settings), results),
             )
@@ -51,22 +52,15 @@ def cost_section(groups: Sequence[Group]) -> list[Block]:
     return [Heading("Cost"), table]
 
 
-def _range(values: Sequence[float]) -> str:
-    if not values:
-        return "not recorded"
-    span = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
-    return f"{median(values):.0f}{span}"
-
-
 def _seconds(results: Sequence[Mapping[str, Any]], name: str) -> str:
     """Median over seeds of a recorded duration."""
-    found = [result[name] for result in results if result.get(name) is not None]
-    return f"{median(found):.0f}" if found else "not recorded"
+    seconds = [result[name] for result in results if result.get(name) is not None]
+    return f"{median(seconds):.0f}" if seconds else _UNRECORDED
 
 
 def _with_seconds(cost: str, results: Sequence[Mapping[str, Any]]) -> str:
     seconds = _seconds(results, "weights_seconds")
-    return cost if seconds == "not recorded" else f"{cost}, in {seconds} s"
+    return cost if seconds == _UNRECORDED else f"{cost}, in {seconds} s"
 
 
 def weights_cost(settings: Settings) -> str:
@@ -140,7 +134,17 @@ def provenance_section(groups: Sequence[Group]) -> list[Block]:
                 names[key] = f"E{len(names) + 1}"
                 environments.append((names[key], *_environment_cells(made)))
             runs.append(_run_row(group, run, names[key]))
-    header = ("folder", "group", "seeds", "identity", "dataset digest", "made in", "started", "last finished")
+    header = (
+        "folder",
+        "group",
+        "seeds",
+        "identity",
+        "dataset digest",
+        "made in",
+        "started",
+        "last finished",
+        "first command",
+    )
     note = (
         "Digests marked * are of the file as it is now: the run did not record its own. Where a run did not "
         "record when it was started, and for when it finished, dates are those of its files."
@@ -153,7 +157,7 @@ def provenance_section(groups: Sequence[Group]) -> list[Block]:
             tuple(environments),
             words=(0, 1, 2, 3),
         ),
-        Table("Runs", header, tuple(runs), words=(0, 1, 2, 3, 4, 5, 6, 7), notes=(note,), folded=True),
+        Table("Runs", header, tuple(runs), words=tuple(range(9)), notes=(note,), folded=True),
     ]
 
 
@@ -171,22 +175,23 @@ def _environment_cells(made: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _run_row(group: Group, run: Run, environment: str) -> tuple[str, ...]:
     recorded = isinstance(run.environment.get("dataset"), Mapping)
-    digest = (group.dataset.digest or _NONE)[:_SHORT]
+    digest = (group.dataset.digest or NONE)[:_SHORT]
     if group.dataset.digest and not recorded:
         digest += " *"
     ended = [seed.ended for seed in run.seeds if seed.ended]
     return (
         str(run.path),
         group.label,
-        " ".join(str(seed.number) for seed in run.seeds) or _NONE,
-        str(run.config.get("identity", _NONE))[:_SHORT],
+        " ".join(str(seed.number) for seed in run.seeds) or NONE,
+        str(run.config.get("identity", NONE))[:_SHORT],
         digest,
         environment,
         _minute(run.started),
         _minute(max(ended, default=None)),
+        str(run.environment.get("command", NONE)),
     )
 
 
 def _minute(date: str | None) -> str:
     """An ISO date, to the minute."""
-    return f"{date[:16].replace('T', ' ')} UTC" if date else _NONE
+    return f"{date[:16].replace('T', ' ')} UTC" if date else NONE

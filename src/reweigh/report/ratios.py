@@ -1,8 +1,8 @@
 """A report's blocks on learned density ratios: how uneven they are, and whether they separate sources."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
+from reweigh.report.cells import median_and_range
 from reweigh.report.collect import Group
 from reweigh.report.document import Block, Table, Text
 
@@ -60,7 +60,10 @@ def ratio_blocks(groups: Sequence[Group]) -> list[Block]:
         "ratio/data_ess": "ESS/N of the dataset",
         "ratio/auc": "AUC",
     }
-    rows = [(group.label, *(_shown(group, name) for name in columns)) for group in learned]
+    rows = [
+        (group.label, *(median_and_range(_values(group, name), ".3g") for name in columns))
+        for group in learned
+    ]
     note = (
         "Median over seeds (least to most) of the last row of metrics.csv, which averages batches over the "
         "log interval. Weights have mean 1 in a batch. The AUC asks how well the ratio tells the good "
@@ -78,9 +81,5 @@ def ratio_blocks(groups: Sequence[Group]) -> list[Block]:
     return [table, *(Text(words, warning=True) for words in said)]
 
 
-def _shown(group: Group, name: str) -> str:
-    values = [seed.metrics[name] for seed in group.finished if name in seed.metrics]
-    if not values:
-        return "–"
-    span = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
-    return f"{median(values):.3g}{span}"
+def _values(group: Group, name: str) -> list[float]:
+    return [seed.metrics[name] for seed in group.finished if name in seed.metrics]

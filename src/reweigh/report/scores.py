@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from reweigh.report.collect import Group
+from reweigh.report.collect import Dataset, Group
 from reweigh.report.labels import nearest
 from reweigh.statistics import Interval, improvement_interval, intervals, standard_deviation
 
@@ -66,7 +66,7 @@ def summarize_scores(groups: Sequence[Group]) -> list[dict[str, Summary]]:
     Args:
         groups: of any datasets.
     """
-    found: list[dict[str, Summary]] = [{} for _ in groups]
+    summaries: list[dict[str, Summary]] = [{} for _ in groups]
     by_size: dict[int, list[tuple[int, str, np.ndarray]]] = {}
     for number, group in enumerate(groups):
         if group.scored:
@@ -76,14 +76,14 @@ def summarize_scores(groups: Sequence[Group]) -> list[dict[str, Summary]]:
         matrix = np.stack([scores for *_, scores in rows])
         spans = intervals(matrix, "iqm", seed=0, num_resamples=SCORE_RESAMPLES)
         for (number, kind, scores), span in zip(rows, spans, strict=True):
-            found[number][kind] = Summary(
+            summaries[number][kind] = Summary(
                 scores=scores,
                 iqm=span.estimate,
                 interval=span if size > 1 else None,
                 mean=float(scores.mean()),
                 deviation=standard_deviation(scores[:, None]) if size > 1 else None,
             )
-    return found
+    return summaries
 
 
 def seed_scores(group: Group) -> dict[str, Float64[np.ndarray, " seeds"]]:
@@ -107,11 +107,11 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
     Args:
         groups: of any datasets.
     """
-    places: dict[tuple[int, str], list[Group]] = {}
+    places: dict[tuple[Dataset, str], list[Group]] = {}
     for group in groups:
         if group.scored:
-            places.setdefault((id(group.dataset), group.algorithm), []).append(group)
-    found = []
+            places.setdefault((group.dataset, group.algorithm), []).append(group)
+    helped = []
     for beside in places.values():
         uniform = [group for group in beside if group.is_uniform]
         shuffled = [g for g in beside if g.settings["rebalance.weights.type"] == "shuffled"]
@@ -119,7 +119,7 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
             if not group.is_uniform:
                 control = None if group in shuffled else comparable(group, shuffled)
                 base = comparable(group, uniform)
-                found.append(
+                helped.append(
                     Help(
                         group=group,
                         over_uniform={kind: _improvement(group, base, kind) for kind in HONEST}
@@ -128,7 +128,7 @@ def did_it_help(groups: Sequence[Group]) -> list[Help]:
                         over_shuffled=_improvement(group, control, HONEST[0]) if control else None,
                     )
                 )
-    return found
+    return helped
 
 
 def comparable(group: Group, others: Sequence[Group]) -> Group | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reweigh.report.cells import NONE, span_of, with_span
 from reweigh.report.collect import Dataset, Group
 from reweigh.report.document import Block, Table, Text
 from reweigh.report.labels import weights_name
@@ -19,10 +20,8 @@ from reweigh.report.scores import (
     Improvement,
     Summary,
 )
-from reweigh.statistics import Interval
 
 _OWN = ("mean episode", "top decile of episodes", "best episode")
-_NONE = "–"
 CSV_HEADER = (
     "dataset", "digest", "environment", "unit", "label", "algorithm", "weights", "rebalance", "terms",
     "score", "seeds", "seeds_asked", "complete", "iqm", "iqm_low", "iqm_high", "mean", "std", "seed_scores",
@@ -76,11 +75,13 @@ def score_tables(
     """
     header = ("group", "seeds", "IQM", "95 % interval", "mean ± std", "every seed")
     own = own_scores(dataset)
-    below = [(f"the dataset's {name}", _NONE, f"{value:.1f}", _NONE, _NONE, _NONE)
+    below = [(f"the dataset's {name}", NONE, f"{value:.1f}", NONE, NONE, NONE)
              for name, value in zip(_OWN, own or (), strict=False)]  # fmt: skip
     tables = []
     for kind, name in KINDS.items():
-        rows = [_score_row(group, found.get(kind)) for group, found in zip(groups, summaries, strict=True)]
+        rows = [
+            _score_row(group, by_kind.get(kind)) for group, by_kind in zip(groups, summaries, strict=True)
+        ]
         tables.append(
             Table(
                 title=f"{dataset.label}: {dataset.unit}, {name}",
@@ -93,18 +94,18 @@ def score_tables(
     return tables
 
 
-def _score_row(group: Group, found: Summary | None) -> tuple[str, ...]:
+def _score_row(group: Group, summary: Summary | None) -> tuple[str, ...]:
     label = _marked(group)
     count = f"{len(group.finished)}" if group.complete else f"{len(group.finished)} of {group.num_seeds}"
-    if found is None:
-        return label, count, _NONE, _NONE, _NONE, "not evaluated" if group.finished else _NONE
-    seeds = zip(group.finished, found.scores, strict=True)
-    deviation = _NONE if found.deviation is None else f"{found.mean:.1f} ± {found.deviation:.1f}"
+    if summary is None:
+        return label, count, NONE, NONE, NONE, "not evaluated" if group.finished else NONE
+    seeds = zip(group.finished, summary.scores, strict=True)
+    deviation = NONE if summary.deviation is None else f"{summary.mean:.1f} ± {summary.deviation:.1f}"
     return (
         label,
         count,
-        f"{found.iqm:.1f}",
-        _span(found.interval, 1),
+        f"{summary.iqm:.1f}",
+        span_of(summary.interval, 1),
         deviation,
         ", ".join(f"{seed.number}: {score:.1f}" for seed, score in seeds),
     )
@@ -135,7 +136,7 @@ def help_table(dataset: Dataset, helped: Sequence[Help]) -> Table | None:
     rows = []
     for item in helped:
         name = _marked(item.group) + (" (control)" if item.group.is_control else "")
-        base = next((found.over for found in item.over_uniform.values()), None)
+        base = next((one.over for one in item.over_uniform.values()), None)
         counts = (
             f"{len(item.group.finished)} and {len(base.finished)}" if base else f"{len(item.group.finished)}"
         )
@@ -157,14 +158,8 @@ def help_table(dataset: Dataset, helped: Sequence[Help]) -> Table | None:
     )
 
 
-def _improvement(found: Improvement | None) -> str:
-    if found is None:
-        return _NONE
-    return f"{found.estimate:.2f}" + (f" [{_span(found.interval, 2)}]" if found.interval else "")
-
-
-def _span(span: Interval | None, digits: int) -> str:
-    return _NONE if span is None else f"{span.low:.{digits}f} to {span.high:.{digits}f}"
+def _improvement(improvement: Improvement | None) -> str:
+    return NONE if improvement is None else with_span(improvement.estimate, improvement.interval, 2)
 
 
 def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
@@ -175,8 +170,8 @@ def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
         "0.5 is no difference. Shuffled weights are as uneven as AW's and know nothing, so weights that help "
         "should beat them too; oracle weights know which transitions come from the good source."
     ]
-    improvements = [found for h in helped for found in (*h.over_uniform.values(), h.over_shuffled) if found]
-    if any(found.interval is None for found in improvements):
+    improvements = [one for h in helped for one in (*h.over_uniform.values(), h.over_shuffled) if one]
+    if any(one.interval is None for one in improvements):
         notes.append(
             "Without an interval: one of the two has a single seed, of whose spread nothing is known."
         )
@@ -188,18 +183,18 @@ def _chances(helped: Sequence[Help]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def csv_rows(group: Group, found: dict[str, Summary]) -> list[tuple[str, ...]]:
+def csv_rows(group: Group, summaries: dict[str, Summary]) -> list[tuple[str, ...]]:
     """A row per kind of score, in the columns of `CSV_HEADER`, with all digits.
 
     Args:
         group: the group.
-        found: its scores; empty: rows without numbers.
+        summaries: of its scores, by kind; empty: rows without numbers.
     """
     dataset, settings = group.dataset, group.settings
     own = own_scores(dataset)
     rows = []
     for kind in KINDS:
-        summary = found.get(kind)
+        summary = summaries.get(kind)
         numbers = ("",) * 6
         if summary:
             span, seeds = summary.interval, zip(group.finished, summary.scores, strict=True)
@@ -230,9 +225,9 @@ def help_rows(helped: Sequence[Help]) -> list[tuple[str, ...]]:
     """
     rows = []
     for item in helped:
-        found = list(item.over_uniform.items())
-        found += [(HONEST[0], item.over_shuffled)] if item.over_shuffled else []
-        for kind, one in found:
+        improvements = list(item.over_uniform.items())
+        improvements += [(HONEST[0], item.over_shuffled)] if item.over_shuffled else []
+        for kind, one in improvements:
             span = one.interval
             numbers = (one.estimate, span.low if span else None, span.high if span else None)
             group = item.group

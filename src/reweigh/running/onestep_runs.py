@@ -238,8 +238,7 @@ def _evaluation_side(config: RunConfig) -> tuple[Rebalance, dict[str, Any] | Non
     method = config.rebalance
     if isinstance(method, DensityRatio):
         method = Resample(method.weights, "all" if method.evaluation else "policy")
-    weighted = method.terms != "policy" if isinstance(method, Resample) else method.evaluation
-    if not weighted or method.weights.method == "uniform":
+    if not method.weighs("evaluation") or method.weights.method == "uniform":
         return resample(config.batch_size), None
     record = {
         "type": method.kind,

@@ -309,13 +309,15 @@ class _Training:
         if len(saved) < len(self.folders):
             return 0, state, sums, returns
         leaves, structure = jax.tree.flatten((state, sums))
-        per_seed = [checkpoint.leaves for checkpoint in saved]
-        stacked = [np.stack(group) if self.vmapped else group[0] for group in zip(*per_seed, strict=True)]
-        if [leaf.shape for leaf in stacked] != [leaf.shape for leaf in leaves]:
-            raise RunError(
-                f"expected a checkpoint of this run's shapes in {self.folders[0].path}, but found "
-                "another. Remove the folder to start again."
-            )
+        shapes = [leaf.shape[1:] if self.vmapped else leaf.shape for leaf in leaves]
+        for folder, checkpoint in zip(self.folders, saved, strict=True):
+            if [leaf.shape for leaf in checkpoint.leaves] != shapes:
+                raise RunError(
+                    f"expected a checkpoint of this run's shapes in {folder.path}, but found another. Remove "
+                    "the folder to start again."
+                )
+        per_leaf = zip(*(checkpoint.leaves for checkpoint in saved), strict=True)
+        stacked = [np.stack(group) if self.vmapped else group[0] for group in per_leaf]
         restored = [jnp.asarray(new, old.dtype) for new, old in zip(stacked, leaves, strict=True)]
         state, sums = jax.tree.unflatten(structure, restored)
         return saved[0].update, state, sums, returns

@@ -112,16 +112,16 @@ def results(
     for arm in compared:
         folder = RunFolder(arm.out)
         scores = [float(folder.seed(seed).result()["final_score"]) for seed in seeds]
-        found = interval(np.array(scores)[:, None], "iqm", seed=0, num_resamples=50_000)
+        iqm = interval(np.array(scores)[:, None], "iqm", seed=0, num_resamples=50_000)
         weighting = compute_weights(transitions, arm.config.rebalance.weights)
         summary = summarize(weighting.probability, transitions)
         rows.append(
             ArmResult(
                 label=arm.label,
                 scores=scores,
-                iqm=found.estimate,
-                low=found.low,
-                high=found.high,
+                iqm=iqm.estimate,
+                low=iqm.low,
+                high=iqm.high,
                 good_mass=summary.get("good_mass"),
                 ess_fraction=summary["ess_fraction"],
             )

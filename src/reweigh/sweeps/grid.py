@@ -23,14 +23,13 @@ from typing import Any
 
 from reweigh.checks import check_seeds
 from reweigh.datasets.load import plain_name
-from reweigh.datasets.suites import set_names
+from reweigh.datasets.suites import SET_PREFIX, datasets_of_set
 from reweigh.errors import ConfigError
 from reweigh.runs import folder_name
 
 NAMED = Path(__file__).parent / "named"
 # These set a run's length and evaluation, not its identity.
 _NOT_IN_NAMES = {"num-updates", "eval-interval", "eval-episodes", "checkpoint-interval", "env", "no-evaluate"}
-_SET_PREFIX = "set:"
 _OF_THE_SWEEP = {"seeds", "out", "quiet", "json"}
 
 
@@ -124,8 +123,8 @@ def make_sweep(
                 )
             if run in words_of:
                 raise ConfigError(
-                    f"expected runs of different names in {where}, but two are called {run.name}. Give one "
-                    "of their groups a name = '...'."
+                    f"expected runs of different names in {where}, but two are called {run.name}. Put them "
+                    "in groups of their own, and give one a name = '...'."
                 )
             words_of[run] = words
     # Seed after seed, so that every run has one before any has all.
@@ -215,15 +214,7 @@ def _runs_of(
 def _data_of(given: Any) -> list[Any]:
     specs = []
     for spec in given if isinstance(given, list) else [given]:
-        name = str(spec).removeprefix(_SET_PREFIX)
-        if name == str(spec):
-            specs.append(spec)
-        elif name in set_names():
-            specs += set_names()[name]
-        else:
-            raise ConfigError(
-                f"expected {_SET_PREFIX}NAME with one of {', '.join(set_names())}, but found {spec!r}."
-            )
+        specs += datasets_of_set(spec) if str(spec).startswith(SET_PREFIX) else [spec]
     return specs
 
 

@@ -1,11 +1,10 @@
 """A sweep as a Slurm job array: each job runs `reweigh sweep` on a range of tasks."""
 
-import math
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from reweigh.errors import ConfigError, RunError
@@ -17,7 +16,7 @@ _COMMON_ARRAY_LIMIT = 1000  # Slurm's default MaxArraySize, less one
 
 SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --job-name={name}
-#SBATCH --array=0-{last}
+#SBATCH --array={array}
 #SBATCH --cpus-per-task={jobs}
 #SBATCH --mem-per-cpu=4G
 #SBATCH --time=24:00:00
@@ -49,13 +48,21 @@ exit $code
 
 
 def slurm_script(
-    sweep: Sweep, tasks: range, again: Sequence[str], *, chunk: int, jobs: int, template: str = SLURM_TEMPLATE
+    sweep: Sweep,
+    tasks: range,
+    again: Sequence[str],
+    *,
+    chunk: int,
+    jobs: int,
+    wanted: Collection[int] | None = None,
+    template: str = SLURM_TEMPLATE,
 ) -> str:
     """The script of a job array.
 
     Args:
         sweep: its folder gets the logs.
         tasks: numbers of the tasks.
+        wanted: at least one of them, those left to train; chunks without any get no job. None: all.
         again: the `reweigh sweep` command that runs them here.
         chunk: tasks per job.
         jobs: tasks at a time in a job, one per core.
@@ -64,11 +71,18 @@ def slurm_script(
     Raises:
         ConfigError: the template uses other names.
     """
+    starts = range(tasks.start, tasks.stop, chunk)
+    needed = [
+        job
+        for job, start in enumerate(starts)
+        if wanted is None or not set(wanted).isdisjoint(range(start, start + chunk))
+    ]
     names = {
         "name": re.sub(r"\s+", "-", sweep.folder.name),
         "first": tasks.start,
         "end": tasks.stop,
-        "last": math.ceil(len(tasks) / chunk) - 1,
+        "array": _ranges(needed),
+        "last": len(starts) - 1,
         "folder": sweep.folder.absolute(),
         "here": shlex.quote(os.getcwd()),
         "chunk": chunk,
@@ -84,11 +98,22 @@ def slurm_script(
         ) from error
 
 
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as Slurm writes them: `0-3,7`."""
+    pieces: list[list[int]] = []
+    for number in numbers:
+        if pieces and number == pieces[-1][-1] + 1:
+            pieces[-1] = [pieces[-1][0], number]
+        else:
+            pieces.append([number])
+    return ",".join("-".join(map(str, piece)) for piece in pieces)
+
+
 def slurm_template(sweep: Sweep, given: Path | None) -> str:
     """The user's template, else that of an earlier submission, else the shipped one.
 
     Args:
-        sweep: its folder keeps the template of the last submission.
+        sweep: its folder keeps the template of the first submission.
         given: the user's template; None: none.
 
     Raises:
@@ -107,7 +132,7 @@ def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[
     """Queue a job array.
 
     Args:
-        sweep: its folder gets the script, and its template for editing.
+        sweep: its folder gets the script, and if it has none yet the template, for editing.
         script: from `slurm_script`.
         template: of the script.
         options: of `sbatch`, which override the script's own.
@@ -121,16 +146,17 @@ def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[
     path = _template_path(sweep).with_name("sweep.sbatch")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, script)
-    write_text(_template_path(sweep), template)
+    if not _template_path(sweep).exists():
+        write_text(_template_path(sweep), template)
     try:
         return ask(["sbatch", *options, str(path)])
     except RunError as error:
-        jobs = re.search(r"^#SBATCH --array=0-(\d+)", script, re.MULTILINE)
-        if jobs is None or int(jobs[1]) < _COMMON_ARRAY_LIMIT:
+        last = re.search(r"^#SBATCH --array=(?:.*\D)?(\d+)$", script, re.MULTILINE)
+        if last is None or int(last[1]) < _COMMON_ARRAY_LIMIT:
             raise
         raise RunError(
-            f"{error} Most clusters take arrays of up to {_COMMON_ARRAY_LIMIT} jobs, and this one has "
-            f"{int(jobs[1]) + 1}: raise --chunk, or submit ranges with --tasks."
+            f"{error} Most clusters number the jobs of an array from 0 to {_COMMON_ARRAY_LIMIT - 1}, and the "
+            f"last one here is {last[1]}: raise --chunk, or submit ranges with --tasks."
         ) from error
 
 
