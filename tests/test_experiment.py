@@ -16,10 +16,12 @@ from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.cli import main
 from reweigh.commands import launch
 from reweigh.config import DataConfig, EvaluationConfig, Resample, RunConfig
+from reweigh.datasets.normalizer import fit_normalizer
 from reweigh.errors import ConfigError, RunError
-from reweigh.evaluation import episode_seeds
+from reweigh.evaluation import episode_seeds, evaluate_policy
 from reweigh.experiment import claim, train, train_jobs
 from reweigh.loading import load
+from reweigh.policy import load_policy
 from reweigh.priorities.by_return import RW
 from reweigh.running.parallel import train_in_processes
 from reweigh.running.resumable import Interrupted
@@ -99,6 +101,45 @@ def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_pat
     seed.save_returns(seed.load_returns().with_evaluation(99, np.ones(2), np.ones(2, np.int64)))
     train(rare, [0], out)
     assert_equal_runs(contents(tmp_path / "rare"), contents(out))
+
+
+def test_a_policy_is_saved_and_scored_with_the_normalizer_of_its_training(config, tmp_path):
+    rng = np.random.default_rng(0)
+    with np.load(config.data.spec) as file:
+        arrays = dict(file)
+    arrays["observations"] = rng.normal(10, 5, arrays["observations"].shape).astype(np.float32)
+    np.savez(config.data.spec, **arrays)
+    short = dataclasses.replace(config, num_updates=2, normalize_observations=True, checkpoint_interval=2,
+                                log_interval=2, evaluation=EvaluationConfig(2, 1))  # fmt: skip
+    train(short, [0], tmp_path / "run")
+    expected = fit_normalizer(load(config.data.spec).observation)
+    found = load_policy(tmp_path / "run" / "seed-0" / "policy.npz").normalizer
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    np.testing.assert_array_equal(found.scale, expected.scale)
+    assert found.mean.min() > 9
+
+
+def test_every_seed_and_every_evaluation_has_episodes_of_its_own(config, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "reweigh.experiment.episode_seeds", lambda *given: asked.append(given) or episode_seeds(*given)
+    )
+    train(config, [0, 3], tmp_path / "run")
+    assert sorted(asked) == [(seed, update, 2) for seed in (0, 3) for update in (20, 40, 60)]
+    assert len({tuple(episode_seeds(*given)) for given in [*asked, (0, -1, 2), (3, -1, 2)]}) == 8
+
+
+def test_a_policy_evaluated_afterwards_plays_episodes_that_its_training_did_not(
+    config, tmp_path, monkeypatch
+):
+    train(config, [0], tmp_path / "run")
+    asked = []
+    monkeypatch.setattr(
+        "reweigh.evaluation.episode_seeds", lambda *given: asked.append(given) or episode_seeds(*given)
+    )
+    policy = load_policy(tmp_path / "run" / "seed-0" / "policy.npz")
+    evaluate_policy(policy, 0, "InvertedPendulum-v4", 2)
+    assert asked == [(0, -1, 2)]
 
 
 def test_a_checkpoint_of_other_shapes_beside_one_that_fits_is_refused_by_its_folder(config, tmp_path):

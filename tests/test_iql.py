@@ -154,3 +154,19 @@ def test_dropout_reaches_the_actor_alone():
     assert differ(after[0].actor, after[1].actor)
     assert_same(after[0].critic, after[1].critic)
     assert_same(after[0].value, after[1].value)
+
+
+def test_the_policys_rate_falls_to_nothing_over_the_run_and_the_values_does_not():
+    algorithm, minibatch = IQLConfig(hidden=(8,)).make(10), make_minibatch(make_data())
+    states = [algorithm.init(jax.random.key(0), SHAPES)]
+    update = jax.jit(algorithm.updates[0])
+    for _ in range(10):
+        states.append(update(states[-1], minibatch, ())[0])
+
+    def moved(part, before, after) -> float:
+        leaves = (jax.tree.leaves(getattr(state, part).model) for state in (before, after))
+        return max(float(jnp.abs(a - b).max()) for a, b in zip(*leaves, strict=True))
+
+    for part, falls in (("actor", True), ("value", False), ("critic", False)):
+        share = moved(part, *states[-2:]) / moved(part, *states[:2])
+        assert (share < 0.1) == falls, (part, share)

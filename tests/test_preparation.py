@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from reweigh.algorithms.bc import BCConfig
 from reweigh.algorithms.td3_bc import TD3BCConfig
 from reweigh.config import (
     DataConfig,
+    DensityRatio,
     EvaluationConfig,
     Mixture,
     Resample,
@@ -26,6 +28,7 @@ from reweigh.experiment import make_rebalance
 from reweigh.policy import Policy, load_policy, save_policy
 from reweigh.priorities.by_return import RW
 from reweigh.priorities.published import OperAFile
+from reweigh.rebalance.density_ratio import RatioSettings, density_ratio_tables
 from reweigh.rebalance.static import resample_tables, reweight_tables
 from reweigh.running.preparation import compute_weights, prepare
 
@@ -113,6 +116,59 @@ def test_reweighting_weighs_every_term_but_those_switched_off(off):
     for term in ("evaluation", "improvement", "constraint"):
         expected = np.ones(64) if term == off else p[row] / p.mean()
         np.testing.assert_allclose(getattr(minibatch.weight, term), expected, rtol=1e-6)
+
+
+SETTINGS = {"evaluation": False, "improvement": True, "constraint": False}
+
+
+@pytest.mark.parametrize(
+    ("made_by", "method", "expected"),
+    [
+        (
+            "resample",
+            Resample(terms="policy", progressive_updates=7),
+            {"terms": "policy", "progressive_updates": 7},
+        ),
+        ("reweight", Reweight(**SETTINGS, progressive_updates=7), {**SETTINGS, "progressive_updates": 7}),
+        ("density_ratio", DensityRatio(**SETTINGS), {**SETTINGS, "hidden": (32, 16)}),
+    ],
+)
+def test_every_setting_of_a_rebalance_reaches_the_function_that_makes_it(
+    made_by, method, expected, monkeypatch
+):
+    asked = {}
+    monkeypatch.setattr(
+        f"reweigh.experiment.{made_by}", lambda *args, **given: asked.update(given, args=args)
+    )
+    with pytest.raises(jaxtyping.TypeCheckError):  # what it returns is no rebalance
+        make_rebalance(RunConfig(DataConfig("x"), TD3BCConfig(hidden=(32, 16)), method, batch_size=9))
+    assert asked.pop("args")[0] == 9
+    assert asked == expected
+
+
+def test_a_ratio_is_learned_from_the_recorded_reward_and_not_from_the_shifted_one(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(
+        path,
+        observations=column(0, 1, 2, 3),
+        actions=column(0, 0, 0, 0),
+        rewards=np.array([1, 2, 4, 8], np.float32),
+        terminals=np.array([0, 0, 0, 1], bool),
+        next_observations=column(1, 2, 3, 0),
+    )
+    config = RunConfig(
+        DataConfig(str(path)),
+        TD3BCConfig(),
+        DensityRatio(),
+        reward="minus-one",
+        evaluation=EvaluationConfig(enabled=False),
+    )
+    prepared = prepare(config)
+    np.testing.assert_allclose(prepared.data.reward, [0, 1, 3, 7])
+    expected = density_ratio_tables(None, np.array([1, 2, 4, 8], np.float32), RatioSettings())
+    np.testing.assert_array_equal(prepared.tables.reward, expected.reward)
+    shifted = density_ratio_tables(None, np.array([0, 1, 3, 7], np.float32), RatioSettings())
+    assert not np.array_equal(shifted.reward, expected.reward), "the settings can tell them apart"
 
 
 def episodes_of(*returns):

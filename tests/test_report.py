@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from reweigh.cli import main
+from reweigh.commands.launch import _print_results
 from reweigh.datasets.normalizer import identity_normalizer
 from reweigh.errors import RunError
 from reweigh.policy import Policy
-from reweigh.report.curves import learning_curve
+from reweigh.report.curves import draw_curve, learning_curve, spans_over_seeds
+from reweigh.report.style import pyplot
 from reweigh.runs import RunFolder
 from reweigh.seed_folder import Returns
 
@@ -46,6 +48,30 @@ def test_a_curve_of_a_known_task_is_normalized(tmp_path):
 def test_a_run_without_evaluations_is_an_error(tmp_path):
     with pytest.raises(RunError, match="no evaluation"):
         learning_curve(RunFolder(tmp_path / "nothing"))
+
+
+# IQM 4, mean 22.2, median 5.
+SKEWED = [1.0, 2, 5, 5, 98]
+
+
+def test_a_learning_curve_is_the_iqm_over_seeds():
+    seeds = np.array([SKEWED, [10 * score for score in SKEWED]])
+    assert [span.estimate for span in spans_over_seeds(seeds)] == pytest.approx([4, 40])
+    figure, axis = pyplot().subplots()
+    draw_curve(axis, np.array([10, 20]), seeds, color="black")
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [[10, 4], [20, 40]])
+    pyplot().close(figure)
+
+
+def test_a_finished_run_prints_the_iqm_over_its_seeds(tmp_path, capsys):
+    _print_results(tmp_path, [{"seed": k, "last_ten_score": score} for k, score in enumerate(SKEWED)])
+    assert "normalized score: 4.0 (IQM over 5 seeds;" in capsys.readouterr().out
+
+
+def test_the_last_score_is_that_of_the_last_evaluation():
+    returns = Returns(np.array([10, 20]), np.array([[1.0, 3.0], [5.0, 9.0]]), np.ones((2, 2), np.int64))
+    assert returns.last_score(None) == 7
+    assert returns.last_score((-3.0, 17.0)) == 50
 
 
 def test_figures_are_written_from_the_command_line(tmp_path):
