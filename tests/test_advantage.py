@@ -161,9 +161,17 @@ def test_advantages_equal_the_authors_code(name):
 
 def test_without_the_shift_the_sparse_set_agrees_too():
     arrays, data = golden("04a_oper_a_advantage"), transitions_of("sparse")
-    v, v_next = arrays["in/sparse/v"][:, 0], arrays["in/sparse/v_next"][:, 0]
-    found = advantage(data, n_step_view(data, 1, GAMMA), v, v_next)
-    np.testing.assert_allclose(found, arrays["sparse_noshift/nstep1/adv"][:, 0], rtol=2e-6, atol=5e-5)
+    v, v_next, v_n5 = (arrays[f"in/sparse/{key}"][:, 0] for key in ("v", "v_next", "v_n5"))
+    one = n_step_view(data, 1, GAMMA)
+    five = n_step_view(data, 5, GAMMA, timeouts_end=True, constant_power=True)
+    for key, found in {
+        "nstep1": advantage(data, one, v, v_next),
+        "nstep5": advantage(data, five, v, v_n5),
+        "gae1": advantage(data, one, v, v_next, trace_decay=0.95, discount=GAMMA),
+        "mc1": advantage(data, monte_carlo_view(data, GAMMA), v, v_next),
+    }.items():
+        expected = arrays[f"sparse_noshift/{key}/adv"][:, 0]
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=5e-5, err_msg=key)
 
 
 def test_five_stages_of_weights_equal_the_authors_code():

@@ -51,7 +51,7 @@ def test_every_flag_of_oper_has_a_line(flag):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_line_of_the_table_parses(command, data):
     found = parsed(command, data)
-    assert isinstance(found, RunConfig | tuple)
+    assert isinstance(found, RunConfig if command.startswith("train") else tuple)
 
 
 def test_terms_files_and_iterations_of_the_lines_are_the_authors(data):

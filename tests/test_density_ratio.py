@@ -11,9 +11,10 @@ import optax
 import pytest
 
 from fakes import SHAPES, assert_same, differ, make_data
-from goldens import assert_losses, assert_parameters, golden, torch_mlp
+from goldens import FOLDER, assert_losses, assert_parameters, golden, torch_mlp
 from reweigh.algorithms import cql, iql, td3_bc
 from reweigh.algorithms.bc import BCConfig, make_bc
+from reweigh.datasets.load import load
 from reweigh.errors import ConfigError
 from reweigh.losses import expectile_loss, td_target, twin_squared_error, weighted_mean
 from reweigh.networks import MLP, TwinQ
@@ -194,6 +195,8 @@ def test_four_joint_updates_of_iql_equal_the_authors_code(numbers):
         expected = iql_parts(arrays, f"{path}final/")
         found = (state.actor.model, state.value.model, state.critic.model, nets.model)
         assert_parameters(found, expected, jnp.float64)
+        slow = TwinQ(*(dense(arrays, f"{path}final/target_critic/Critic_{i}/MLP_0") for i in (0, 1)))
+        assert_parameters(state.target_critic, slow, jnp.float64)
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
@@ -265,6 +268,9 @@ def test_four_joint_updates_of_td3_bc_equal_the_authors_code(numbers):
         assert_losses(losses, arrays[f"{path}actor_loss"], jnp.float64)
         expected = td3_parts(arrays, f"{path}final/")
         assert_parameters((state.actor.model, state.critic.model, nets.model), expected, jnp.float64)
+        slow = {key.replace("_target/", "/"): value for key, value in arrays.items() if "_target/" in key}
+        actor, critic, _ = td3_parts({**arrays, **slow}, f"{path}final/")
+        assert_parameters((state.target_actor, state.target_critic), (actor, critic), jnp.float64)
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
@@ -507,3 +513,19 @@ def test_weights_that_round_to_zero_leave_the_loss_and_its_gradient_finite(by_st
     value, gradient = jax.value_and_grad(divergence)(logits)
     np.testing.assert_allclose(value, 0, atol=1e-6)
     assert all(jnp.isfinite(leaf).all() for leaf in gradient)
+
+
+@pytest.mark.parametrize("name", ["mix", "sparse"])
+def test_the_reward_that_weights_prefer_is_scaled_as_in_the_authors_code(name):
+    expected = golden("06_dw_samplers")
+    raw = load(FOLDER / f"{name}.hdf5").raw_reward
+
+    def scaled(kind):
+        settings = dataclasses.replace(RatioSettings(), reward=kind)
+        return density_ratio_tables(None, raw, settings).reward
+
+    np.testing.assert_allclose(scaled("deviation"), expected[f"{name}/iql/normalized_rewards"], rtol=1e-5)
+    np.testing.assert_allclose(
+        scaled("min-max"), expected[f"{name}/cql/uniform/normalized_rewards_maxmin"], rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_array_equal([raw.min(), raw.max()], expected[f"{name}/td3bc/reward_scaler_min_max"])

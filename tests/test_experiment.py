@@ -196,6 +196,7 @@ def test_a_killed_process_goes_on_where_its_checkpoint_stands(config, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+        assert len(seen) == checkpoints, "killed before there was anything to go on from"
     subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)
     assert_equal_runs(contents(whole), contents(cut))
     again = subprocess.run([*command, "--out", str(cut)], check=True, env=environment, capture_output=True)

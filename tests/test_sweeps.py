@@ -222,6 +222,7 @@ def test_a_sweep_killed_without_warning_ends_complete_as_an_undisturbed_one(tmp_
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert any(path.exists() for path in checkpoints), "killed before there was anything to go on from"
     assert not all(RunFolder(task.run).seed(task.seed).finished for task in tasks)
     assert subprocess.run([*command, str(out)], stderr=subprocess.DEVNULL, check=False).returncode == 0
     whole = tmp_path / "whole"
