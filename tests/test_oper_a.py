@@ -15,13 +15,12 @@ from reweigh.config import DataConfig
 from reweigh.datasets.load import load
 from reweigh.errors import ConfigError, RunError
 from reweigh.priorities.by_advantage import ValueProblem, values_of
+from reweigh.priorities.defaults import as_published, oper_a_for
 from reweigh.priorities.file import read_weights
 from reweigh.priorities.oper_a import (
     OperA,
     ValueLearning,
-    as_published,
     average_over_seeds,
-    oper_a_for,
     probability_by_advantage,
     seed_agreement,
     weighting_by_advantage,

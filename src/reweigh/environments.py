@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from reweigh.datasets.environment_names import split_environment
 from reweigh.datasets.observations import flatten, key_order
-from reweigh.datasets.scores import PREFIX, Entry, catalog
+from reweigh.datasets.scores import D4RL_PREFIX, Entry, catalog
 from reweigh.errors import ConfigError, did_you_mean
 
 
@@ -25,8 +25,8 @@ def open_environment(env: str) -> gymnasium.Env:
     Raises:
         ConfigError: the text is none of these, or no current environment matches D4RL's.
     """
-    if env.startswith(PREFIX):
-        return _open_as_d4rl(env.removeprefix(PREFIX))
+    if env.startswith(D4RL_PREFIX):
+        return _open_as_d4rl(env.removeprefix(D4RL_PREFIX))
     env_id, options = split_environment(env)
     return _flat(_make(env_id, options))
 
@@ -75,12 +75,12 @@ def _open_as_d4rl(name: str) -> gymnasium.Env:
     known = catalog()
     if name not in known:
         hint = did_you_mean(name, known, "d4rl:antmaze-umaze-v2")
-        raise ConfigError(f"expected one of D4RL's datasets after {PREFIX}, but found {name!r}. {hint}")
+        raise ConfigError(f"expected one of D4RL's datasets after {D4RL_PREFIX}, but found {name!r}. {hint}")
     entry = known[name]
     if entry.evaluate_in is None:
         raise ConfigError(
-            f"expected an environment for {PREFIX}{name}, but none of today's has its maze. Name another "
-            "with --env, or train with --no-evaluate."
+            f"expected an environment for {D4RL_PREFIX}{name}, but none of today's has its maze. Name "
+            "another with --env, or train with --no-evaluate."
         )
     return _OPENERS.get(entry.family, _with_limit)(entry)
 

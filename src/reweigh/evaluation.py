@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from reweigh.datasets.scores import PREFIX, normalized_score
+from reweigh.datasets.scores import D4RL_PREFIX, normalized_score
 from reweigh.errors import ConfigError, first_line
 from reweigh.policy import Policy
 from reweigh.system.digests import generator
@@ -88,7 +88,7 @@ def environment_spec(env: str) -> str | None:
     Raises:
         ConfigError: as `make_environment`.
     """
-    if env.startswith(PREFIX):
+    if env.startswith(D4RL_PREFIX):
         return None
     environment = make_environment(env)
     # The outermost spec, which knows the time limit, without this library's wrappers.

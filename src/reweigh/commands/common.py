@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from reweigh.datasets.d4rl import fetch
 from reweigh.datasets.download import Received
-from reweigh.datasets.minari import MINARI, fetch_minari, is_minari
+from reweigh.datasets.minari import MINARI_PREFIX, fetch_minari, is_minari
 from reweigh.datasets.suites import d4rl_names
 from reweigh.errors import ConfigError, RunError, WeightsError
 from reweigh.priorities.file import read_weights
@@ -116,7 +116,7 @@ def fetch_all(specs: Sequence[str], *, quiet: bool = False) -> None:
         with _DownloadLine(quiet) as line:
             fetch(name, report=line.show)
     for spec in filter(is_minari, specs):
-        fetch_minari(spec.removeprefix(MINARI))
+        fetch_minari(spec.removeprefix(MINARI_PREFIX))
 
 
 def words_of(method: str, settings: dict[str, Any]) -> str:

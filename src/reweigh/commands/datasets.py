@@ -11,7 +11,7 @@ from reweigh.commands.family import family, refuse_family_flags
 from reweigh.datasets.describe import describe
 from reweigh.datasets.files import is_made_here, write_hdf5
 from reweigh.datasets.load import load_record
-from reweigh.datasets.minari import MINARI, is_minari
+from reweigh.datasets.minari import MINARI_PREFIX, is_minari
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
 from reweigh.options.arguments import data_asked
@@ -56,8 +56,8 @@ def convert(arguments: argparse.Namespace) -> int:
     from reweigh.evaluation import environment_spec
 
     if not is_minari(arguments.out):
-        raise ConfigError(f"expected --out {MINARI}namespace/name-v0, but found {arguments.out!r}.")
-    name = arguments.out.removeprefix(MINARI)
+        raise ConfigError(f"expected --out {MINARI_PREFIX}namespace/name-v0, but found {arguments.out!r}.")
+    name = arguments.out.removeprefix(MINARI_PREFIX)
     check_free(name)
     fetch_all([arguments.data])
     record = load_record(arguments.data)

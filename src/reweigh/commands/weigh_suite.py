@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reweigh.datasets.load import plain_name
-from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, catalog
+from reweigh.datasets.scores import D4RL_PREFIX, SUITE_PREFIX, catalog
 from reweigh.datasets.suites import SET_PREFIX, datasets_of_set, suite_names
 from reweigh.errors import ConfigError, ReweighError, WeightsError
 from reweigh.priorities.file import check_fits, read_weights
@@ -73,7 +73,7 @@ def matching(pattern: str) -> Sequence[str]:
         return datasets_of_set(pattern)
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return [pattern]
-    known = {PREFIX: catalog(), SUITE_PREFIX: suite_names()}
+    known = {D4RL_PREFIX: catalog(), SUITE_PREFIX: suite_names()}
     for prefix, names in known.items():
         if pattern.startswith(prefix):
             found = [prefix + name for name in names if fnmatchcase(prefix + name, pattern)]
@@ -85,7 +85,7 @@ def matching(pattern: str) -> Sequence[str]:
     return found
 
 
-def is_there(out: Path, transitions: Transitions, asked: dict[str, Any]) -> bool:
+def holds_request(out: Path, transitions: Transitions, asked: dict[str, Any]) -> bool:
     """Whether a file holds the requested weights; false if there is no file.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reweigh.commands.common import fetch_all, is_weights_file, out_path, print_table, rebuilt, words_of
-from reweigh.commands.weigh_suite import is_there, weigh_suite
+from reweigh.commands.weigh_suite import holds_request, weigh_suite
 from reweigh.datasets.load import DataConfig
 from reweigh.errors import ConfigError
 from reweigh.loading import load_data
@@ -55,7 +55,7 @@ def weigh(arguments: argparse.Namespace) -> int:
 
 def _weigh_unless_there(arguments: argparse.Namespace) -> str | None:
     request = _request(arguments)
-    if is_there(request.out, request.transitions, request.record):
+    if holds_request(request.out, request.transitions, request.record):
         return "there"
     meta = _make(request)
     if meta is None:

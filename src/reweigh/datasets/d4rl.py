@@ -10,14 +10,14 @@ from reweigh.datasets.decoded import SourceFile, read_decoded, write_decoded
 from reweigh.datasets.download import Patience, Received, Remote, Report, download
 from reweigh.datasets.files import read_hdf5, unlike_d4rl
 from reweigh.datasets.rows import Rows
-from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, Entry, catalog
+from reweigh.datasets.scores import D4RL_PREFIX, SUITE_PREFIX, Entry, catalog
 from reweigh.errors import DatasetError, did_you_mean
 from reweigh.system import atomic
 from reweigh.system.cache import cache_folder
 from reweigh.system.digests import file_digest
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
-VARIABLE = "REWEIGH_D4RL"
+D4RL_VARIABLE = "REWEIGH_D4RL"
 
 DOMAIN_OF_FAMILY = {
     **dict.fromkeys(("hopper", "halfcheetah", "walker2d", "ant"), "mujoco"),
@@ -45,7 +45,7 @@ def entry_of(name: str) -> Entry:
     known = catalog()
     if name not in known:
         raise DatasetError(
-            f"expected one of D4RL's {len(known)} datasets after {PREFIX}, but found {name!r}. "
+            f"expected one of D4RL's {len(known)} datasets after {D4RL_PREFIX}, but found {name!r}. "
             f"{did_you_mean(name, known, 'hopper-medium-v2')}"
         )
     return known[name]
@@ -59,7 +59,7 @@ def domain_of(*names: str | None) -> str | None:
             D4RL's too.
     """
     for name in names:
-        if name and name.startswith((PREFIX, SUITE_PREFIX)):
+        if name and name.startswith((D4RL_PREFIX, SUITE_PREFIX)):
             domain = DOMAIN_OF_FAMILY.get(name.partition(":")[2].partition("-")[0])
             if domain:
                 return domain
@@ -68,7 +68,7 @@ def domain_of(*names: str | None) -> str | None:
 
 def is_d4rl(spec: str) -> bool:
     """Whether a dataset is named as one of D4RL's."""
-    return spec.startswith(PREFIX)
+    return spec.startswith(D4RL_PREFIX)
 
 
 def fetch(name: str, *, report: Report = _silent, patience: Patience | None = None) -> Path:
@@ -83,7 +83,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
         DatasetError: there is no such dataset, or its file cannot be obtained.
     """
     entry = entry_of(name)
-    place = os.environ.get(VARIABLE) or BASE_URL
+    place = os.environ.get(D4RL_VARIABLE) or BASE_URL
     if not _is_url(place):
         return _in_folder(entry, place)
     path = _cached(entry)
@@ -93,7 +93,7 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
         url=place.rstrip("/") + "/" + entry.file,
         check=unlike_d4rl,
         remedy=f"Connect to the network and run the same command again, put the file at {path}, or set "
-        f"{VARIABLE} to a mirror's URL or to a folder that holds it.",
+        f"{D4RL_VARIABLE} to a mirror's URL or to a folder that holds it.",
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,13 +104,13 @@ def fetch(name: str, *, report: Report = _silent, patience: Patience | None = No
                     _write_digest(path, file_digest(path))
     except OSError as error:
         raise DatasetError(
-            f"cannot write {path} ({error.strerror}). Set REWEIGH_CACHE to a writable folder, or {VARIABLE} "
-            "to a folder that holds the file."
+            f"cannot write {path} ({error.strerror}). Set REWEIGH_CACHE to a writable folder, or "
+            f"{D4RL_VARIABLE} to a folder that holds the file."
         ) from error
     return path
 
 
-def is_at_hand(name: str) -> bool:
+def d4rl_is_here(name: str) -> bool:
     """Whether `fetch` needs no download.
 
     Args:
@@ -119,7 +119,7 @@ def is_at_hand(name: str) -> bool:
     Raises:
         DatasetError: there is no such dataset.
     """
-    place = os.environ.get(VARIABLE) or BASE_URL
+    place = os.environ.get(D4RL_VARIABLE) or BASE_URL
     return not _is_url(place) or _cached(entry_of(name)).is_file()
 
 
@@ -171,15 +171,15 @@ def _in_folder(entry: Entry, place: str) -> Path:
     folder = Path(place)
     if not os.path.isdir(folder):
         raise DatasetError(
-            f"expected {VARIABLE} to be a URL that begins with http:// or https://, or a folder, but found "
-            f"{place!r}. Correct it, or unset it to use D4RL's server."
+            f"expected {D4RL_VARIABLE} to be a URL that begins with http:// or https://, or a folder, but "
+            f"found {place!r}. Correct it, or unset it to use D4RL's server."
         )
     for name in (entry.file, Path(entry.file).name, f"{entry.name}.hdf5"):
         if (folder / name).is_file():
             return folder / name
     raise DatasetError(
-        f"expected {entry.file} (or {Path(entry.file).name}) in {folder}, which {VARIABLE} names, but there "
-        f"is none. Put it there, or unset {VARIABLE} to use D4RL's server."
+        f"expected {entry.file} (or {Path(entry.file).name}) in {folder}, which {D4RL_VARIABLE} names, but "
+        f"there is none. Put it there, or unset {D4RL_VARIABLE} to use D4RL's server."
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from reweigh.checks import check_choices, check_count
 from reweigh.datasets.bandit import bandit_rows
-from reweigh.datasets.d4rl import d4rl_rows, entry_of, is_at_hand, is_d4rl
+from reweigh.datasets.d4rl import d4rl_is_here, d4rl_rows, entry_of, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
-from reweigh.datasets.minari import MINARI, is_here, is_minari, minari_rows
+from reweigh.datasets.minari import MINARI_PREFIX, is_minari, minari_is_here, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import d4rl_names, is_suite, suite_of, suite_rows
@@ -167,8 +167,8 @@ def needs_download(spec: str) -> bool:
         ReweighError: there is no such name.
     """
     if is_minari(spec):
-        return not is_here(spec.removeprefix(MINARI))
-    return not all(map(is_at_hand, d4rl_names(spec)))
+        return not minari_is_here(spec.removeprefix(MINARI_PREFIX))
+    return not all(map(d4rl_is_here, d4rl_names(spec)))
 
 
 def check_name(spec: str) -> None:

@@ -27,7 +27,7 @@ from reweigh.errors import DatasetError, first_line
 from reweigh.system.atomic import held
 from reweigh.system.cache import cache_folder
 
-MINARI = "minari:"
+MINARI_PREFIX = "minari:"
 
 # Our key in Minari's metadata, for environments that Minari's own entry cannot express.
 ENV_KEY = "reweigh_env"
@@ -38,7 +38,7 @@ _PATIENCE_S = 8.0
 
 def is_minari(spec: str) -> bool:
     """Whether a dataset is named by a Minari ID."""
-    return spec.startswith(MINARI)
+    return spec.startswith(MINARI_PREFIX)
 
 
 def minari_rows(name: str) -> Rows:
@@ -50,7 +50,7 @@ def minari_rows(name: str) -> Rows:
     Raises:
         DatasetError: the dataset cannot be obtained or read, or its spaces are not boxes.
     """
-    spec = MINARI + name
+    spec = MINARI_PREFIX + name
     folder = fetch_minari(name) / "data"
     try:
         dataset = _library().MinariDataset(folder)
@@ -84,7 +84,7 @@ def minari_rows(name: str) -> Rows:
     )
 
 
-def is_here(name: str) -> bool:
+def minari_is_here(name: str) -> bool:
     """Whether a dataset is here and complete.
 
     Args:
@@ -108,7 +108,7 @@ def fetch_minari(name: str) -> Path:
         DatasetError: the ID is invalid, Minari is not installed, or the dataset cannot be obtained.
     """
     folder = minari_folder(name)
-    if is_here(name):
+    if minari_is_here(name):
         return folder
     _check_reachable(name, folder)
     begun = _begun(name)
@@ -144,7 +144,7 @@ def _download(name: str, folder: Path) -> None:
         if not isinstance(error, Exception):
             raise
         raise DatasetError(
-            f"cannot download {MINARI}{name} ({first_line(error)}). Check the name with 'minari list "
+            f"cannot download {MINARI_PREFIX}{name} ({first_line(error)}). Check the name with 'minari list "
             "remote', or copy the dataset to " + str(folder) + "."
         ) from error
 
@@ -160,8 +160,8 @@ def minari_folder(name: str) -> Path:
     """
     if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
         raise DatasetError(
-            f"expected an ID like namespace/name-v0 after {MINARI}, but found {name!r}. 'minari list local' "
-            "shows those that are here."
+            f"expected an ID like namespace/name-v0 after {MINARI_PREFIX}, but found {name!r}. 'minari list "
+            "local' shows those that are here."
         )
     _library()
     # Minari's own rule, without its side effect of creating the root folder.
@@ -174,8 +174,8 @@ def _library() -> Any:
         import minari  # pyright: ignore[reportMissingImports] - an extra
     except Exception as error:  # its dependencies may be broken in any way
         raise DatasetError(
-            f"expected the package minari for {MINARI}ID, but it cannot be imported ({first_line(error)}). "
-            "Install it with pip install 'reweigh[minari]'."
+            f"expected the package minari for {MINARI_PREFIX}ID, but it cannot be imported "
+            f"({first_line(error)}). Install it with pip install 'reweigh[minari]'."
         ) from error
     return minari
 
@@ -208,8 +208,8 @@ def _check_reachable(name: str, folder: Path) -> None:
     asking.join(_PATIENCE_S)
     if trouble:
         raise DatasetError(
-            f"expected {MINARI}{name} in {folder} or at {host}, but it is not here and the server cannot be "
-            f"reached ({trouble[0]}). Connect to the network, copy the dataset there, or set "
+            f"expected {MINARI_PREFIX}{name} in {folder} or at {host}, but it is not here and the server "
+            f"cannot be reached ({trouble[0]}). Connect to the network, copy the dataset there, or set "
             "MINARI_DATASETS_PATH to the folder that holds it."
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reweigh.datasets.minari import ENV_KEY, MINARI, minari_folder
+from reweigh.datasets.minari import ENV_KEY, MINARI_PREFIX, minari_folder
 from reweigh.datasets.rows import Rows
 from reweigh.errors import DatasetError
 from reweigh.transitions import Transitions
@@ -29,15 +29,16 @@ def check_free(name: str) -> Path:
     folder = minari_folder(name)
     if os.path.exists(folder):
         raise DatasetError(
-            f"cannot write {MINARI}{name}: {folder} already exists. Choose another version after -v, or "
-            "remove it with 'minari delete'."
+            f"cannot write {MINARI_PREFIX}{name}: {folder} already exists. Choose another version after -v, "
+            "or remove it with 'minari delete'."
         )
     place = folder
     while not os.path.exists(place) and place != place.parent:
         place = place.parent
     if not (os.path.isdir(place) and os.access(place, os.W_OK)):
         raise DatasetError(
-            f"cannot write {MINARI}{name}: {place} is not a writable folder. Set MINARI_DATASETS_PATH to one."
+            f"cannot write {MINARI_PREFIX}{name}: {place} is not a writable folder. Set "
+            "MINARI_DATASETS_PATH to one."
         )
     return folder
 
@@ -75,7 +76,7 @@ def write_minari(
         os.replace(temporary, folder)
     except OSError as error:
         raise DatasetError(
-            f"cannot write {MINARI}{name} in {folder} ({error.strerror or error}). Set "
+            f"cannot write {MINARI_PREFIX}{name} in {folder} ({error.strerror or error}). Set "
             "MINARI_DATASETS_PATH to a folder that can be written in."
         ) from error
     finally:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from reweigh.datasets.environment_names import split_environment
 
 # Precedes the name of one of D4RL's datasets, as a dataset or as its environment.
-PREFIX = "d4rl:"
+D4RL_PREFIX = "d4rl:"
 # The same for imbalanced mixes of two of them.
 SUITE_PREFIX = "suite:"
 
@@ -48,7 +48,7 @@ class Entry:
         """What policies are scored in: `evaluate_in` if it equals D4RL's, else one made like D4RL's."""
         if self.evaluate_in is None or self.family in _SAME:
             return self.evaluate_in
-        return PREFIX + self.name
+        return D4RL_PREFIX + self.name
 
 
 @cache
@@ -81,7 +81,7 @@ def gymnasium_id(env: str) -> str:
     Raises:
         ConfigError: what follows the ID is not a JSON object.
     """
-    entry = catalog().get(env.removeprefix(PREFIX)) if env.startswith(PREFIX) else None
+    entry = catalog().get(env.removeprefix(D4RL_PREFIX)) if env.startswith(D4RL_PREFIX) else None
     return (entry.evaluate_in or env) if entry else split_environment(env)[0]
 
 
@@ -92,8 +92,8 @@ def reference_of_env(env: str) -> tuple[float, float] | None:
         env: `d4rl:NAME`, or a gymnasium ID; its version after `-v` does not matter, options other than D4RL's
             limit do.
     """
-    if env.startswith(PREFIX):
-        entry = catalog().get(env.removeprefix(PREFIX))
+    if env.startswith(D4RL_PREFIX):
+        entry = catalog().get(env.removeprefix(D4RL_PREFIX))
         return (entry.reference_min, entry.reference_max) if entry else None
     env_id, options = split_environment(env)
     entries = [
@@ -117,7 +117,7 @@ def reference_of(spec: str, env: str | None) -> tuple[float, float] | None:
         spec: `d4rl:NAME` or another.
         env: the dataset's environment, if known.
     """
-    entry = catalog().get(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else None
+    entry = catalog().get(spec.removeprefix(D4RL_PREFIX)) if spec.startswith(D4RL_PREFIX) else None
     if entry and env in (None, entry.evaluate_in, entry.env):
         return entry.reference_min, entry.reference_max
     return reference_of_env(env) if env else None
@@ -133,9 +133,9 @@ def limit_of(file_name: str, env: str | None) -> int | None:
     Returns:
         The limit, in steps; None: the names give none or several.
     """
-    stem = file_name.removeprefix(PREFIX).removesuffix(".hdf5")
-    if env and env.startswith(PREFIX) and env.removeprefix(PREFIX) in catalog():
-        return catalog()[env.removeprefix(PREFIX)].max_episode_steps
+    stem = file_name.removeprefix(D4RL_PREFIX).removesuffix(".hdf5")
+    if env and env.startswith(D4RL_PREFIX) and env.removeprefix(D4RL_PREFIX) in catalog():
+        return catalog()[env.removeprefix(D4RL_PREFIX)].max_episode_steps
     if stem in catalog():
         return catalog()[stem].max_episode_steps
     entries = catalog().values()

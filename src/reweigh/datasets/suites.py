@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from reweigh.datasets.d4rl import d4rl_rows, is_d4rl
 from reweigh.datasets.mixtures import Kind, MixRecipe, mix, with_timeouts
 from reweigh.datasets.rows import Rows
-from reweigh.datasets.scores import PREFIX, SUITE_PREFIX, limit_of
+from reweigh.datasets.scores import D4RL_PREFIX, SUITE_PREFIX, limit_of
 from reweigh.errors import ConfigError, did_you_mean
 
 SET_PREFIX = "set:"
@@ -79,11 +79,11 @@ def set_names() -> dict[str, list[str]]:
         "mixed": suites[:third],
         "mixed-segments": suites[third : 2 * third],
         "mixed-50000": suites[2 * third :],
-        "mujoco": [f"{PREFIX}{f}-{q}-v2" for f, q in itertools.product(_FAMILIES, qualities)],
-        "antmaze": [f"{PREFIX}antmaze-{maze}-v0" for maze in mazes],
-        "maze2d": [f"{PREFIX}maze2d-{ball}" for ball in balls],
-        "adroit": [f"{PREFIX}{hand}-{quality}-v1" for hand, quality in hands],
-        "kitchen": [f"{PREFIX}kitchen-{kind}-v0" for kind in ("complete", "partial", "mixed")],
+        "mujoco": [f"{D4RL_PREFIX}{f}-{q}-v2" for f, q in itertools.product(_FAMILIES, qualities)],
+        "antmaze": [f"{D4RL_PREFIX}antmaze-{maze}-v0" for maze in mazes],
+        "maze2d": [f"{D4RL_PREFIX}maze2d-{ball}" for ball in balls],
+        "adroit": [f"{D4RL_PREFIX}{hand}-{quality}-v1" for hand, quality in hands],
+        "kitchen": [f"{D4RL_PREFIX}kitchen-{kind}-v0" for kind in ("complete", "partial", "mixed")],
     }
 
 
@@ -123,8 +123,8 @@ def suite_of(name: str) -> Suite:
     family, quality, partial, ratio, size = match.groups()
     return Suite(
         name=name,
-        good=f"{PREFIX}{family}-{quality}-v2",
-        bad=f"{PREFIX}{family}-random-v2",
+        good=f"{D4RL_PREFIX}{family}-{quality}-v2",
+        bad=f"{D4RL_PREFIX}{family}-random-v2",
         ratio=float(ratio),
         kind="segments" if partial else "trajectories",
         size=int(size) if size else None,
@@ -147,8 +147,8 @@ def d4rl_names(spec: str) -> list[str]:
     """
     if is_suite(spec):
         suite = suite_of(spec.removeprefix(SUITE_PREFIX))
-        return [source.removeprefix(PREFIX) for source in (suite.good, suite.bad)]
-    return [spec.removeprefix(PREFIX)] if is_d4rl(spec) else []
+        return [source.removeprefix(D4RL_PREFIX) for source in (suite.good, suite.bad)]
+    return [spec.removeprefix(D4RL_PREFIX)] if is_d4rl(spec) else []
 
 
 def suite_rows(name: str) -> Rows:
@@ -163,7 +163,7 @@ def suite_rows(name: str) -> Rows:
     """
     suite = suite_of(name)
     good, bad = (
-        with_timeouts(d4rl_rows(source.removeprefix(PREFIX)), limit_of(source, None))
+        with_timeouts(d4rl_rows(source.removeprefix(D4RL_PREFIX)), limit_of(source, None))
         for source in (suite.good, suite.bad)
     )
     rows, made = mix(good, bad, suite.recipe(good))

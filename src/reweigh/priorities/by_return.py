@@ -124,22 +124,17 @@ class RewardWeights:
 
 
 @dataclass(frozen=True)
-class Shuffled(FromReturns):
+class Shuffled(AW):
     """AW's weights on other episodes: as uneven as AW's, but without its information (a control)."""
 
-    temperature: float = 0.1
-    """AW's."""
     permutation_seed: int = 0
     """Seed of the episodes' order, at least 0."""
-    guard: bool = field(default=True, kw_only=True)
-    """AW's."""
 
     method: ClassVar[str] = "shuffled"
 
     def __post_init__(self) -> None:
         """Reject invalid settings."""
         super().__post_init__()
-        _check_temperature(self.temperature)
         if self.permutation_seed < 0:
             raise ConfigError(f"expected permutation_seed of at least 0, but found {self.permutation_seed}.")
 
@@ -180,22 +175,25 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
             "computed by reweigh weigh, or in train."
         )
     episode, count = transitions.episode, len(transitions)
-    if isinstance(method, Uniform):
-        return Weighting(_uniform(count))
-    if isinstance(method, RewardWeights):
-        x = min_max(transitions.raw_reward.astype(np.float64))
-        if x is None:
-            return Weighting(_uniform(count), ("all rewards are equal: uniform weights.",))
-        return Weighting(softmax(x / method.temperature))
-    if isinstance(method, Oracle):
-        return oracle_probability(transitions.source)
+    match method:
+        case Uniform():
+            return Weighting(_uniform(count))
+        case RewardWeights():
+            x = min_max(transitions.raw_reward.astype(np.float64))
+            if x is None:
+                return Weighting(_uniform(count), ("all rewards are equal: uniform weights.",))
+            return Weighting(softmax(x / method.temperature))
+        case Oracle():
+            return oracle_probability(transitions.source)
     returns = episode_returns(transitions.episodes, method)
     match method:
         case OperR():
             return oper_r_probability(returns[episode], base=method.base, inverse=method.inverse)
         case RW():
             return rw_probability(returns[episode], temperature=method.temperature)
-        case AW() | Shuffled():
+        case Top():
+            return top_probability(returns, episode, fraction=method.fraction)
+        case AW():
             weighting = aw_probability(
                 returns,
                 transitions.episodes.first_observation,
@@ -203,16 +201,10 @@ def probability_by_return(transitions: Transitions, method: ReturnMethod) -> Wei
                 temperature=method.temperature,
                 guard=method.guard,
             )
-            if isinstance(method, AW):
-                return weighting
-            return replace(
-                weighting,
-                probability=shuffle_over_episodes(
-                    weighting.probability, episode, seed=method.permutation_seed
-                ),
-            )
-        case Top():
-            return top_probability(returns, episode, fraction=method.fraction)
+    if not isinstance(method, Shuffled):
+        return weighting
+    shuffled = shuffle_over_episodes(weighting.probability, episode, seed=method.permutation_seed)
+    return replace(weighting, probability=shuffled)
 
 
 def episode_returns(episodes: Episodes, options: FromReturns) -> Float64[np.ndarray, " K"]:

@@ -1,7 +1,7 @@
 """OPER-A: settings, and how the weights of several value seeds are combined."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -151,35 +151,6 @@ class OperA(FromAdvantages):
         self.stage_of(self.learning.stages)
         super().__post_init__()
         check_seeds("value_seeds", self.value_seeds)
-
-
-def oper_a_for(method: Any, domain: str) -> Any:
-    """The method with the published settings of a D4RL domain.
-
-    Args:
-        method: `OperA`, or published weights; settings that do not depend on the domain are kept.
-        domain: mujoco, antmaze, kitchen or adroit.
-    """
-    method = replace(method, std={"mujoco": 2.0, "antmaze": 5.0}.get(domain, 0.5))
-    if not isinstance(method, OperA):
-        return method
-    if domain == "antmaze":
-        return replace(method, learning=replace(method.learning, reward="minus-one"))
-    if domain in ("kitchen", "adroit"):
-        half = 500_000
-        learning = replace(method.learning, steps=5, first_stage_updates=half, stage_updates=half)
-        return replace(method, learning=learning)
-    return method
-
-
-def as_published(method: OperA) -> OperA:
-    """The method with the arithmetic of OPER's own code, where it differs.
-
-    Args:
-        method: its other settings are kept.
-    """
-    learning = replace(method.learning, timeouts_end=True, constant_power=True, unshifted_sums=True)
-    return replace(method, learning=learning)
 
 
 def probability_by_advantage(

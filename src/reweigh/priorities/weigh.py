@@ -14,7 +14,6 @@ from reweigh.priorities.by_return import (
     RW,
     ReturnMethod,
     RewardWeights,
-    Shuffled,
     Weighting,
     probability_by_return,
 )
@@ -34,7 +33,7 @@ from reweigh.priorities.scaling import (
 )
 from reweigh.transitions import Transitions
 
-Tempered = RW | AW | RewardWeights | Shuffled
+Tempered = RW | AW | RewardWeights
 """Methods with a temperature, which can be tuned to a target."""
 
 # The smallest weight when searching for a standard deviation, unless the user sets one (OPER's setting).

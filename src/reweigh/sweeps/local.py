@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reweigh.checks import check_count
-from reweigh.datasets.d4rl import VARIABLE
+from reweigh.datasets.d4rl import D4RL_VARIABLE
 from reweigh.errors import ConfigError
 from reweigh.sweeps.grid import Sweep, Task
 from reweigh.sweeps.progress import (
@@ -26,7 +26,7 @@ from reweigh.sweeps.requests import write_requests
 from reweigh.system.processes import CORES, INTERRUPTED, signals_heard, usable_cores
 
 # Variables that locate the cache and datasets; tasks on other machines need them too.
-PLACES = ("REWEIGH_CACHE", VARIABLE, "MINARI_DATASETS_PATH")
+PLACES = ("REWEIGH_CACHE", D4RL_VARIABLE, "MINARI_DATASETS_PATH")
 # JAX's variable for the share of a GPU's memory that it preallocates, and the total when tasks share one.
 _MEMORY, _SHARED_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9
 
