@@ -186,7 +186,7 @@ def test_five_stages_of_weights_equal_the_authors_code():
             assert weight.std() == pytest.approx(arrays[f"{variant}/weight_std"][stage], rel=1e-10)
 
 
-def test_one_stage_by_hand():
+def test_a_stage_multiplies_weights_by_the_advantage_above_the_lowest():
     # A - min A = 0, 1, 3; times w = 2, 1/2, 1/2 gives 0, 1/2, 3/2, whose mean is 2/3.
     found = next_weight(np.array([2.0, 0.5, 0.5]), np.array([-1.0, 0.0, 2.0]))
     np.testing.assert_allclose(found, [0, 0.75, 2.25])

@@ -122,7 +122,7 @@ def test_updates_equal_the_authors_code(variant, dtype):
         )
 
 
-def test_the_gap_by_hand():
+def test_the_gap_divides_by_densities_or_counts_the_datas_action():
     q_data, q = jnp.array([1.0]), jnp.array([[0.0, jnp.log(3.0)]])
     # Densities of 1/2: log((e^0 + e^log 3) / (1/2)) - 1.
     found = conservative_gap(q_data, q, jnp.full((1, 2), jnp.log(0.5)), CQLConfig())
@@ -142,7 +142,7 @@ def test_layers_start_as_jaxcqls():
         assert 0.8 < jnp.abs(last).max() / (0.03 / 64) ** 0.5 <= 1
 
 
-def test_the_gap_at_temperature_two_by_hand():
+def test_a_temperature_of_two_softens_the_gaps_maximum():
     # The values are twice 0 and log 3: 2 log((1 + 3) sqrt 2) = log 32, with densities of 1/2.
     q = 2 * jnp.array([[0.0, jnp.log(3.0)]])
     found = conservative_gap(jnp.array([1.0]), q, jnp.full((1, 2), jnp.log(0.5)), CQLConfig(temperature=2.0))
@@ -261,7 +261,7 @@ def test_the_multiplier_grows_while_the_gap_is_above_its_target_and_falls_below_
     [{"num_actions": 0}, {"temperature": 0.0}, {"gap_min": 1.0, "gap_max": 0.0}, {"min_q_weight": -1.0}],
 )
 def test_settings_without_meaning_are_refused(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))} "):
         CQLConfig(**wrong)
 
 

@@ -198,7 +198,7 @@ def test_the_return_range_transform_equals_the_authors(name):
     np.testing.assert_array_equal(scaled.raw_reward, found.raw_reward)
 
 
-def test_reward_transforms_by_hand():
+def test_rewards_are_shifted_or_divided_by_the_range_of_whole_or_of_kept_returns():
     arrays = record([0, 1, 0, 0, 0], [0, 0, 0, 1, 0])
     arrays["rewards"] = np.array([1, 2, 1, 10, 4], np.float32)
     found = load(arrays)  # rows 0, 1 and 2 are transitions; episodes of returns 3 and 11, of 3 and 1 kept

@@ -343,7 +343,7 @@ def test_two_joint_updates_of_cql_equal_the_authors_code(numbers):
         assert_parameters(state.target_critic, target, jnp.float64)
 
 
-def test_weights_and_loss_by_hand():
+def test_weights_are_the_softmax_of_both_logits_and_terminals_have_no_flow():
     # Logits log 2 and 0 (f = 0), T 1, no clipping reached: p = 2/3, 1/3.
     logits = Logits(jnp.log(jnp.array([2.0, 1.0])), jnp.zeros(2), jnp.log(jnp.array([1.0, 3.0])))
     settings = RatioSettings(divergence=1.0, flow=0.5, flow_discount=0.5)

@@ -264,7 +264,7 @@ def test_presets_are_the_published_recipes():
     assert oper_a_for(OperA(), "mujoco") == OperA()
 
 
-def test_mean_and_median_over_seeds_by_hand():
+def test_seeds_are_averaged_by_mean_or_median_and_rescaled_to_mean_one():
     weight = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
     np.testing.assert_allclose(average_over_seeds(weight, "mean"), [1, 2 / 3, 4 / 3])
     np.testing.assert_allclose(average_over_seeds(weight, "median"), [0, 1, 2])
@@ -299,21 +299,21 @@ def test_weights_that_are_mostly_noise_are_said_to_be():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "name"),
     [
-        lambda: ValueLearning(stages=0),
-        lambda: ValueLearning(steps=0),
-        lambda: ValueLearning(discount=1.5),
-        lambda: ValueLearning(trace_decay=-0.1),
-        lambda: ValueLearning(rescale_std=0.0),
-        lambda: OperA(iteration=6),
-        lambda: OperA(value_seeds=()),
-        lambda: OperA(value_seeds=(1, 1)),
-        lambda: OperA(std=float("nan")),
+        (lambda: ValueLearning(stages=0), "stages"),
+        (lambda: ValueLearning(steps=0), "steps"),
+        (lambda: ValueLearning(discount=1.5), "discount"),
+        (lambda: ValueLearning(trace_decay=-0.1), "trace_decay"),
+        (lambda: ValueLearning(rescale_std=0.0), "rescale_std"),
+        (lambda: OperA(iteration=6), "iteration"),
+        (lambda: OperA(value_seeds=()), "value_seeds"),
+        (lambda: OperA(value_seeds=(1, 1)), "value_seeds"),
+        (lambda: OperA(std=float("nan")), "std"),
     ],
 )
-def test_settings_without_meaning_are_refused(wrong):
-    with pytest.raises(ConfigError):
+def test_settings_without_meaning_are_refused(wrong, name):
+    with pytest.raises(ConfigError, match=f"expected (distinct )?{name} "):
         wrong()
 
 

@@ -220,7 +220,7 @@ def test_reward_weights_equal_the_authors(name):
     np.testing.assert_allclose(found, expected[f"{name}/cql/uniform/RewW-0.1"], rtol=1e-4)
 
 
-def test_oper_r_by_hand():
+def test_oper_r_adds_the_base_to_the_min_max_return():
     data = make_data([0, 5, 10], [2, 1, 2])
     p = probability_by_return(data, OperR(base=0.2)).probability
     np.testing.assert_allclose(p, np.array([0.2, 0.2, 0.7, 1.2, 1.2]) / 3.5, rtol=1e-12)
@@ -231,13 +231,13 @@ def test_oper_r_by_hand():
     )
 
 
-def test_rw_by_hand():
+def test_rw_is_a_softmax_over_transitions_of_the_min_max_return():
     p = probability_by_return(make_data([0, 5, 10], [2, 1, 2]), RW(0.5)).probability
     e = np.e
     np.testing.assert_allclose(p, np.array([1, 1, e, e**2, e**2]) / (2 + e + 2 * e**2), rtol=1e-12)
 
 
-def test_aw_by_hand():
+def test_aw_subtracts_what_the_first_state_predicts():
     # G = s + (1, -1, -1, 1); the second part is orthogonal to s = (0, 1, 2, 3) and to a constant.
     data = make_data([1, 0, 1, 4], [1, 1, 1, 2], first=[0, 1, 2, 3])
     np.testing.assert_allclose(
@@ -249,7 +249,7 @@ def test_aw_by_hand():
     assert found.notes == ()
 
 
-def test_top_by_hand_takes_the_earlier_of_equals():
+def test_top_keeps_at_least_one_episode_and_the_earlier_of_equals():
     data = make_data([3, 9, 7, 7, 0, 7, 1, 2, 0, 5], [1, 2, 3, 1, 1, 1, 1, 1, 1, 1])
     p = probability_by_return(data, Top(0.29)).probability  # two of ten
     np.testing.assert_allclose(p, [0, 0.2, 0.2, 0.2, 0.2, 0.2, *[0] * 7], rtol=1e-12)
@@ -265,7 +265,7 @@ def test_top_of_equal_returns_says_that_it_keeps_the_first():
     assert probability_by_return(make_data([5, 5], [1, 1]), Top(1.0)).notes == ()
 
 
-def test_reward_weights_by_hand():
+def test_reward_weights_are_a_softmax_of_the_min_max_reward():
     data = make_data([0], [3], rewards=[-1, 0, 2])
     p = probability_by_return(data, RewardWeights(1 / 3)).probability
     np.testing.assert_allclose(p, np.exp([0, 1, 3]) / np.exp([0, 1, 3]).sum(), rtol=1e-7)
@@ -398,7 +398,7 @@ def test_settings_out_of_range_are_refused_where_they_are_made(make):
         make()
 
 
-def test_summary_numbers_by_hand():
+def test_a_summary_has_the_spread_the_extremes_and_the_good_mass_of_the_weights():
     data = make_data([10, -2], [2, 2], source=[1, 1, 0, -1])
     found = summarize(np.array([0.4, 0.3, 0.3, 0.0]), data)
     expected = {

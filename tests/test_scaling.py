@@ -55,7 +55,7 @@ def test_exponential_probabilities_equal_the_authors(data, code):
     np.testing.assert_allclose(found, GOLDEN[f"{code}/exp/{data}/lambda1.0"][:, 0], rtol=1e-9, atol=1e-12)
 
 
-def test_linear_by_hand():
+def test_linear_shifts_stretches_clips_and_normalizes_in_this_order():
     weight = np.array([5.0, 6.0, 8.0])
     np.testing.assert_allclose(linear_probability(weight), [0, 0.25, 0.75])
     np.testing.assert_allclose(linear_probability(weight, eps=0.3), np.array([0.1, 0.25, 0.75]) / 1.1)
@@ -103,7 +103,7 @@ def test_the_default_std_of_2_is_about_1_after_its_floor_of_a_tenth():
     assert 0.8 < (weight / weight.mean()).std() < 1.2
 
 
-def test_an_exponential_by_hand():
+def test_an_exponential_is_in_units_of_the_mean_magnitude():
     weight = np.array([1.0, 0.0, -2.0])  # mean of magnitudes 1
     np.testing.assert_allclose(
         exponential_probability(weight, inverse_temperature=0.5),
@@ -126,7 +126,7 @@ def test_exponential_probabilities_sum_to_one_and_keep_the_order(weight, inverse
     assert (np.diff(p[np.argsort(weight)]) >= 0).all()
 
 
-def test_a_power_by_hand():
+def test_a_power_keeps_zeros_at_zero_unless_it_is_zero():
     weight = np.array([0.0, 1.0, 3.0])
     np.testing.assert_allclose(power_probability(weight, power=2.0), [0, 0.1, 0.9])
     np.testing.assert_allclose(power_probability(weight, power=1.0), [0, 0.25, 0.75])
@@ -150,7 +150,7 @@ def test_power_probabilities_sum_to_one_and_keep_the_order_and_the_zeros(weight,
     assert (np.diff(p[order]) >= 0).all()
 
 
-def test_the_ess_fraction_by_hand():
+def test_the_ess_fraction_is_one_over_n_times_the_sum_of_squares():
     assert ess_fraction(np.full(7, 1 / 7)) == pytest.approx(1)
     assert ess_fraction(np.array([0.0, 0.0, 1.0, 0.0])) == pytest.approx(0.25)
     assert ess_fraction(np.array([0.5, 0.5, 0.0, 0.0])) == pytest.approx(0.5)

@@ -112,7 +112,7 @@ def test_a_value_has_no_policy():
 
 @pytest.mark.parametrize("wrong", [{"target_rate": 0.0}, {"learning_rate": -1.0}, {"hidden": ()}])
 def test_settings_without_meaning_are_refused(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))} "):
         ValueConfig(**wrong)
 
 
