@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import SHARED
 from reweigh import DatasetError, load
 from reweigh.cli import main, make_parser
 from reweigh.config import Resample
@@ -28,7 +29,7 @@ from reweigh.options.arguments import run_config
 
 NAME = "hopper-medium-v2"
 FILE = "gym_mujoco_v2/hopper_medium-v2.hdf5"
-SPECIFIED = Path(__file__).parents[2] / "shared" / "spec" / "d4rl.json"
+SPECIFIED = SHARED / "spec" / "d4rl.json"
 QUICK = Patience(stall_s=1.0, waits_s=(0.01, 0.01, 0.01))
 
 
@@ -201,7 +202,7 @@ def test_every_name_of_the_table_resolves_to_a_file_a_limit_two_references_and_a
         assert (domain_of(f"d4rl:{name}") is None) == name.startswith("maze2d-")
 
 
-@pytest.mark.skipif(not SPECIFIED.exists(), reason="shared/spec/d4rl.json is not here")
+@pytest.mark.skipif(not SPECIFIED.exists(), reason="the specification of D4RL's datasets is not here")
 def test_every_row_of_the_table_is_the_specified_one():
     specified = json.loads(SPECIFIED.read_text())["datasets"]
     assert catalog().keys() == specified.keys()

@@ -103,7 +103,7 @@ def test_what_was_written_after_the_last_checkpoint_is_forgotten(config, tmp_pat
     assert_equal_runs(contents(tmp_path / "rare"), contents(out))
 
 
-def test_a_policy_is_saved_and_scored_with_the_normalizer_of_its_training(config, tmp_path):
+def test_a_policy_is_saved_with_the_normalizer_of_its_training(config, tmp_path):
     rng = np.random.default_rng(0)
     with np.load(config.data.spec) as file:
         arrays = dict(file)

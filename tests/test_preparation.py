@@ -130,7 +130,11 @@ SETTINGS = {"evaluation": False, "improvement": True, "constraint": False}
             {"terms": "policy", "progressive_updates": 7},
         ),
         ("reweight", Reweight(**SETTINGS, progressive_updates=7), {**SETTINGS, "progressive_updates": 7}),
-        ("density_ratio", DensityRatio(**SETTINGS), {**SETTINGS, "hidden": (32, 16)}),
+        (
+            "density_ratio",
+            DensityRatio(ratio=RatioSettings(clip=0.7), **SETTINGS),
+            {**SETTINGS, "hidden": (32, 16)},
+        ),
     ],
 )
 def test_every_setting_of_a_rebalance_reaches_the_function_that_makes_it(
@@ -142,7 +146,8 @@ def test_every_setting_of_a_rebalance_reaches_the_function_that_makes_it(
     )
     with pytest.raises(jaxtyping.TypeCheckError):  # what it returns is no rebalance
         make_rebalance(RunConfig(DataConfig("x"), TD3BCConfig(hidden=(32, 16)), method, batch_size=9))
-    assert asked.pop("args")[0] == 9
+    ratio = (method.ratio,) if isinstance(method, DensityRatio) else ()
+    assert asked.pop("args") == (9, *ratio)
     assert asked == expected
 
 

@@ -91,6 +91,13 @@ def test_weights_whose_other_settings_no_uniform_run_has_are_named(tmp_path):
     assert table.notes[-1] == "No uniform runs have the other settings (see Settings) of: AW."
 
 
+def test_where_no_uniform_run_is_in_a_table_nothing_is_said_of_its_settings(tmp_path):
+    make_runs(tmp_path, AW, {"a": [1, 2], "b": [3, 4]})
+    make_runs(tmp_path, {"type": "rw", "temperature": 0.1}, {"a": [1, 2], "b": [3, 4]})
+    (across,) = compare_across(groups_of(tmp_path))
+    assert not any("No uniform runs" in note for note in across_table(across).notes)
+
+
 def test_one_seed_a_dataset_has_no_interval(tmp_path):
     make_runs(tmp_path, {"type": "uniform"}, {"a": [100], "b": [300]})
     make_runs(tmp_path, AW, {"a": [200], "b": [200]})

@@ -511,16 +511,36 @@ def test_a_sweep_whose_tasks_are_finished_starts_nothing_and_says_so(launch, tmp
     assert not (tmp_path / "started").exists()
 
 
-def test_a_template_for_one_submission_leaves_an_edited_one_alone(tmp_path, monkeypatch):
+@pytest.mark.parametrize("edited", [None, "#!/bin/bash\n# mine\n"])
+def test_a_template_for_one_submission_is_not_that_of_the_next(edited, tmp_path, monkeypatch, capsys):
     fake_client(tmp_path, monkeypatch, "sbatch", "echo ok")
     path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
-    edited = out / "slurm" / "template.sbatch"
-    edited.parent.mkdir(parents=True)
-    edited.write_text("#!/bin/bash\n# mine\n")
+    kept, script = out / "slurm" / "template.sbatch", out / "slurm" / "sweep.sbatch"
+    if edited:
+        kept.parent.mkdir(parents=True)
+        kept.write_text(edited)
     other = write(tmp_path, "#!/bin/bash\n# other\n", "t.sbatch")
-    assert main(["sweep", path, "--out", str(out), "--launch", "slurm", "--template", other]) == 0
-    assert edited.read_text() == "#!/bin/bash\n# mine\n"
-    assert (out / "slurm" / "sweep.sbatch").read_text() == "#!/bin/bash\n# other\n"
+    command = ["sweep", path, "--out", str(out), "--launch", "slurm"]
+    assert main([*command, "--template", other]) == 0
+    assert script.read_text() == "#!/bin/bash\n# other\n"
+    assert f"made of {other}" in capsys.readouterr().out
+    assert main(command) == 0
+    assert (edited or "#SBATCH --requeue") in script.read_text()
+    assert kept.read_text() == (edited or SLURM_TEMPLATE)
+
+
+def test_a_failed_task_gets_no_job_and_is_told_of_unless_it_is_retried(tmp_path, monkeypatch, capsys):
+    fake_client(tmp_path, monkeypatch, "sbatch", "echo ok")
+    path, out = small_sweep(tmp_path, updates=50), tmp_path / "out"
+    sweep = read_sweep(path, out)
+    (out / "logs").mkdir(parents=True)
+    remember_failure(sweep, sweep.tasks[1], 1)
+    command = ["sweep", path, "--out", str(out), "--launch", "slurm"]
+    assert main(command) == 0
+    assert "#SBATCH --array=0,2-3\n" in (out / "slurm" / "sweep.sbatch").read_text()
+    assert "left out: 1 that had failed before; --retry-failed" in capsys.readouterr().out
+    assert main([*command, "--retry-failed"]) == 0
+    assert "#SBATCH --array=0-3\n" in (out / "slurm" / "sweep.sbatch").read_text()
 
 
 @pytest.mark.parametrize(
@@ -530,6 +550,8 @@ def test_a_template_for_one_submission_leaves_an_edited_one_alone(tmp_path, monk
         (["--data", "d4rl:hopper-medium-v9"], "Did you mean"),
         (["--data", "suite:hopper-random-expert-0.07-v2"], "Did you mean"),
         (["--data", "builtin:nosuch"], "expected builtin:"),
+        (["--data", "d4lr:hopper-medium-v2"], "there is no such file"),
+        (["--data", "minari:bad name"], "expected an ID like"),
     ],
 )
 def test_what_no_task_could_use_is_refused_before_a_sweep_starts(words, said, tmp_path, capsys):
@@ -674,11 +696,12 @@ def test_a_slurm_folder_may_have_a_space_in_its_name(tmp_path):
 def test_a_refused_array_that_is_longer_than_most_clusters_take_says_so(tmp_path, monkeypatch):
     fake_client(tmp_path, monkeypatch, "sbatch", "echo Invalid job array specification >&2; exit 1")
     sweep = fake_sweep(tmp_path, 0)
-    for tasks, said in ((range(1000), False), (range(1001), True)):
-        script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=1, jobs=1)
+    for tasks, limit, said in ((range(1001), "", False), (range(1002), "", True), (range(1002), "%50", True)):
+        template = SLURM_TEMPLATE.replace("{array}", "{array}" + limit)
+        script = slurm_script(sweep, tasks, ["sweep", "x.toml"], chunk=1, jobs=1, template=template)
         with pytest.raises(RunError, match="Invalid job array") as caught:
             submit_to_slurm(sweep, script, SLURM_TEMPLATE, ())
-        assert ("the last one here is 1000: raise --chunk" in str(caught.value)) == said
+        assert ("the last one here is 1001: raise --chunk" in str(caught.value)) == said
 
 
 @pytest.mark.parametrize(

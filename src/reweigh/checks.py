@@ -97,15 +97,19 @@ def check_widths(hidden: tuple[int, ...]) -> None:
         ConfigError: there is no layer, or a width is not an integer from 1 to 2^31 - 1.
     """
     require(
-        len(hidden) > 0 and all(_is_integer(width) and 0 < width <= LARGEST_COUNT for width in hidden),
+        len(hidden) > 0 and all(is_integer(width) and 0 < width <= LARGEST_COUNT for width in hidden),
         "hidden",
         "to be one or more positive widths",
         hidden,
     )
 
 
-def _is_integer(number: object) -> bool:
-    """Whether it is a Python integer; others, such as 1e5, would change digests and random keys."""
+def is_integer(number: object) -> bool:
+    """Whether it is an integer of Python's own; others, such as 1e5, would change digests and random keys.
+
+    Args:
+        number: what was given.
+    """
     return type(number) is int
 
 
@@ -120,8 +124,8 @@ def check_count(name: str, count: Any, remedy: str = "") -> None:
     Raises:
         ConfigError: it is not an integer from 1 to 2^31 - 1.
     """
-    if not _is_integer(count):
-        raise ConfigError(f"expected {name} to be an integer of at least 1, but found {count!r}.{remedy}")
+    if not is_integer(count):
+        raise ConfigError(f"expected {name} to be a Python int of at least 1, but found {count!r}.{remedy}")
     if count < 1:
         raise ConfigError(f"expected {name} of at least 1, but found {count}.{remedy}")
     if count > LARGEST_COUNT:
@@ -138,6 +142,7 @@ def check_seeds(name: str, seeds: Sequence[Any]) -> None:
     Raises:
         ConfigError: there is none, one is repeated, or one is not an integer from 0 to 2^32 - 1.
     """
-    usable = all(_is_integer(seed) and 0 <= seed <= LARGEST_SEED for seed in seeds)
-    if not (seeds and usable and len(set(seeds)) == len(seeds)):
+    if not all(map(is_integer, seeds)):
+        raise ConfigError(f"expected {name} to be integers, but found {list(seeds)}.")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise ConfigError(f"expected distinct {name} from 0 to {LARGEST_SEED}, but found {list(seeds)}.")

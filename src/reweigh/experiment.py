@@ -118,7 +118,7 @@ def train(
         ReweighError: seeds, data, weights or folder cannot be used, or training has diverged.
         Interrupted: `should_stop` returned true.
     """
-    seeds = [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
+    seeds = [int(seed) if hasattr(seed, "__index__") else seed for seed in seeds]  # also NumPy's and JAX's
     check_seeds("seeds", seeds)
     folder = RunFolder(Path(out))
     if all(folder.seed(seed).finished for seed in seeds):

@@ -177,7 +177,8 @@ def _add_weigh(commands: Any) -> None:
     setting.add_argument(
         "--preset",
         choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
-        help="base, std and values for a D4RL domain (default: that of a d4rl: or suite: name, else none)",
+        help="oper-r, oper-a, oper-a-file: settings of a D4RL domain (default: that of a d4rl: or suite: "
+        "name, else none)",
     )
     learned = parser.add_argument_group("oper-a")
     learned.add_argument(
@@ -270,7 +271,7 @@ def _add_train(commands: Any) -> None:
     settings.add_argument(
         "--preset",
         choices=("mujoco", "antmaze", "kitchen", "adroit", "none"),
-        help="settings of a D4RL domain (default: that of a d4rl: or suite: name, else none)",
+        help="settings of a D4RL domain (default: that of a d4rl: or suite: name, also of --env, else none)",
     )
     settings.add_argument("--paper", choices=PAPERS, help="as that paper's code computes")
     settings.add_argument(

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from reweigh.algorithms.base import RunDefaults
 from reweigh.algorithms.bc import SQUASHED_LIMIT
-from reweigh.checks import LARGEST_COUNT, check_count, check_range, check_widths, require
+from reweigh.checks import LARGEST_COUNT, check_count, check_range, check_widths, is_integer, require
 from reweigh.losses import squared_error, tanh_normal_log_likelihood, td_target, weighted_mean
 from reweigh.networks import (
     MLP,
@@ -83,8 +83,8 @@ class CQLConfig:
     def __post_init__(self) -> None:
         """Reject invalid settings."""
         check_range(self, "of at least 0", "min_q_weight")
-        within = 0 <= self.warmup_updates <= LARGEST_COUNT
-        require(within, "warmup_updates", f"from 0 to {LARGEST_COUNT}", self.warmup_updates)
+        within = is_integer(self.warmup_updates) and 0 <= self.warmup_updates <= LARGEST_COUNT
+        require(within, "warmup_updates", f"to be an integer from 0 to {LARGEST_COUNT}", self.warmup_updates)
         check_count("num_actions", self.num_actions)
         check_range(self, "above 0", "temperature", "initial_alpha", "learning_rate")
         check_range(self, "in (0, 1]", "target_rate")

@@ -70,6 +70,7 @@ class OnestepConfig:
         require(self.advantage_limit > 0, "advantage_limit", "above 0", self.advantage_limit)
         check_count("num_samples", self.num_samples)
         check_count("behavior_updates", self.behavior_updates)
+        check_count("critic_updates", self.critic_updates)
         even = self.critic_updates >= 2 and self.critic_updates % 2 == 0
         require(even, "critic_updates", "to be even and at least 2", self.critic_updates)
         check_range(self, "in (0, 1]", "target_rate")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reweigh import __version__
 from reweigh.checks import check_count
-from reweigh.datasets.load import check_name
+from reweigh.datasets.load import check_name, is_name
 from reweigh.errors import ConfigError, RunError
 from reweigh.options.arguments import described_run
 from reweigh.sweeps.grid import Sweep, Task, choose, named_sweeps, read_sweep
@@ -118,9 +118,13 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
 def _submit(arguments: argparse.Namespace, plan: _Plan) -> int:
     script = _slurm_script(arguments, plan)
     write_requests(plan.sweep)
-    template = slurm_template(plan.sweep, _template(arguments))
-    print(submit_to_slurm(plan.sweep, script, template, _sbatch_options(arguments)))
-    print(f"script: {plan.sweep.folder}/slurm/sweep.sbatch, made of template.sbatch beside it")
+    given = _template(arguments)
+    kept = None if given else slurm_template(plan.sweep, None)
+    print(submit_to_slurm(plan.sweep, script, kept, _sbatch_options(arguments)))
+    print(f"script: {plan.sweep.folder}/slurm/sweep.sbatch, made of {given or 'template.sbatch beside it'}")
+    if plan.passed_over:
+        count = len(plan.passed_over)
+        print(f"left out: {count} that had failed before; --retry-failed tries them again")
     return _say_where_to_follow(arguments, plan.sweep)
 
 
@@ -182,7 +186,7 @@ def _check_data(configs: Iterable["RunConfig"]) -> None:
     """Reject runs on a missing file, or on a name that no dataset has."""
     for spec in dict.fromkeys(config.data.spec for config in configs):
         check_name(spec)
-        if ":" not in spec and not os.path.exists(spec):
+        if not is_name(spec) and not os.path.exists(spec):
             raise ConfigError(
                 f"expected a dataset at {spec}, but there is no such file. Paths start from here, not from "
                 "the sweep's file."

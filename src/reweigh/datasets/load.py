@@ -13,7 +13,7 @@ from reweigh.datasets.bandit import bandit_rows
 from reweigh.datasets.d4rl import d4rl_is_here, d4rl_rows, entry_of, is_d4rl
 from reweigh.datasets.episodes import EpisodeEnds, limit_timeouts, transitions_from_rows
 from reweigh.datasets.files import read_hdf5, read_npz
-from reweigh.datasets.minari import MINARI_PREFIX, is_minari, minari_is_here, minari_rows
+from reweigh.datasets.minari import MINARI_PREFIX, check_id, is_minari, minari_is_here, minari_rows
 from reweigh.datasets.rows import Rows, bounded_actions, checked_rows, rows_digest
 from reweigh.datasets.scores import SUITE_PREFIX, limit_of
 from reweigh.datasets.suites import d4rl_names, is_suite, suite_of, suite_rows
@@ -171,14 +171,23 @@ def needs_download(spec: str) -> bool:
     return not all(map(d4rl_is_here, d4rl_names(spec)))
 
 
+def is_name(spec: str) -> bool:
+    """Whether it stands for a dataset by name, not by path.
+
+    Args:
+        spec: what stands for a dataset.
+    """
+    return spec.startswith("builtin:") or is_d4rl(spec) or is_suite(spec) or is_minari(spec)
+
+
 def check_name(spec: str) -> None:
-    """Reject a name after `builtin:`, `d4rl:` or `suite:` that no dataset has; nothing is read.
+    """Reject a name that no dataset of `builtin:`, `d4rl:`, `suite:` or `minari:` can have; nothing is read.
 
     Args:
         spec: what stands for a dataset; files and others pass.
 
     Raises:
-        DatasetError: no such dataset of `builtin:` or `d4rl:`.
+        DatasetError: no such dataset of `builtin:` or `d4rl:`, or an invalid ID of `minari:`.
         ConfigError: no such dataset of `suite:`.
     """
     kind, colon, name = spec.partition(":")
@@ -189,6 +198,8 @@ def check_name(spec: str) -> None:
         entry_of(name)
     if is_suite(spec):
         suite_of(name)
+    if is_minari(spec):
+        check_id(name)
 
 
 def load_record(data: str | Path | Mapping[str, np.ndarray]) -> Record:

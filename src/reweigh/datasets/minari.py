@@ -149,6 +149,22 @@ def _download(name: str, folder: Path) -> None:
         ) from error
 
 
+def check_id(name: str) -> None:
+    """Reject what is no ID of Minari's form.
+
+    Args:
+        name: after the prefix.
+
+    Raises:
+        DatasetError: it is not of the form namespace/name-v0.
+    """
+    if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
+        raise DatasetError(
+            f"expected an ID like namespace/name-v0 after {MINARI_PREFIX}, but found {name!r}. 'minari list "
+            "local' shows those that are here."
+        )
+
+
 def minari_folder(name: str) -> Path:
     """Where a dataset is, or would be.
 
@@ -158,11 +174,7 @@ def minari_folder(name: str) -> Path:
     Raises:
         DatasetError: the ID is invalid, or Minari is not installed.
     """
-    if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
-        raise DatasetError(
-            f"expected an ID like namespace/name-v0 after {MINARI_PREFIX}, but found {name!r}. 'minari list "
-            "local' shows those that are here."
-        )
+    check_id(name)
     _library()
     # Minari's own rule, without its side effect of creating the root folder.
     root = os.environ.get("MINARI_DATASETS_PATH")

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
-from reweigh.checks import check_range
+from reweigh.checks import check_range, is_integer, require
 from reweigh.errors import ConfigError, WeightsError
 from reweigh.transitions import Episodes, Transitions
 
@@ -135,8 +135,8 @@ class Shuffled(AW):
     def __post_init__(self) -> None:
         """Reject invalid settings."""
         super().__post_init__()
-        if self.permutation_seed < 0:
-            raise ConfigError(f"expected permutation_seed of at least 0, but found {self.permutation_seed}.")
+        usable = is_integer(self.permutation_seed) and self.permutation_seed >= 0
+        require(usable, "permutation_seed", "of at least 0", self.permutation_seed)
 
 
 @dataclass(frozen=True)

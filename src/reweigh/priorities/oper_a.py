@@ -114,8 +114,8 @@ class FromAdvantages:
 
     def __post_init__(self) -> None:
         """Reject invalid settings."""
-        if self.iteration is not None and self.iteration < 1:
-            raise ConfigError(f"expected iteration of at least 1, but found {self.iteration}.")
+        if self.iteration is not None:
+            check_count("iteration", self.iteration)
         check_choices(self)
         check_range(self, "of at least 0", "std", "eps", "eps_max")
         check_bounds(self.eps, self.eps_max)

@@ -161,7 +161,8 @@ def across_table(across: Across) -> Table:
     ]
     if uneven:
         notes.append(f"Without an interval, for their datasets differ in seeds: {', '.join(uneven)}.")
-    comparable = all(column.scores is not None for column in columns if column.is_uniform)
+    uniform = [column for column in columns if column.is_uniform]
+    comparable = uniform and all(column.scores is not None for column in uniform)
     alone = [c.label for c in columns if c.scores is not None and c.over_uniform is None and not c.is_uniform]
     if alone and comparable:
         notes.append(f"No uniform runs have the other settings (see Settings) of: {', '.join(alone)}.")

@@ -12,7 +12,7 @@ from reweigh.sweeps.client import ask
 from reweigh.sweeps.grid import Sweep
 from reweigh.system.atomic import write_text
 
-_COMMON_ARRAY_LIMIT = 1000  # Slurm's default MaxArraySize, less one
+_LAST_ARRAY_INDEX = 1000  # Slurm's default MaxArraySize of 1001 excludes itself
 
 SLURM_TEMPLATE = """#!/bin/bash
 #SBATCH --job-name={name}
@@ -72,11 +72,8 @@ def slurm_script(
         ConfigError: the template uses other names.
     """
     starts = range(tasks.start, tasks.stop, chunk)
-    needed = [
-        job
-        for job, start in enumerate(starts)
-        if wanted is None or not set(wanted).isdisjoint(range(start, start + chunk))
-    ]
+    wanted = set(tasks if wanted is None else wanted)
+    needed = [job for job, start in enumerate(starts) if not wanted.isdisjoint(range(start, start + chunk))]
     names = {
         "name": re.sub(r"\s+", "-", sweep.folder.name),
         "first": tasks.start,
@@ -113,7 +110,7 @@ def slurm_template(sweep: Sweep, given: Path | None) -> str:
     """The user's template, else that of an earlier submission, else the shipped one.
 
     Args:
-        sweep: its folder keeps the template of the first submission.
+        sweep: its folder keeps a template for editing.
         given: the user's template; None: none.
 
     Raises:
@@ -128,13 +125,13 @@ def slurm_template(sweep: Sweep, given: Path | None) -> str:
         raise ConfigError(f"expected a template at {path}, but it cannot be read.") from error
 
 
-def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[str]) -> str:
+def submit_to_slurm(sweep: Sweep, script: str, template: str | None, options: Sequence[str]) -> str:
     """Queue a job array.
 
     Args:
-        sweep: its folder gets the script, and if it has none yet the template, for editing.
+        sweep: its folder gets the script.
         script: from `slurm_script`.
-        template: of the script.
+        template: to leave beside the script, for editing, unless one is there; None: leave none.
         options: of `sbatch`, which override the script's own.
 
     Returns:
@@ -146,17 +143,17 @@ def submit_to_slurm(sweep: Sweep, script: str, template: str, options: Sequence[
     path = _template_path(sweep).with_name("sweep.sbatch")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, script)
-    if not _template_path(sweep).exists():
+    if template is not None and not _template_path(sweep).exists():
         write_text(_template_path(sweep), template)
     try:
         return ask(["sbatch", *options, str(path)])
     except RunError as error:
-        last = re.search(r"^#SBATCH --array=(?:.*\D)?(\d+)$", script, re.MULTILINE)
-        if last is None or int(last[1]) < _COMMON_ARRAY_LIMIT:
+        last = re.search(r"^#SBATCH --array=(?:[\d,-]*[,-])?(\d+)", script, re.MULTILINE)
+        if last is None or int(last[1]) <= _LAST_ARRAY_INDEX:
             raise
         raise RunError(
-            f"{error} Most clusters number the jobs of an array from 0 to {_COMMON_ARRAY_LIMIT - 1}, and the "
-            f"last one here is {last[1]}: raise --chunk, or submit ranges with --tasks."
+            f"{error} Most clusters number the jobs of an array from 0 to {_LAST_ARRAY_INDEX}, and the last "
+            f"one here is {last[1]}: raise --chunk, or submit ranges with --tasks."
         ) from error
 
 
