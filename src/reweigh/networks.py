@@ -1,6 +1,7 @@
 """Multilayer perceptrons, their initializations, and the twin critic."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -142,11 +143,11 @@ def make_twin_q(
     return TwinQ(first, second)
 
 
-def first_half(mlp: MLP) -> tuple[tuple[Array, Array], ...]:
+def first_half(mlp: MLP) -> tuple[tuple[Any, Any], ...]:
     """The layers of a network without the second half of its outputs, which are log deviations.
 
     Args:
-        mlp: with an even number of outputs.
+        mlp: with an even number of outputs, on the device or on the host.
     """
     *hidden, (kernel, bias) = mlp.layers
     half = bias.shape[-1] // 2
